@@ -1,0 +1,150 @@
+//! A snapshot as JSON: exactly what the blobs say, for tools.
+
+use serde_json::{Value, json};
+
+use crate::model::*;
+use crate::snapshot::Snapshot;
+
+/// Everything as JSON: `order`, `root` and `blobs`, each with kind, name, hash and content.
+pub fn json(snapshot: &Snapshot) -> Value {
+    let order = snapshot.order();
+    let blobs: Vec<Value> = snapshot
+        .blobs()
+        .map(|b| json!({"kind": format!("{:?}", b.kind()), "name": b.name(), "hash": b.hash().to_string(), "content": content(b.model())}))
+        .collect();
+    json!({
+        "order": {"incarnation": order.incarnation, "sequence": order.sequence},
+        "root": snapshot.root().hash().to_string(),
+        "blobs": blobs,
+    })
+}
+
+/// The content of one model, as [`json`] shows it under `content`.
+pub fn content(m: &Model) -> Value {
+    match m {
+        Model::Listeners(m) => json!({
+            "pod": m.pod, "policy": m.policy, "node": workload(&m.node),
+            "listeners": m.listeners.iter().map(listener).collect::<Vec<_>>(),
+        }),
+        Model::Host(m) => json!({
+            "listener": m.listener, "rule": rule(m.rule),
+            "domains": m.domains.iter().map(|d| json!({"pattern": d.pattern, "port": d.port})).collect::<Vec<_>>(),
+            "routes": m.routes.iter().map(route).collect::<Vec<_>>(),
+            "actions": m.actions.iter().map(action).collect::<Vec<_>>(),
+        }),
+        Model::Cluster(m) => json!({
+            "rule": rule(m.rule), "protocol": match m.protocol { Protocol::Http1 => "http1", Protocol::Tcp => "tcp" },
+            "balance": match m.balance { Balance::LeastRequest => "least_request", Balance::RoundRobin => "round_robin", Balance::Random => "random" },
+            "endpoints": m.endpoints, "connect_timeout_ms": m.connect_timeout_ms, "idle_timeout_ms": m.idle_timeout_ms,
+            "max_requests_per_connection": m.max_requests_per_connection, "max_connections": m.max_connections,
+            "max_pending_requests": m.max_pending_requests, "service_host": m.service_host, "service_name": m.service_name,
+            "service_namespace": m.service_namespace, "mesh_internal": m.mesh_internal,
+        }),
+        Model::Endpoints(m) => json!({
+            "workloads": m.workloads.iter().map(workload).collect::<Vec<_>>(),
+            "endpoints": m.endpoints.iter().map(|e| json!({
+                "address": e.address.to_string(), "weight": e.weight, "draining": e.draining,
+                "workload": (e.workload != u32::MAX).then_some(e.workload),
+            })).collect::<Vec<_>>(),
+        }),
+        Model::Policy(m) => json!({
+            "access_log": match m.access_log { AccessLog::Off => "off", AccessLog::Text => "text", AccessLog::Json => "json" },
+            "head_bytes_max": m.head_bytes_max, "header_fields_max": m.header_fields_max, "head_timeout_ms": m.head_timeout_ms,
+            "body_idle_timeout_ms": m.body_idle_timeout_ms, "downstream_idle_timeout_ms": m.downstream_idle_timeout_ms,
+            "drain_timeout_ms": m.drain_timeout_ms, "ask_timeout_ms": m.ask_timeout_ms,
+        }),
+        Model::Provenance(m) => json!({
+            "entries": m.entries.iter().map(|e| json!({
+                "rule": rule(e.rule), "kind": e.kind, "namespace": e.namespace, "name": e.name, "field": e.field,
+                "file": e.file, "line": e.line, "column": e.column,
+            })).collect::<Vec<_>>(),
+        }),
+    }
+}
+
+fn rule(rule: RuleId) -> String {
+    format!("{:08x}", rule.0)
+}
+
+fn workload(w: &Workload) -> Value {
+    json!({
+        "namespace": w.namespace, "name": w.name, "app": w.app, "version": w.version, "canonical_name": w.canonical_name,
+        "canonical_revision": w.canonical_revision, "principal": w.principal, "cluster": w.cluster,
+    })
+}
+
+fn listener(l: &Listener) -> Value {
+    let role = match l.role {
+        Role::Outbound => "outbound",
+        Role::Inbound => "inbound",
+        Role::Gateway => "gateway",
+    };
+    let protocol = match &l.protocol {
+        ListenerProtocol::Http { on_demand, search, port } => {
+            json!({"http": {"on_demand": on_demand, "search": search, "port": port}})
+        }
+        ListenerProtocol::Tcp { backends, rule: r, idle_timeout_ms } => json!({"tcp": {
+            "rule": rule(*r), "idle_timeout_ms": idle_timeout_ms,
+            "backends": backends.iter().map(|b| json!({"cluster": b.cluster, "weight": b.weight})).collect::<Vec<_>>(),
+        }}),
+    };
+    json!({"name": l.name, "rule": rule(l.rule), "address": l.address.to_string(), "role": role, "protocol": protocol})
+}
+
+fn string_match(m: &StringMatch) -> Value {
+    match m {
+        StringMatch::Exact(s) => json!({"exact": s}),
+        StringMatch::Prefix(s) => json!({"prefix": s}),
+        StringMatch::Suffix(s) => json!({"suffix": s}),
+        StringMatch::Regex(s) => json!({"regex": s}),
+        StringMatch::Present => json!({"present": true}),
+    }
+}
+
+fn route(r: &Route) -> Value {
+    let m = &r.matches;
+    let path = match &m.path {
+        PathMatch::Any => Value::Null,
+        PathMatch::Exact(s) => json!({"exact": s}),
+        PathMatch::Prefix(s) => json!({"prefix": s}),
+        PathMatch::Segments(s) => json!({"segments": s}),
+        PathMatch::Regex(s) => json!({"regex": s}),
+    };
+    json!({
+        "rule": rule(r.rule), "name": r.name, "path": path, "ignore_case": m.ignore_case,
+        "method": m.method.as_ref().map(string_match), "scheme": m.scheme.as_ref().map(string_match),
+        "authority": m.authority.as_ref().map(string_match),
+        "headers": m.headers.iter().map(|h| json!({"name": h.name, "value": string_match(&h.value), "invert": h.invert})).collect::<Vec<_>>(),
+        "query": m.query.iter().map(|q| json!({"name": q.name, "value": string_match(&q.value)})).collect::<Vec<_>>(),
+        "action": r.action,
+    })
+}
+
+fn rewrite(p: &PathRewrite) -> Value {
+    match p {
+        PathRewrite::Keep => Value::Null,
+        PathRewrite::Prefix(s) => json!({"prefix": s}),
+        PathRewrite::Segments(s) => json!({"segments": s}),
+        PathRewrite::Full(s) => json!({"full": s}),
+    }
+}
+
+fn edits(e: &HeaderEdits) -> Value {
+    json!({"remove": e.remove, "set": e.set, "add": e.add})
+}
+
+fn action(a: &Action) -> Value {
+    match a {
+        Action::Forward(f) => json!({"forward": {
+            "timeout_ms": f.timeout_ms, "path": rewrite(&f.path), "authority": f.authority, "request": edits(&f.request), "response": edits(&f.response),
+            "backends": f.backends.iter().map(|b| json!({
+                "cluster": b.cluster, "weight": b.weight, "rule": rule(b.rule), "missing_status": b.missing_status,
+                "request": edits(&b.request), "response": edits(&b.response),
+            })).collect::<Vec<_>>(),
+        }}),
+        Action::Redirect(r) => json!({"redirect": {
+            "status": r.status, "scheme": r.scheme, "host": r.host, "port": r.port, "path": rewrite(&r.path), "response": edits(&r.response),
+        }}),
+        Action::Respond(r) => json!({"respond": {"status": r.status, "body": r.body, "response": edits(&r.response)}}),
+    }
+}

@@ -1,0 +1,304 @@
+//! A snapshot for people: who the proxy is, its listeners with their hosts and routes, the clusters with their endpoints, the policy. Rules are
+//! named by the manifest line that asked for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write};
+
+use crate::model::*;
+use crate::snapshot::Snapshot;
+
+/// Writes the tree.
+pub fn text(snapshot: &Snapshot, out: &mut impl Write) -> fmt::Result {
+    let mut dump = Dump { out, origins: origins(snapshot) };
+    writeln!(dump.out, "order {}  root {}", snapshot.order(), snapshot.root().hash())?;
+    if let Model::Listeners(set) = snapshot.listeners().model() {
+        dump.proxy(set)?;
+        for listener in &set.listeners {
+            dump.listener(listener, snapshot)?;
+        }
+    }
+    let mut shown = BTreeSet::new();
+    for cluster in models(snapshot, |m| if let Model::Cluster(c) = m { Some(c) } else { None }) {
+        dump.cluster(cluster)?;
+        if let Some(Model::Endpoints(set)) = snapshot.blob(Kind::Endpoints, &cluster.endpoints).map(|b| b.model()) {
+            shown.insert(&set.name);
+            dump.endpoints(set)?;
+        }
+    }
+    for set in models(snapshot, |m| if let Model::Endpoints(e) = m { Some(e) } else { None }) {
+        if !shown.contains(&set.name) {
+            writeln!(dump.out, "\nendpoints {} (of no cluster)", set.name)?;
+            dump.endpoints(set)?;
+        }
+    }
+    models(snapshot, |m| if let Model::Policy(p) = m { Some(p) } else { None }).try_for_each(|p| dump.policy(p))?;
+    writeln!(dump.out, "\n{} rules with a known origin", dump.origins.len())
+}
+
+fn models<'a, M>(snapshot: &'a Snapshot, pick: fn(&'a Model) -> Option<&'a M>) -> impl Iterator<Item = &'a M>
+where
+    M: 'a,
+{
+    snapshot.blobs().filter_map(move |b| pick(b.model()))
+}
+
+fn origins(snapshot: &Snapshot) -> BTreeMap<RuleId, &ProvenanceEntry> {
+    models(snapshot, |m| if let Model::Provenance(p) = m { Some(p) } else { None })
+        .flat_map(|p| p.entries.iter().map(|e| (e.rule, e)))
+        .collect()
+}
+
+struct Dump<'a, W> {
+    out: &'a mut W,
+    origins: BTreeMap<RuleId, &'a ProvenanceEntry>,
+}
+
+impl<W: Write> Dump<'_, W> {
+    /// Ends a line with where a rule stands.
+    fn rule(&mut self, rule: RuleId) -> fmt::Result {
+        match self.origins.get(&rule) {
+            _ if rule.0 == 0 => writeln!(self.out),
+            None => writeln!(self.out, "  [rule {:08x}]", rule.0),
+            Some(e) => {
+                let ProvenanceEntry { kind, namespace, name, field, file, line, column, .. } = e;
+                writeln!(self.out, "  [{kind} {namespace}/{name} {field} at {file}:{line}:{column}]")
+            }
+        }
+    }
+
+    fn proxy(&mut self, set: &ListenerSet) -> fmt::Result {
+        write!(self.out, "proxy {}  pod {}  policy {}", set.name, set.pod, set.policy)?;
+        for (label, value) in [
+            ("workload", &set.node.name),
+            ("namespace", &set.node.namespace),
+            ("app", &set.node.app),
+            ("version", &set.node.version),
+            ("canonical", &set.node.canonical_name),
+            ("revision", &set.node.canonical_revision),
+            ("principal", &set.node.principal),
+            ("cluster", &set.node.cluster),
+        ] {
+            if !value.is_empty() {
+                write!(self.out, "  {label} {value}")?;
+            }
+        }
+        writeln!(self.out)
+    }
+
+    fn listener(&mut self, l: &Listener, snapshot: &Snapshot) -> fmt::Result {
+        let role = match l.role {
+            Role::Outbound => "outbound",
+            Role::Inbound => "inbound",
+            Role::Gateway => "gateway",
+        };
+        write!(self.out, "\nlistener {}  {}  {role} ", l.name, l.address)?;
+        match &l.protocol {
+            ListenerProtocol::Http { on_demand, search, port } => {
+                write!(self.out, "HTTP, port {port}")?;
+                write!(self.out, "{}", if *on_demand { ", hosts on demand" } else { "" })?;
+                if !search.is_empty() {
+                    write!(self.out, ", search {}", search.join(" "))?;
+                }
+                self.rule(l.rule)?;
+                for host in models(snapshot, |m| if let Model::Host(h) = m { Some(h) } else { None }) {
+                    if host.listener == l.name {
+                        self.host(host)?;
+                    }
+                }
+                Ok(())
+            }
+            ListenerProtocol::Tcp { backends, rule, idle_timeout_ms } => {
+                write!(self.out, "TCP, idle timeout {}", millis(*idle_timeout_ms))?;
+                self.rule(l.rule)?;
+                write!(self.out, "  → ")?;
+                let list: Vec<String> = backends.iter().map(|b| format!("{} × {}", b.weight, b.cluster)).collect();
+                write!(self.out, "{}", if list.is_empty() { "refuse".to_owned() } else { list.join(", ") })?;
+                self.rule(*rule)
+            }
+        }
+    }
+
+    fn host(&mut self, host: &Host) -> fmt::Result {
+        let domain = |d: &Domain| match d.port {
+            0 => d.pattern.clone(),
+            port => format!("{}:{port}", d.pattern),
+        };
+        let domains: Vec<String> = host.domains.iter().map(domain).collect();
+        write!(self.out, "  host {}  for {}", host.name, domains.join(" "))?;
+        self.rule(host.rule)?;
+        for route in &host.routes {
+            write!(self.out, "    route {:?}  when ", route.name)?;
+            self.matches(&route.matches)?;
+            self.rule(route.rule)?;
+            match host.actions.get(route.action as usize) {
+                Some(Action::Forward(f)) => self.forward(f)?,
+                Some(Action::Redirect(r)) => self.redirect(r)?,
+                Some(Action::Respond(r)) => {
+                    writeln!(self.out, "      answer {} {:?}", r.status, r.body)?;
+                    self.edits("      ", "response", &r.response)?;
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn matches(&mut self, m: &Match) -> fmt::Result {
+        match &m.path {
+            PathMatch::Any => write!(self.out, "any path")?,
+            PathMatch::Exact(s) => write!(self.out, "path = {s:?}")?,
+            PathMatch::Prefix(s) => write!(self.out, "path prefix {s:?}")?,
+            PathMatch::Segments(s) => write!(self.out, "path under {s:?}")?,
+            PathMatch::Regex(s) => write!(self.out, "path ~ {s:?}")?,
+        }
+        write!(self.out, "{}", if m.ignore_case { " in any case" } else { "" })?;
+        for (what, condition) in [("method", &m.method), ("scheme", &m.scheme), ("authority", &m.authority)] {
+            if let Some(condition) = condition {
+                write!(self.out, ", {what} {}", Condition(condition))?;
+            }
+        }
+        for h in &m.headers {
+            write!(self.out, ", {}header {} {}", if h.invert { "not " } else { "" }, h.name, Condition(&h.value))?;
+        }
+        m.query.iter().try_for_each(|q| write!(self.out, ", query {:?} {}", q.name, Condition(&q.value)))
+    }
+
+    fn forward(&mut self, f: &Forward) -> fmt::Result {
+        if f.backends.is_empty() {
+            writeln!(self.out, "      → nowhere")?;
+        }
+        for b in &f.backends {
+            match b.cluster.as_str() {
+                "" => write!(self.out, "      → {} × missing, answered with {}", b.weight, b.missing_status)?,
+                cluster => write!(self.out, "      → {} × {cluster}", b.weight)?,
+            }
+            self.rule(b.rule)?;
+            self.edits("        ", "request", &b.request)?;
+            self.edits("        ", "response", &b.response)?;
+        }
+        if f.timeout_ms != 0 {
+            writeln!(self.out, "      timeout {}", millis(f.timeout_ms))?;
+        }
+        if !f.authority.is_empty() {
+            writeln!(self.out, "      authority becomes {}", f.authority)?;
+        }
+        self.rewrite(&f.path)?;
+        self.edits("      ", "request", &f.request)?;
+        self.edits("      ", "response", &f.response)
+    }
+
+    fn redirect(&mut self, r: &Redirect) -> fmt::Result {
+        write!(self.out, "      redirect {}", r.status)?;
+        for (what, value) in [("scheme", &r.scheme), ("host", &r.host)] {
+            if !value.is_empty() {
+                write!(self.out, " {what} {value}")?;
+            }
+        }
+        if r.port != 0 {
+            write!(self.out, " port {}", r.port)?;
+        }
+        writeln!(self.out)?;
+        self.rewrite(&r.path)?;
+        self.edits("      ", "response", &r.response)
+    }
+
+    fn rewrite(&mut self, p: &PathRewrite) -> fmt::Result {
+        match p {
+            PathRewrite::Keep => Ok(()),
+            PathRewrite::Prefix(s) => writeln!(self.out, "      matched prefix becomes {s:?}"),
+            PathRewrite::Segments(s) => writeln!(self.out, "      matched segments become {s:?}"),
+            PathRewrite::Full(s) => writeln!(self.out, "      path becomes {s:?}"),
+        }
+    }
+
+    fn edits(&mut self, pad: &str, what: &str, e: &HeaderEdits) -> fmt::Result {
+        e.remove.iter().try_for_each(|name| writeln!(self.out, "{pad}{what}: remove {name}"))?;
+        e.set.iter().try_for_each(|(name, value)| writeln!(self.out, "{pad}{what}: set {name}: {value}"))?;
+        e.add.iter().try_for_each(|(name, value)| writeln!(self.out, "{pad}{what}: add {name}: {value}"))
+    }
+
+    fn cluster(&mut self, c: &Cluster) -> fmt::Result {
+        let protocol = match c.protocol {
+            Protocol::Http1 => "HTTP/1.1",
+            Protocol::Tcp => "TCP",
+        };
+        let balance = match c.balance {
+            Balance::LeastRequest => "least request",
+            Balance::RoundRobin => "round robin",
+            Balance::Random => "random",
+        };
+        let mesh = if c.mesh_internal { ", of this mesh" } else { "" };
+        write!(self.out, "\ncluster {}  {protocol}, {balance}{mesh}", c.name)?;
+        self.rule(c.rule)?;
+        if !c.service_host.is_empty() {
+            let namespace = &c.service_namespace;
+            writeln!(self.out, "  service {} ({} in {namespace})", c.service_host, c.service_name)?;
+        }
+        write!(self.out, "  connect timeout {}", millis(c.connect_timeout_ms.into()))?;
+        write!(self.out, ", idle timeout {}", millis(c.idle_timeout_ms))?;
+        write!(self.out, ", connections ≤ {}", limit(c.max_connections))?;
+        write!(self.out, ", waiting requests ≤ {}", limit(c.max_pending_requests))?;
+        let requests = if c.max_requests_per_connection == 0 { u32::MAX } else { c.max_requests_per_connection };
+        writeln!(self.out, ", requests on a connection ≤ {}", limit(requests))
+    }
+
+    fn endpoints(&mut self, set: &EndpointSet) -> fmt::Result {
+        for e in &set.endpoints {
+            write!(self.out, "  {}  weight {}", e.address, e.weight)?;
+            if let Some(w) = set.workloads.get(e.workload as usize) {
+                write!(self.out, "  {}/{} version {}", w.namespace, w.name, w.version)?;
+            }
+            writeln!(self.out, "{}", if e.draining { "  draining" } else { "" })?;
+        }
+        if set.endpoints.is_empty() {
+            writeln!(self.out, "  no endpoints")?;
+        }
+        Ok(())
+    }
+
+    fn policy(&mut self, p: &PolicySet) -> fmt::Result {
+        let log = match p.access_log {
+            AccessLog::Off => "off",
+            AccessLog::Text => "text",
+            AccessLog::Json => "JSON",
+        };
+        writeln!(self.out, "\npolicy {}  access log {log}", p.name)?;
+        writeln!(
+            self.out,
+            "  head ≤ {} bytes, {} lines, {}; body idle {}; downstream idle {}; drain {}; ask {}",
+            p.head_bytes_max,
+            p.header_fields_max,
+            millis(p.head_timeout_ms.into()),
+            millis(p.body_idle_timeout_ms.into()),
+            millis(p.downstream_idle_timeout_ms),
+            millis(p.drain_timeout_ms.into()),
+            millis(p.ask_timeout_ms.into()),
+        )
+    }
+}
+
+struct Condition<'a>(&'a StringMatch);
+
+impl fmt::Display for Condition<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            StringMatch::Exact(s) => write!(f, "= {s:?}"),
+            StringMatch::Prefix(s) => write!(f, "prefix {s:?}"),
+            StringMatch::Suffix(s) => write!(f, "suffix {s:?}"),
+            StringMatch::Regex(s) => write!(f, "~ {s:?}"),
+            StringMatch::Present => write!(f, "present"),
+        }
+    }
+}
+
+fn millis(ms: u64) -> String {
+    match ms {
+        0 => "none".to_owned(),
+        ms if ms.is_multiple_of(1000) => format!("{} s", ms / 1000),
+        ms => format!("{ms} ms"),
+    }
+}
+
+fn limit(n: u32) -> String {
+    if n == u32::MAX { "∞".to_owned() } else { n.to_string() }
+}

@@ -1,0 +1,28 @@
+//! The compact binary config that the control shim gives to a proxy: model, format, verifier, dump, diff and messages.
+//!
+//! This crate knows neither Kubernetes nor sockets. `docs/config-format.md` describes the bytes for readers in other languages.
+
+mod assembler;
+mod blob;
+mod closure;
+pub mod diff;
+pub mod dump;
+mod error;
+mod file;
+#[doc(hidden)]
+pub mod fuzz;
+pub mod limits;
+pub mod message;
+pub mod model;
+mod root;
+pub mod rules;
+mod snapshot;
+pub mod v1;
+pub mod wire;
+
+pub use assembler::Assembler;
+pub use blob::{Blob, Hash};
+pub use error::{EncodeError, Fault, SectionFault, VerifyError};
+pub use file::FileError;
+pub use root::{Order, Root, RootDelta, RootEntry};
+pub use snapshot::Snapshot;

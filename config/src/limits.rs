@@ -1,0 +1,43 @@
+//! Bounds of the format: what a writer may write and a reader must be able to take.
+
+/// Bytes of one string.
+pub const STRING_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a string that is written into a head or a log line.
+pub const LINE_BYTES_MAX: usize = 8 << 10;
+/// Bytes of a blob's name, and of a name that refers to one.
+pub const BLOB_NAME_BYTES_MAX: usize = 1 << 10;
+/// Records of one section.
+pub const RECORDS_MAX: usize = 4 << 20;
+/// Sections of one blob.
+pub const SECTIONS_MAX: usize = 32;
+/// Bytes of one blob.
+pub const BLOB_BYTES_MAX: usize = 64 << 20;
+/// Blobs of one snapshot.
+pub const BLOBS_MAX: usize = 1 << 20;
+/// Bytes of one snapshot file.
+pub const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
+/// Milliseconds of any timeout: ten years.
+pub const TIMEOUT_MS_MAX: u64 = 10 * 366 * 86_400_000;
+/// Bytes of a request head; its positions are 16 bits wide.
+pub const HEAD_BYTES_MAX: u32 = 60 << 10;
+/// Bytes of a request head that every proxy takes.
+pub const HEAD_BYTES_MIN: u32 = 256;
+/// Lines of a request head; they are counted in 8 bits.
+pub const HEAD_FIELDS_MAX: u32 = 250;
+
+/// Bytes of one message.
+pub const MESSAGE_BYTES_MAX: usize = 65 << 20;
+/// Names in one Want or Absent.
+pub const WANT_NAMES_MAX: usize = 256;
+/// Bytes of one wanted name.
+pub const NAME_BYTES_MAX: usize = 512;
+/// Labels in a Hello.
+pub const LABELS_MAX: usize = 256;
+/// Bytes of the reason in a Nack.
+pub const REASON_BYTES_MAX: usize = 4 << 10;
+
+/// Bytes of all strings that a blob's records refer to, each counted as often as it is referred to. Strings are shared, so a small blob could
+/// otherwise name gigabytes.
+pub const fn text_bytes_max(blob_bytes: usize) -> usize {
+    (16 << 20) + 64 * blob_bytes
+}

@@ -1,0 +1,276 @@
+//! From verified bytes to the model. What the verifier checked is not checked again: a broken promise of the verifier's is a bug of ours.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use super::record::*;
+use super::{section, tag};
+use crate::model::*;
+use crate::wire::{Record, Records, Span, Str, View};
+
+const VERIFIED: &str = "a blob is decoded only after it was verified";
+
+/// Decodes a verified blob.
+pub(crate) fn decode(view: View<'_>) -> Model {
+    let d = Decoder(view);
+    let name = d.str(view.header().name);
+    match super::kind(view.header().kind).expect(VERIFIED) {
+        Kind::Listeners => Model::Listeners(d.listeners(name)),
+        Kind::Host => Model::Host(d.host(name)),
+        Kind::Cluster => Model::Cluster(d.cluster(name)),
+        Kind::Endpoints => Model::Endpoints(d.endpoints(name)),
+        Kind::Policy => Model::Policy(d.policy(name)),
+        Kind::Provenance => Model::Provenance(d.provenance(name)),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Decoder<'a>(View<'a>);
+
+impl<'a> Decoder<'a> {
+    fn str(&self, s: Str) -> String {
+        self.0.str(s).expect(VERIFIED).to_owned()
+    }
+
+    fn records<R: Record>(&self, id: u16, span: Span) -> Records<'a, R> {
+        self.0.records(id, span).expect(VERIFIED)
+    }
+
+    fn head<R: Record>(&self) -> &'a R {
+        self.records(section::HEAD, Span { start: 0.into(), count: 1.into() }).next().expect(VERIFIED)
+    }
+
+    fn listeners(&self, name: String) -> ListenerSet {
+        let h: &ListenersRecord = self.head();
+        ListenerSet {
+            name,
+            node: self.workload(&h.node),
+            pod: self.str(h.pod),
+            policy: self.str(h.policy),
+            listeners: self.records(section::LISTENER, h.listeners).map(|l| self.listener(l)).collect(),
+        }
+    }
+
+    fn listener(&self, l: &ListenerRecord) -> Listener {
+        let protocol = match l.protocol {
+            tag::HTTP => ListenerProtocol::Http {
+                on_demand: l.on_demand != 0,
+                search: self.records(section::SEARCH, l.search).map(|s: &Str| self.str(*s)).collect(),
+                port: l.port.get(),
+            },
+            _ => ListenerProtocol::Tcp {
+                backends: self.records(section::TCP_BACKEND, l.backends).map(|b| self.tcp_backend(b)).collect(),
+                rule: RuleId(l.route_rule.get()),
+                idle_timeout_ms: l.idle_timeout_ms.get(),
+            },
+        };
+        Listener {
+            name: self.str(l.name),
+            rule: RuleId(l.rule.get()),
+            address: address(&l.address),
+            role: super::role(l.role).expect(VERIFIED),
+            protocol,
+        }
+    }
+
+    fn tcp_backend(&self, b: &TcpBackendRecord) -> TcpBackend {
+        TcpBackend { cluster: self.str(b.cluster), weight: b.weight.get() }
+    }
+
+    fn host(&self, name: String) -> Host {
+        let h: &HostRecord = self.head();
+        let domain = |d: &DomainRecord| Domain { pattern: self.str(d.pattern), port: d.port.get() };
+        Host {
+            name,
+            listener: self.str(h.listener),
+            rule: RuleId(h.rule.get()),
+            domains: self.records(section::DOMAIN, h.domains).map(domain).collect(),
+            routes: self.records(section::ROUTE, h.routes).map(|r| self.route(r)).collect(),
+            actions: self.records(section::ACTION, h.actions).map(|a| self.action(a)).collect(),
+        }
+    }
+
+    fn route(&self, r: &RouteRecord) -> Route {
+        let header = |h: &HeaderMatchRecord| HeaderMatch {
+            name: self.str(h.name),
+            value: self.string_match(&h.value).expect(VERIFIED),
+            invert: h.invert != 0,
+        };
+        let query = |q: &QueryMatchRecord| QueryMatch {
+            name: self.str(q.name),
+            value: self.string_match(&q.value).expect(VERIFIED),
+        };
+        let matches = Match {
+            path: self.path_match(r),
+            ignore_case: r.ignore_case != 0,
+            method: self.string_match(&r.method),
+            scheme: self.string_match(&r.scheme),
+            authority: self.string_match(&r.authority),
+            headers: self.records(section::HEADER_MATCH, r.headers).map(header).collect(),
+            query: self.records(section::QUERY_MATCH, r.query).map(query).collect(),
+        };
+        Route { rule: RuleId(r.rule.get()), name: self.str(r.name), matches, action: r.action.get() }
+    }
+
+    fn path_match(&self, r: &RouteRecord) -> PathMatch {
+        match r.path_kind {
+            0 => PathMatch::Any,
+            1 => PathMatch::Exact(self.str(r.path)),
+            2 => PathMatch::Prefix(self.str(r.path)),
+            3 => PathMatch::Segments(self.str(r.path)),
+            _ => PathMatch::Regex(self.str(r.path)),
+        }
+    }
+
+    fn string_match(&self, m: &StringMatchRecord) -> Option<StringMatch> {
+        Some(match m.kind {
+            0 => return None,
+            1 => StringMatch::Exact(self.str(m.value)),
+            2 => StringMatch::Prefix(self.str(m.value)),
+            3 => StringMatch::Suffix(self.str(m.value)),
+            4 => StringMatch::Regex(self.str(m.value)),
+            _ => StringMatch::Present,
+        })
+    }
+
+    fn action(&self, a: &ActionRecord) -> Action {
+        match a.kind {
+            tag::FORWARD => Action::Forward(Forward {
+                backends: self.records(section::BACKEND, a.backends).map(|b| self.backend(b)).collect(),
+                timeout_ms: a.timeout_ms.get(),
+                path: self.rewrite(a),
+                authority: self.str(a.text),
+                request: self.edits(a.request),
+                response: self.edits(a.response),
+            }),
+            tag::REDIRECT => Action::Redirect(Redirect {
+                status: a.status.get(),
+                scheme: self.str(a.scheme),
+                host: self.str(a.text),
+                port: a.port.get(),
+                path: self.rewrite(a),
+                response: self.edits(a.response),
+            }),
+            _ => Action::Respond(Respond {
+                status: a.status.get(),
+                body: self.str(a.text),
+                response: self.edits(a.response),
+            }),
+        }
+    }
+
+    fn backend(&self, b: &BackendRecord) -> Backend {
+        Backend {
+            cluster: self.str(b.cluster),
+            weight: b.weight.get(),
+            rule: RuleId(b.rule.get()),
+            missing_status: b.missing_status.get(),
+            request: self.edits(b.request),
+            response: self.edits(b.response),
+        }
+    }
+
+    fn rewrite(&self, a: &ActionRecord) -> PathRewrite {
+        match a.path_kind {
+            0 => PathRewrite::Keep,
+            1 => PathRewrite::Prefix(self.str(a.path)),
+            2 => PathRewrite::Segments(self.str(a.path)),
+            _ => PathRewrite::Full(self.str(a.path)),
+        }
+    }
+
+    fn edits(&self, span: Span) -> HeaderEdits {
+        let mut edits = HeaderEdits::default();
+        for e in self.records::<EditRecord>(section::EDIT, span) {
+            let name = self.str(e.name);
+            match e.kind {
+                tag::REMOVE => edits.remove.push(name),
+                tag::SET => edits.set.push((name, self.str(e.value))),
+                _ => edits.add.push((name, self.str(e.value))),
+            }
+        }
+        edits
+    }
+
+    fn cluster(&self, name: String) -> Cluster {
+        let h: &ClusterRecord = self.head();
+        Cluster {
+            name,
+            rule: RuleId(h.rule.get()),
+            protocol: super::protocol(h.protocol).expect(VERIFIED),
+            balance: super::balance(h.balance).expect(VERIFIED),
+            endpoints: self.str(h.endpoints),
+            connect_timeout_ms: h.connect_timeout_ms.get(),
+            idle_timeout_ms: h.idle_timeout_ms.get(),
+            max_requests_per_connection: h.max_requests_per_connection.get(),
+            max_connections: h.max_connections.get(),
+            max_pending_requests: h.max_pending_requests.get(),
+            service_host: self.str(h.service_host),
+            service_name: self.str(h.service_name),
+            service_namespace: self.str(h.service_namespace),
+            mesh_internal: h.mesh_internal != 0,
+        }
+    }
+
+    fn endpoints(&self, name: String) -> EndpointSet {
+        let h: &EndpointsRecord = self.head();
+        let endpoint = |e: &EndpointRecord| Endpoint {
+            address: address(&e.address),
+            weight: e.weight.get(),
+            draining: e.draining != 0,
+            workload: e.workload.get(),
+        };
+        EndpointSet {
+            name,
+            workloads: self.records(section::WORKLOAD, h.workloads).map(|w| self.workload(w)).collect(),
+            endpoints: self.records(section::ENDPOINT, h.endpoints).map(endpoint).collect(),
+        }
+    }
+
+    fn policy(&self, name: String) -> PolicySet {
+        let h: &PolicyRecord = self.head();
+        PolicySet {
+            name,
+            access_log: super::access_log(h.access_log).expect(VERIFIED),
+            head_bytes_max: h.head_bytes_max.get(),
+            header_fields_max: h.header_fields_max.get(),
+            head_timeout_ms: h.head_timeout_ms.get(),
+            body_idle_timeout_ms: h.body_idle_timeout_ms.get(),
+            downstream_idle_timeout_ms: h.downstream_idle_timeout_ms.get(),
+            drain_timeout_ms: h.drain_timeout_ms.get(),
+            ask_timeout_ms: h.ask_timeout_ms.get(),
+        }
+    }
+
+    fn provenance(&self, name: String) -> Provenance {
+        let h: &ProvenanceRecord = self.head();
+        let entry = |e: &OriginRecord| ProvenanceEntry {
+            rule: RuleId(e.rule.get()),
+            kind: self.str(e.kind),
+            namespace: self.str(e.namespace),
+            name: self.str(e.name),
+            field: self.str(e.field),
+            file: self.str(e.file),
+            line: e.line.get(),
+            column: e.column.get(),
+        };
+        Provenance { name, entries: self.records(section::ORIGIN, h.entries).map(entry).collect() }
+    }
+
+    fn workload(&self, w: &WorkloadRecord) -> Workload {
+        Workload {
+            namespace: self.str(w.namespace),
+            name: self.str(w.name),
+            app: self.str(w.app),
+            version: self.str(w.version),
+            canonical_name: self.str(w.canonical_name),
+            canonical_revision: self.str(w.canonical_revision),
+            principal: self.str(w.principal),
+            cluster: self.str(w.cluster),
+        }
+    }
+}
+
+fn address(a: &AddressRecord) -> SocketAddr {
+    let v6 = Ipv6Addr::from(a.ip);
+    SocketAddr::new(v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4), a.port.get())
+}

@@ -1,0 +1,316 @@
+//! From the model to bytes. The order in which records and strings are written is part of the format: a blob is named by its bytes, and the
+//! verifier wants spans one behind the other.
+
+use std::net::SocketAddr;
+
+use zerocopy::little_endian::{U16, U32, U64};
+
+use super::record::*;
+use super::{section, tag};
+use crate::error::EncodeError;
+use crate::model::*;
+use crate::wire::{Span, Str, Writer};
+
+/// Encodes a model. Its rules are checked on the bytes, by the verifier.
+pub(crate) fn encode(model: &Model) -> Result<Vec<u8>, EncodeError> {
+    let mut w = Writer::default();
+    match model {
+        Model::Listeners(m) => put_listeners(&mut w, m),
+        Model::Host(m) => put_host(&mut w, m),
+        Model::Cluster(m) => put_cluster(&mut w, m),
+        Model::Endpoints(m) => put_endpoints(&mut w, m),
+        Model::Policy(m) => put_policy(&mut w, m),
+        Model::Provenance(m) => put_provenance(&mut w, m),
+    }
+    w.finish(model.kind() as u8, model.name())
+}
+
+fn put_listeners<'m>(w: &mut Writer<'m>, m: &'m ListenerSet) {
+    let records: Vec<ListenerRecord> = m.listeners.iter().map(|l| put_listener(w, l)).collect();
+    let listeners = w.records(section::LISTENER, &records);
+    let node = put_workload(w, &m.node);
+    let head = ListenersRecord { node, pod: w.str(&m.pod), policy: w.str(&m.policy), listeners };
+    w.records(section::HEAD, &[head]);
+}
+
+fn put_listener<'m>(w: &mut Writer<'m>, l: &'m Listener) -> ListenerRecord {
+    let mut out = ListenerRecord {
+        name: w.str(&l.name),
+        rule: U32::new(l.rule.0),
+        address: put_address(w, l.address),
+        role: l.role as u8,
+        protocol: tag::HTTP,
+        on_demand: 0,
+        reserved: 0,
+        port: U16::new(0),
+        search: Span::default(),
+        backends: Span::default(),
+        route_rule: U32::new(0),
+        idle_timeout_ms: U64::new(0),
+    };
+    match &l.protocol {
+        ListenerProtocol::Http { on_demand, search, port } => {
+            let search: Vec<Str> = search.iter().map(|s| w.str(s)).collect();
+            out.search = w.records(section::SEARCH, &search);
+            out.on_demand = u8::from(*on_demand);
+            out.port = U16::new(*port);
+        }
+        ListenerProtocol::Tcp { backends, rule, idle_timeout_ms } => {
+            let records: Vec<TcpBackendRecord> = backends
+                .iter()
+                .map(|b| TcpBackendRecord { cluster: w.str(&b.cluster), weight: U32::new(b.weight) })
+                .collect();
+            out.protocol = tag::TCP;
+            out.backends = w.records(section::TCP_BACKEND, &records);
+            out.route_rule = U32::new(rule.0);
+            out.idle_timeout_ms = U64::new(*idle_timeout_ms);
+        }
+    }
+    out
+}
+
+fn put_host<'m>(w: &mut Writer<'m>, m: &'m Host) {
+    let domains: Vec<DomainRecord> = m
+        .domains
+        .iter()
+        .map(|d| DomainRecord { pattern: w.str(&d.pattern), port: U16::new(d.port), reserved: U16::new(0) })
+        .collect();
+    let domains = w.records(section::DOMAIN, &domains);
+    let routes: Vec<RouteRecord> = m.routes.iter().map(|r| put_route(w, r)).collect();
+    let routes = w.records(section::ROUTE, &routes);
+    let actions: Vec<ActionRecord> = m.actions.iter().map(|a| put_action(w, a)).collect();
+    let actions = w.records(section::ACTION, &actions);
+    let head = HostRecord { listener: w.str(&m.listener), rule: U32::new(m.rule.0), domains, routes, actions };
+    w.records(section::HEAD, &[head]);
+}
+
+fn put_route<'m>(w: &mut Writer<'m>, m: &'m Route) -> RouteRecord {
+    let (path_kind, path) = match &m.matches.path {
+        PathMatch::Any => (0, ""),
+        PathMatch::Exact(s) => (1, s.as_str()),
+        PathMatch::Prefix(s) => (2, s.as_str()),
+        PathMatch::Segments(s) => (3, s.as_str()),
+        PathMatch::Regex(s) => (4, s.as_str()),
+    };
+    let headers: Vec<HeaderMatchRecord> = m
+        .matches
+        .headers
+        .iter()
+        .map(|h| HeaderMatchRecord {
+            name: w.str(&h.name),
+            value: put_match(w, Some(&h.value)),
+            invert: u8::from(h.invert),
+            reserved: [0; 3],
+        })
+        .collect();
+    let query: Vec<QueryMatchRecord> = m
+        .matches
+        .query
+        .iter()
+        .map(|q| QueryMatchRecord { name: w.str(&q.name), value: put_match(w, Some(&q.value)) })
+        .collect();
+    RouteRecord {
+        rule: U32::new(m.rule.0),
+        name: w.str(&m.name),
+        path: w.str(path),
+        path_kind,
+        ignore_case: u8::from(m.matches.ignore_case),
+        reserved: [0; 2],
+        method: put_match(w, m.matches.method.as_ref()),
+        scheme: put_match(w, m.matches.scheme.as_ref()),
+        authority: put_match(w, m.matches.authority.as_ref()),
+        headers: w.records(section::HEADER_MATCH, &headers),
+        query: w.records(section::QUERY_MATCH, &query),
+        action: U32::new(m.action),
+    }
+}
+
+fn put_rewrite<'m>(w: &mut Writer<'m>, m: &'m PathRewrite) -> (u8, Str) {
+    match m {
+        PathRewrite::Keep => (0, w.str("")),
+        PathRewrite::Prefix(s) => (1, w.str(s)),
+        PathRewrite::Segments(s) => (2, w.str(s)),
+        PathRewrite::Full(s) => (3, w.str(s)),
+    }
+}
+
+fn put_action<'m>(w: &mut Writer<'m>, m: &'m Action) -> ActionRecord {
+    let none = w.str("");
+    let mut out = ActionRecord {
+        kind: tag::FORWARD,
+        path_kind: 0,
+        status: U16::new(0),
+        port: U16::new(0),
+        reserved: U16::new(0),
+        timeout_ms: U64::new(0),
+        text: none,
+        scheme: none,
+        path: none,
+        backends: Span::default(),
+        request: Span::default(),
+        response: Span::default(),
+    };
+    match m {
+        Action::Forward(f) => {
+            let backends: Vec<BackendRecord> = f.backends.iter().map(|b| put_backend(w, b)).collect();
+            out.backends = w.records(section::BACKEND, &backends);
+            out.timeout_ms = U64::new(f.timeout_ms);
+            (out.path_kind, out.path) = put_rewrite(w, &f.path);
+            out.text = w.str(&f.authority);
+            out.request = put_edits(w, &f.request);
+            out.response = put_edits(w, &f.response);
+        }
+        Action::Redirect(d) => {
+            (out.kind, out.status, out.port) = (tag::REDIRECT, U16::new(d.status), U16::new(d.port));
+            (out.path_kind, out.path) = put_rewrite(w, &d.path);
+            (out.text, out.scheme) = (w.str(&d.host), w.str(&d.scheme));
+            out.response = put_edits(w, &d.response);
+        }
+        Action::Respond(p) => {
+            (out.kind, out.status, out.text) = (tag::RESPOND, U16::new(p.status), w.str(&p.body));
+            out.response = put_edits(w, &p.response);
+        }
+    }
+    out
+}
+
+fn put_backend<'m>(w: &mut Writer<'m>, b: &'m Backend) -> BackendRecord {
+    BackendRecord {
+        cluster: w.str(&b.cluster),
+        weight: U32::new(b.weight),
+        rule: U32::new(b.rule.0),
+        missing_status: U16::new(b.missing_status),
+        reserved: U16::new(0),
+        request: put_edits(w, &b.request),
+        response: put_edits(w, &b.response),
+    }
+}
+
+fn put_cluster<'m>(w: &mut Writer<'m>, m: &'m Cluster) {
+    let head = ClusterRecord {
+        rule: U32::new(m.rule.0),
+        protocol: m.protocol as u8,
+        balance: m.balance as u8,
+        mesh_internal: u8::from(m.mesh_internal),
+        reserved: 0,
+        endpoints: w.str(&m.endpoints),
+        connect_timeout_ms: U32::new(m.connect_timeout_ms),
+        idle_timeout_ms: U64::new(m.idle_timeout_ms),
+        max_requests_per_connection: U32::new(m.max_requests_per_connection),
+        max_connections: U32::new(m.max_connections),
+        max_pending_requests: U32::new(m.max_pending_requests),
+        service_host: w.str(&m.service_host),
+        service_name: w.str(&m.service_name),
+        service_namespace: w.str(&m.service_namespace),
+    };
+    w.records(section::HEAD, &[head]);
+}
+
+fn put_endpoints<'m>(w: &mut Writer<'m>, m: &'m EndpointSet) {
+    let workloads: Vec<WorkloadRecord> = m.workloads.iter().map(|x| put_workload(w, x)).collect();
+    let workloads = w.records(section::WORKLOAD, &workloads);
+    let endpoints: Vec<EndpointRecord> = m
+        .endpoints
+        .iter()
+        .map(|e| EndpointRecord {
+            address: put_address(w, e.address),
+            draining: u8::from(e.draining),
+            reserved: 0,
+            weight: U32::new(e.weight),
+            workload: U32::new(e.workload),
+        })
+        .collect();
+    let endpoints = w.records(section::ENDPOINT, &endpoints);
+    w.records(section::HEAD, &[EndpointsRecord { workloads, endpoints }]);
+}
+
+fn put_policy<'m>(w: &mut Writer<'m>, m: &'m PolicySet) {
+    let head = PolicyRecord {
+        access_log: m.access_log as u8,
+        reserved: [0; 3],
+        head_bytes_max: U32::new(m.head_bytes_max),
+        header_fields_max: U32::new(m.header_fields_max),
+        head_timeout_ms: U32::new(m.head_timeout_ms),
+        body_idle_timeout_ms: U32::new(m.body_idle_timeout_ms),
+        downstream_idle_timeout_ms: U64::new(m.downstream_idle_timeout_ms),
+        drain_timeout_ms: U32::new(m.drain_timeout_ms),
+        ask_timeout_ms: U32::new(m.ask_timeout_ms),
+        reserved2: U32::new(0),
+    };
+    w.records(section::HEAD, &[head]);
+}
+
+fn put_provenance<'m>(w: &mut Writer<'m>, m: &'m Provenance) {
+    for pair in m.entries.windows(2).filter(|pair| pair[0].rule == pair[1].rule) {
+        let name = |e: &ProvenanceEntry| format!("{} {}/{} {}", e.kind, e.namespace, e.name, e.field);
+        w.fail(EncodeError::RuleCollision(format!("{} and {}", name(&pair[0]), name(&pair[1]))));
+    }
+    let entries: Vec<OriginRecord> = m
+        .entries
+        .iter()
+        .map(|e| OriginRecord {
+            rule: U32::new(e.rule.0),
+            kind: w.str(&e.kind),
+            namespace: w.str(&e.namespace),
+            name: w.str(&e.name),
+            field: w.str(&e.field),
+            file: w.str(&e.file),
+            line: U32::new(e.line),
+            column: U32::new(e.column),
+        })
+        .collect();
+    let entries = w.records(section::ORIGIN, &entries);
+    w.records(section::HEAD, &[ProvenanceRecord { entries }]);
+}
+
+fn put_match<'m>(w: &mut Writer<'m>, m: Option<&'m StringMatch>) -> StringMatchRecord {
+    let (kind, value) = match m {
+        None => (0, ""),
+        Some(StringMatch::Exact(s)) => (1, s.as_str()),
+        Some(StringMatch::Prefix(s)) => (2, s.as_str()),
+        Some(StringMatch::Suffix(s)) => (3, s.as_str()),
+        Some(StringMatch::Regex(s)) => (4, s.as_str()),
+        Some(StringMatch::Present) => (5, ""),
+    };
+    StringMatchRecord { value: w.str(value), kind, reserved: [0; 3] }
+}
+
+fn put_edits<'m>(w: &mut Writer<'m>, m: &'m HeaderEdits) -> Span {
+    let mut records = Vec::new();
+    for name in &m.remove {
+        records.push(EditRecord { name: w.str(name), value: w.str(""), kind: tag::REMOVE, reserved: [0; 3] });
+    }
+    for (kind, list) in [(tag::SET, &m.set), (tag::ADD, &m.add)] {
+        for (name, value) in list {
+            records.push(EditRecord { name: w.str(name), value: w.str(value), kind, reserved: [0; 3] });
+        }
+    }
+    w.records(section::EDIT, &records)
+}
+
+fn put_workload<'m>(w: &mut Writer<'m>, m: &'m Workload) -> WorkloadRecord {
+    WorkloadRecord {
+        namespace: w.str(&m.namespace),
+        name: w.str(&m.name),
+        app: w.str(&m.app),
+        version: w.str(&m.version),
+        canonical_name: w.str(&m.canonical_name),
+        canonical_revision: w.str(&m.canonical_revision),
+        principal: w.str(&m.principal),
+        cluster: w.str(&m.cluster),
+    }
+}
+
+/// IPv4 as IPv4-mapped IPv6, so that an address is that or IPv6 and nothing else.
+fn put_address(w: &mut Writer<'_>, address: SocketAddr) -> AddressRecord {
+    let ip = match address {
+        SocketAddr::V4(v4) => v4.ip().to_ipv6_mapped(),
+        SocketAddr::V6(v6) => {
+            if v6.scope_id() != 0 || v6.flowinfo() != 0 || v6.ip().to_ipv4_mapped().is_some() {
+                w.fail(EncodeError::Address(address));
+            }
+            *v6.ip()
+        }
+    };
+    AddressRecord { ip: ip.octets(), port: U16::new(address.port()) }
+}

@@ -1,0 +1,111 @@
+//! Version 1: which sections and records each kind of blob has, the way between them and the model, and the verifier.
+
+mod decode;
+mod encode;
+pub mod record;
+mod verify;
+
+use crate::model::{AccessLog, Balance, Kind, Protocol, Role};
+
+pub(crate) use decode::decode;
+pub(crate) use encode::encode;
+pub use verify::verify;
+
+/// Section ids. Every kind of blob has its one-record head section; a section without records is left out.
+pub mod section {
+    #![allow(missing_docs)]
+    use crate::model::Kind;
+
+    pub const STRINGS: u16 = crate::wire::SECTION_STRINGS;
+    pub const HEAD: u16 = 2;
+    pub const LISTENER: u16 = 3;
+    pub const SEARCH: u16 = 4;
+    pub const TCP_BACKEND: u16 = 5;
+    pub const DOMAIN: u16 = 6;
+    pub const ROUTE: u16 = 7;
+    pub const ACTION: u16 = 8;
+    pub const HEADER_MATCH: u16 = 9;
+    pub const QUERY_MATCH: u16 = 10;
+    pub const BACKEND: u16 = 11;
+    pub const EDIT: u16 = 12;
+    pub const WORKLOAD: u16 = 13;
+    pub const ENDPOINT: u16 = 14;
+    pub const ORIGIN: u16 = 15;
+    /// Ids from here on are unknown to this version.
+    pub const END: u16 = 16;
+
+    /// A section in words.
+    pub fn name(id: u16) -> &'static str {
+        const NAMES: [&str; END as usize] = [
+            "0",
+            "strings",
+            "head",
+            "listener",
+            "search",
+            "TCP backend",
+            "domain",
+            "route",
+            "action",
+            "header match",
+            "query match",
+            "backend",
+            "header edit",
+            "workload",
+            "endpoint",
+            "origin",
+        ];
+        NAMES.get(id as usize).copied().unwrap_or("of an unknown id")
+    }
+
+    /// The sections that a kind of blob uses besides pool and head.
+    pub fn of(kind: Kind) -> &'static [u16] {
+        match kind {
+            Kind::Listeners => &[LISTENER, SEARCH, TCP_BACKEND],
+            Kind::Host => &[DOMAIN, ROUTE, ACTION, HEADER_MATCH, QUERY_MATCH, BACKEND, EDIT],
+            Kind::Endpoints => &[WORKLOAD, ENDPOINT],
+            Kind::Provenance => &[ORIGIN],
+            Kind::Cluster | Kind::Policy => &[],
+        }
+    }
+}
+
+/// What the tags of a record mean.
+pub mod tag {
+    #![allow(missing_docs)]
+    pub const HTTP: u8 = 1;
+    pub const TCP: u8 = 2;
+
+    pub const FORWARD: u8 = 1;
+    pub const REDIRECT: u8 = 2;
+    pub const RESPOND: u8 = 3;
+
+    pub const REMOVE: u8 = 1;
+    pub const SET: u8 = 2;
+    pub const ADD: u8 = 3;
+}
+
+/// The kind with this number.
+pub fn kind(n: u8) -> Option<Kind> {
+    use Kind::*;
+    [Listeners, Host, Cluster, Endpoints, Policy, Provenance].into_iter().find(|k| *k as u8 == n)
+}
+
+/// The role with this number.
+pub fn role(n: u8) -> Option<Role> {
+    [Role::Outbound, Role::Inbound, Role::Gateway].into_iter().find(|r| *r as u8 == n)
+}
+
+/// The cluster protocol with this number.
+pub fn protocol(n: u8) -> Option<Protocol> {
+    [Protocol::Http1, Protocol::Tcp].into_iter().find(|p| *p as u8 == n)
+}
+
+/// The way to balance with this number.
+pub fn balance(n: u8) -> Option<Balance> {
+    [Balance::LeastRequest, Balance::RoundRobin, Balance::Random].into_iter().find(|b| *b as u8 == n)
+}
+
+/// The access log with this number.
+pub fn access_log(n: u8) -> Option<AccessLog> {
+    [AccessLog::Off, AccessLog::Text, AccessLog::Json].into_iter().find(|l| *l as u8 == n)
+}

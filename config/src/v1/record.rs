@@ -1,0 +1,67 @@
+//! The records of version 1. Sizes are asserted; deriving `IntoBytes` proves that there is no padding.
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::wire::{Span, Str};
+
+macro_rules! records {
+    ($($(#[$doc:meta])* $name:ident = $size:literal { $($field:ident: $ty:ty),* $(,)? })*) => {$(
+        $(#[$doc])*
+        #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
+        #[repr(C)]
+        #[allow(missing_docs)]
+        pub struct $name { $(pub $field: $ty),* }
+        const _: () = assert!(size_of::<$name>() == $size);
+    )*};
+}
+
+records! {
+    /// A workload's identity.
+    WorkloadRecord = 64 { namespace: Str, name: Str, app: Str, version: Str, canonical_name: Str, canonical_revision: Str, principal: Str, cluster: Str }
+    /// A socket address; IPv4 as IPv4-mapped IPv6.
+    AddressRecord = 18 { ip: [u8; 16], port: U16 }
+    /// Head of a listener set.
+    ListenersRecord = 88 { node: WorkloadRecord, pod: Str, policy: Str, listeners: Span }
+    /// A listener. `protocol` 1 = HTTP, 2 = TCP; fields of the other protocol are zero.
+    ListenerRecord = 64 { name: Str, rule: U32, address: AddressRecord, role: u8, protocol: u8, on_demand: u8, reserved: u8, port: U16, search: Span,
+        backends: Span, route_rule: U32, idle_timeout_ms: U64 }
+    /// A weighted cluster of a TCP listener.
+    TcpBackendRecord = 12 { cluster: Str, weight: U32 }
+    /// Head of a host.
+    HostRecord = 36 { listener: Str, rule: U32, domains: Span, routes: Span, actions: Span }
+    /// An authority pattern.
+    DomainRecord = 12 { pattern: Str, port: U16, reserved: U16 }
+    /// A string condition. `kind` 0 = none, 1 = exact, 2 = prefix, 3 = suffix, 4 = regex, 5 = present.
+    StringMatchRecord = 12 { value: Str, kind: u8, reserved: [u8; 3] }
+    /// A route. `path_kind` 0 = any, 1 = exact, 2 = prefix, 3 = segments, 4 = regex.
+    RouteRecord = 80 { rule: U32, name: Str, path: Str, path_kind: u8, ignore_case: u8, reserved: [u8; 2], method: StringMatchRecord,
+        scheme: StringMatchRecord, authority: StringMatchRecord, headers: Span, query: Span, action: U32 }
+    /// A header condition.
+    HeaderMatchRecord = 24 { name: Str, value: StringMatchRecord, invert: u8, reserved: [u8; 3] }
+    /// A query condition.
+    QueryMatchRecord = 20 { name: Str, value: StringMatchRecord }
+    /// An action. `kind` 1 = forward, 2 = redirect, 3 = respond. `text` is authority, redirect host or body; `scheme` of a redirect.
+    /// `path_kind` 0 = keep, 1 = prefix, 2 = segments, 3 = full.
+    ActionRecord = 64 { kind: u8, path_kind: u8, status: U16, port: U16, reserved: U16, timeout_ms: U64, text: Str, scheme: Str, path: Str,
+        backends: Span, request: Span, response: Span }
+    /// A weighted destination.
+    BackendRecord = 36 { cluster: Str, weight: U32, rule: U32, missing_status: U16, reserved: U16, request: Span, response: Span }
+    /// A header edit. `kind` 1 = remove, 2 = set, 3 = add.
+    EditRecord = 20 { name: Str, value: Str, kind: u8, reserved: [u8; 3] }
+    /// Head of a cluster. `protocol` 1 = HTTP/1.1, 2 = TCP; `balance` 1 = least request, 2 = round robin, 3 = random.
+    ClusterRecord = 64 { rule: U32, protocol: u8, balance: u8, mesh_internal: u8, reserved: u8, endpoints: Str, connect_timeout_ms: U32,
+        idle_timeout_ms: U64, max_requests_per_connection: U32, max_connections: U32, max_pending_requests: U32, service_host: Str,
+        service_name: Str, service_namespace: Str }
+    /// Head of an endpoint set.
+    EndpointsRecord = 16 { workloads: Span, endpoints: Span }
+    /// An endpoint; `workload` u32::MAX is unknown.
+    EndpointRecord = 28 { address: AddressRecord, draining: u8, reserved: u8, weight: U32, workload: U32 }
+    /// Head of a policy set. `access_log` 1 = off, 2 = text, 3 = JSON.
+    PolicyRecord = 40 { access_log: u8, reserved: [u8; 3], head_bytes_max: U32, header_fields_max: U32, head_timeout_ms: U32, body_idle_timeout_ms: U32,
+        downstream_idle_timeout_ms: U64, drain_timeout_ms: U32, ask_timeout_ms: U32, reserved2: U32 }
+    /// Head of a provenance blob.
+    ProvenanceRecord = 8 { entries: Span }
+    /// A rule's origin.
+    OriginRecord = 52 { rule: U32, kind: Str, namespace: Str, name: Str, field: Str, file: Str, line: U32, column: U32 }
+}

@@ -1,0 +1,146 @@
+//! Checks a host: domains, routes, actions.
+
+use super::text::{Text, is_framing};
+use super::{At, Checker};
+use crate::error::{Fault, VerifyError};
+use crate::v1::record::*;
+use crate::v1::{section, tag};
+use crate::wire::{Span, Str};
+
+pub(super) fn verify(c: &mut Checker<'_>) -> Result<(), VerifyError> {
+    let (head, h) = c.head::<HostRecord>()?;
+    c.stride::<DomainRecord>(section::DOMAIN)?;
+    c.stride::<RouteRecord>(section::ROUTE)?;
+    c.stride::<ActionRecord>(section::ACTION)?;
+    c.stride::<HeaderMatchRecord>(section::HEADER_MATCH)?;
+    c.stride::<QueryMatchRecord>(section::QUERY_MATCH)?;
+    c.stride::<BackendRecord>(section::BACKEND)?;
+    c.stride::<EditRecord>(section::EDIT)?;
+    c.text(head.field("listener"), h.listener, Text::Name)?;
+    for (i, d) in (0..).zip(c.span::<DomainRecord>(head.field("domains"), section::DOMAIN, h.domains)?) {
+        let at = c.at(section::DOMAIN, i);
+        at.field("reserved").zero(d.reserved.get() == 0)?;
+        c.text(at.field("pattern"), d.pattern, Text::Pattern)?;
+    }
+    for (i, r) in (0..).zip(c.span::<RouteRecord>(head.field("routes"), section::ROUTE, h.routes)?) {
+        let at = c.at(section::ROUTE, i);
+        at.field("action").need(r.action.get() < h.actions.count.get(), Fault::Index)?;
+        route(c, at, r)?;
+    }
+    for (i, a) in (0..).zip(c.span::<ActionRecord>(head.field("actions"), section::ACTION, h.actions)?) {
+        action(c, c.at(section::ACTION, i), a)?;
+    }
+    Ok(())
+}
+
+fn route(c: &mut Checker<'_>, at: At, r: &RouteRecord) -> Result<(), VerifyError> {
+    c.text(at.field("name"), r.name, Text::Line)?;
+    at.field("ignore_case").flag(r.ignore_case)?;
+    at.field("reserved").zero(r.reserved == [0; 2])?;
+    at.field("path_kind").tag(r.path_kind, 4)?;
+    at.field("path").zero(r.path_kind != 0 || r.path == Str::default())?;
+    c.text(at.field("path"), r.path, if r.path_kind == 3 { Text::Segments } else { Text::Free })?;
+    string_match(c, at.field("method"), &r.method, 0)?;
+    string_match(c, at.field("scheme"), &r.scheme, 0)?;
+    string_match(c, at.field("authority"), &r.authority, 0)?;
+    for h in c.span::<HeaderMatchRecord>(at.field("headers"), section::HEADER_MATCH, r.headers)? {
+        c.text(at.field("headers.name"), h.name, Text::LowerToken)?;
+        at.field("headers.invert").flag(h.invert)?;
+        at.field("headers.reserved").zero(h.reserved == [0; 3])?;
+        string_match(c, at.field("headers.value"), &h.value, 1)?;
+    }
+    for q in c.span::<QueryMatchRecord>(at.field("query"), section::QUERY_MATCH, r.query)? {
+        let name = c.text(at.field("query.name"), q.name, Text::Free)?;
+        at.field("query.name").need(!name.is_empty(), Fault::Empty)?;
+        string_match(c, at.field("query.value"), &q.value, 1)?;
+    }
+    Ok(())
+}
+
+/// `kind_min` 1: there has to be a condition.
+fn string_match(c: &mut Checker<'_>, at: At, m: &StringMatchRecord, kind_min: u8) -> Result<(), VerifyError> {
+    at.need((kind_min..=5).contains(&m.kind), Fault::Unknown { value: m.kind })?;
+    let wordless = m.kind == 0 || m.kind == 5;
+    at.zero(m.reserved == [0; 3] && (!wordless || m.value == Str::default()))?;
+    c.text(at, m.value, Text::Free).map(drop)
+}
+
+fn action(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyError> {
+    at.field("reserved").zero(a.reserved.get() == 0)?;
+    match a.kind {
+        tag::FORWARD => forward(c, at, a)?,
+        tag::REDIRECT => redirect(c, at, a)?,
+        tag::RESPOND => respond(c, at, a)?,
+        value => return Err(at.field("kind").fail(Fault::Unknown { value })),
+    }
+    edits(c, at.field("request edits"), a.request)?;
+    edits(c, at.field("response edits"), a.response)
+}
+
+fn forward(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyError> {
+    let others = a.status.get() == 0 && a.port.get() == 0 && a.scheme == Str::default();
+    at.field("fields of other kinds").zero(others)?;
+    at.field("timeout_ms").timeout(a.timeout_ms.get())?;
+    c.text(at.field("authority"), a.text, Text::Authority)?;
+    rewrite(c, at, a)?;
+    let mut weights = 0u64;
+    let backends = a.backends;
+    for (i, b) in
+        (backends.start.get()..).zip(c.span::<BackendRecord>(at.field("backends"), section::BACKEND, backends)?)
+    {
+        weights += u64::from(b.weight.get());
+        backend(c, c.at(section::BACKEND, i), b)?;
+    }
+    at.field("backends").need(weights <= u64::from(u32::MAX), Fault::Weights)
+}
+
+fn backend(c: &mut Checker<'_>, at: At, b: &BackendRecord) -> Result<(), VerifyError> {
+    at.field("reserved").zero(b.reserved.get() == 0)?;
+    let cluster = c.text(at.field("cluster"), b.cluster, Text::NameOrNone)?;
+    let status = b.missing_status.get();
+    let in_range = (400..=599).contains(&status) || (status == 0 && !cluster.is_empty());
+    at.field("missing_status").need(in_range, Fault::Range)?;
+    edits(c, at.field("request edits"), b.request)?;
+    edits(c, at.field("response edits"), b.response)
+}
+
+fn redirect(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyError> {
+    let others = a.timeout_ms.get() == 0 && a.backends == Span::default() && a.request == Span::default();
+    at.field("fields of other kinds").zero(others)?;
+    at.field("status").need(matches!(a.status.get(), 301 | 302 | 303 | 307 | 308), Fault::Range)?;
+    c.text(at.field("host"), a.text, Text::Host)?;
+    c.text(at.field("scheme"), a.scheme, Text::Scheme)?;
+    rewrite(c, at, a)
+}
+
+fn respond(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyError> {
+    let strings = a.scheme == Str::default() && a.path == Str::default();
+    let spans = a.backends == Span::default() && a.request == Span::default();
+    let numbers = a.port.get() == 0 && a.path_kind == 0 && a.timeout_ms.get() == 0;
+    at.field("fields of other kinds").zero(strings && spans && numbers)?;
+    at.field("status").need((200..=599).contains(&a.status.get()), Fault::Range)?;
+    c.text(at.field("body"), a.text, Text::Free).map(drop)
+}
+
+fn rewrite(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyError> {
+    at.field("path_kind").tag(a.path_kind, 3)?;
+    at.field("path").zero(a.path_kind != 0 || a.path == Str::default())?;
+    // A prefix may become anything, as in Istio; the others are paths of their own.
+    let text = if a.path_kind >= 2 { Text::RootPath } else { Text::Path };
+    c.text(at.field("path"), a.path, text).map(drop)
+}
+
+/// Removals, then replacements, then additions.
+fn edits(c: &mut Checker<'_>, at: At, span: Span) -> Result<(), VerifyError> {
+    let mut last = tag::REMOVE;
+    for e in c.span::<EditRecord>(at, section::EDIT, span)? {
+        at.need((tag::REMOVE..=tag::ADD).contains(&e.kind), Fault::Unknown { value: e.kind })?;
+        at.need(e.kind >= last, Fault::Order)?;
+        last = e.kind;
+        at.zero(e.reserved == [0; 3] && (e.kind != tag::REMOVE || e.value == Str::default()))?;
+        let name = c.text(at, e.name, Text::Token)?;
+        at.need(!is_framing(name), Fault::FramingHeader)?;
+        c.text(at, e.value, Text::Value)?;
+    }
+    Ok(())
+}

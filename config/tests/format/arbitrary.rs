@@ -1,0 +1,263 @@
+//! Any model that the format takes.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use ringway_config::model::*;
+
+/// A model of any kind.
+pub fn model() -> impl Strategy<Value = Model> {
+    prop_oneof![
+        listener_set().prop_map(Model::Listeners),
+        host().prop_map(Model::Host),
+        cluster().prop_map(Model::Cluster),
+        endpoint_set().prop_map(Model::Endpoints),
+        policy().prop_map(Model::Policy),
+        provenance().prop_map(Model::Provenance),
+    ]
+}
+
+fn line() -> impl Strategy<Value = String> {
+    prop_oneof![Just(String::new()), "[a-z0-9|./ ü€-]{0,12}"]
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[a-zü|./-]{1,10}"
+}
+
+fn free() -> impl Strategy<Value = String> {
+    prop_oneof![Just(String::new()), any::<String>(), "[a-z(.*)]{0,8}"]
+}
+
+fn rule() -> impl Strategy<Value = RuleId> {
+    any::<u32>().prop_map(RuleId)
+}
+
+fn weight() -> impl Strategy<Value = u32> {
+    prop_oneof![Just(0), 1..200u32]
+}
+
+fn address() -> impl Strategy<Value = SocketAddr> {
+    let v6 = any::<u128>().prop_map(Ipv6Addr::from).prop_filter("IPv4 is IPv4", |ip| ip.to_ipv4_mapped().is_none());
+    let v4 = any::<u32>().prop_map(Ipv4Addr::from);
+    prop_oneof![
+        (v4, 1..=u16::MAX).prop_map(|(ip, port)| SocketAddr::from((ip, port))),
+        (v6, 1..=u16::MAX).prop_map(|(ip, port)| SocketAddr::from((ip, port))),
+    ]
+}
+
+fn workload() -> impl Strategy<Value = Workload> {
+    (line(), line(), line(), line(), line(), line(), line(), line()).prop_map(
+        |(namespace, name, app, version, canonical_name, canonical_revision, principal, cluster)| Workload {
+            namespace,
+            name,
+            app,
+            version,
+            canonical_name,
+            canonical_revision,
+            principal,
+            cluster,
+        },
+    )
+}
+
+fn listener_set() -> impl Strategy<Value = ListenerSet> {
+    (name(), workload(), line(), name(), vec(listener(), 0..4)).prop_map(|(name, node, pod, policy, mut listeners)| {
+        for (i, listener) in listeners.iter_mut().enumerate() {
+            listener.name.push_str(&i.to_string());
+        }
+        ListenerSet { name, node, pod, policy, listeners }
+    })
+}
+
+fn listener() -> impl Strategy<Value = Listener> {
+    let role = prop_oneof![Just(Role::Outbound), Just(Role::Inbound), Just(Role::Gateway)];
+    let http = (any::<bool>(), vec("[a-z]{1,5}(\\.[a-z]{1,5}){0,2}", 0..3), any::<u16>())
+        .prop_map(|(on_demand, search, port)| ListenerProtocol::Http { on_demand, search, port });
+    let backend = (name(), weight()).prop_map(|(cluster, weight)| TcpBackend { cluster, weight });
+    let tcp = (vec(backend, 0..3), rule(), 0..1_000_000u64)
+        .prop_map(|(backends, rule, idle_timeout_ms)| ListenerProtocol::Tcp { backends, rule, idle_timeout_ms });
+    (name(), rule(), address(), role, prop_oneof![http, tcp])
+        .prop_map(|(name, rule, address, role, protocol)| Listener { name, rule, address, role, protocol })
+}
+
+fn host() -> impl Strategy<Value = Host> {
+    let domain = ("\\*|(\\*\\.)?[a-z0-9-]{1,6}(\\.[a-z]{1,4}){0,2}|\\[::1\\]", any::<u16>())
+        .prop_map(|(pattern, port)| Domain { pattern, port });
+    (name(), name(), rule(), vec(domain, 0..3), vec(route(), 0..5), vec(action(), 1..4)).prop_map(
+        |(name, listener, rule, domains, mut routes, actions)| {
+            routes.iter_mut().for_each(|r| r.action %= actions.len() as u32);
+            Host { name, listener, rule, domains, routes, actions }
+        },
+    )
+}
+
+fn string_match() -> impl Strategy<Value = StringMatch> {
+    prop_oneof![
+        free().prop_map(StringMatch::Exact),
+        free().prop_map(StringMatch::Prefix),
+        free().prop_map(StringMatch::Suffix),
+        free().prop_map(StringMatch::Regex),
+        Just(StringMatch::Present),
+    ]
+}
+
+fn route() -> impl Strategy<Value = Route> {
+    let path = prop_oneof![
+        Just(PathMatch::Any),
+        free().prop_map(PathMatch::Exact),
+        free().prop_map(PathMatch::Prefix),
+        "/|(/[a-z]{1,4}){1,3}".prop_map(PathMatch::Segments),
+        free().prop_map(PathMatch::Regex),
+    ];
+    let header = ("[a-z-]{1,6}", string_match(), any::<bool>()).prop_map(|(name, value, invert)| HeaderMatch {
+        name,
+        value,
+        invert,
+    });
+    let query =
+        (any::<char>().prop_map(String::from), string_match()).prop_map(|(name, value)| QueryMatch { name, value });
+    let three = (option::of(string_match()), option::of(string_match()), option::of(string_match()));
+    let matches = (path, any::<bool>(), three, vec(header, 0..3), vec(query, 0..3)).prop_map(
+        |(path, ignore_case, (method, scheme, authority), headers, query)| Match {
+            path,
+            ignore_case,
+            method,
+            scheme,
+            authority,
+            headers,
+            query,
+        },
+    );
+    (rule(), line(), matches, any::<u32>()).prop_map(|(rule, name, matches, action)| Route {
+        rule,
+        name,
+        matches,
+        action,
+    })
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let forward = (vec(backend(), 0..3), 0..1_000_000u64, rewrite(), "([a-z]{1,5}(:80)?)?", edits(), edits()).prop_map(
+        |(backends, timeout_ms, path, authority, request, response)| {
+            Action::Forward(Forward { backends, timeout_ms, path, authority, request, response })
+        },
+    );
+    let status = prop_oneof![Just(301), Just(302), Just(303), Just(307), Just(308)];
+    let redirect = (status, "(https?)?", "([A-Za-z.]{0,5}[a-z])?", any::<u16>(), rewrite(), edits()).prop_map(
+        |(status, scheme, host, port, path, response)| {
+            Action::Redirect(Redirect { status, scheme, host, port, path, response })
+        },
+    );
+    let respond = (200..=599u16, free(), edits())
+        .prop_map(|(status, body, response)| Action::Respond(Respond { status, body, response }));
+    prop_oneof![forward, redirect, respond]
+}
+
+fn backend() -> impl Strategy<Value = Backend> {
+    let missing = (Just(String::new()), 400..=599u16);
+    let there = (name(), prop_oneof![Just(0), 400..=599u16]);
+    (prop_oneof![missing, there], weight(), rule(), edits(), edits()).prop_map(
+        |((cluster, missing_status), weight, rule, request, response)| Backend {
+            cluster,
+            weight,
+            rule,
+            missing_status,
+            request,
+            response,
+        },
+    )
+}
+
+fn rewrite() -> impl Strategy<Value = PathRewrite> {
+    prop_oneof![
+        Just(PathRewrite::Keep),
+        "[a-z/%?=]{0,6}".prop_map(PathRewrite::Prefix),
+        "/[a-z/]{0,6}".prop_map(PathRewrite::Segments),
+        "/[a-z/]{0,6}".prop_map(PathRewrite::Full),
+    ]
+}
+
+fn edits() -> impl Strategy<Value = HeaderEdits> {
+    let pair = || vec(("x-[A-Za-z]{1,4}", "[ -~ü]{0,8}"), 0..3);
+    (pair(), pair(), vec("x-[A-Za-z]{1,4}", 0..3)).prop_map(|(set, add, remove)| HeaderEdits { set, add, remove })
+}
+
+fn cluster() -> impl Strategy<Value = Cluster> {
+    let balance = prop_oneof![Just(Balance::LeastRequest), Just(Balance::RoundRobin), Just(Balance::Random)];
+    let protocol = prop_oneof![Just(Protocol::Http1), Just(Protocol::Tcp)];
+    let numbers = (any::<u32>(), 0..1_000_000u64, any::<u32>(), any::<u32>(), any::<u32>());
+    let texts = (name(), name(), line(), line(), line());
+    (texts, rule(), protocol, balance, numbers, any::<bool>()).prop_map(
+        |(texts, rule, protocol, balance, numbers, mesh_internal)| {
+            let (name, endpoints, service_host, service_name, service_namespace) = texts;
+            let (connect_timeout_ms, idle_timeout_ms, max_requests_per_connection, max_connections, waiting) = numbers;
+            Cluster {
+                name,
+                rule,
+                protocol,
+                balance,
+                endpoints,
+                connect_timeout_ms,
+                idle_timeout_ms,
+                max_requests_per_connection,
+                max_connections,
+                max_pending_requests: waiting,
+                service_host,
+                service_name,
+                service_namespace,
+                mesh_internal,
+            }
+        },
+    )
+}
+
+fn endpoint_set() -> impl Strategy<Value = EndpointSet> {
+    let endpoint = (address(), 1..1000u32, any::<bool>(), any::<u32>())
+        .prop_map(|(address, weight, draining, workload)| Endpoint { address, weight, draining, workload });
+    (name(), vec(workload(), 0..3), vec(endpoint, 0..5)).prop_map(|(name, workloads, mut endpoints)| {
+        for endpoint in &mut endpoints {
+            endpoint.workload = endpoint.workload.checked_rem(workloads.len() as u32).unwrap_or(u32::MAX);
+        }
+        EndpointSet { name, workloads, endpoints }
+    })
+}
+
+fn policy() -> impl Strategy<Value = PolicySet> {
+    let log = prop_oneof![Just(AccessLog::Off), Just(AccessLog::Text), Just(AccessLog::Json)];
+    (name(), log, 256..=60_000u32, 1..=250u32, any::<[u32; 4]>(), 0..1_000_000u64).prop_map(
+        |(name, access_log, head_bytes_max, header_fields_max, ms, downstream_idle_timeout_ms)| PolicySet {
+            name,
+            access_log,
+            head_bytes_max,
+            header_fields_max,
+            head_timeout_ms: ms[0],
+            body_idle_timeout_ms: ms[1],
+            downstream_idle_timeout_ms,
+            drain_timeout_ms: ms[2],
+            ask_timeout_ms: ms[3],
+        },
+    )
+}
+
+fn provenance() -> impl Strategy<Value = Provenance> {
+    let entry = (1..=u32::MAX, (line(), line(), line(), line(), line()), any::<u32>(), any::<u32>()).prop_map(
+        |(rule, (kind, namespace, name, field, file), line, column)| ProvenanceEntry {
+            rule: RuleId(rule),
+            kind,
+            namespace,
+            name,
+            field,
+            file,
+            line,
+            column,
+        },
+    );
+    (name(), vec(entry, 0..6)).prop_map(|(name, mut entries)| {
+        entries.sort_by_key(|e| e.rule);
+        entries.dedup_by_key(|e| e.rule);
+        Provenance { name, entries }
+    })
+}

@@ -1,0 +1,186 @@
+//! Every rule of the verifier that a model can break, broken once.
+
+use ringway_config::model::*;
+use ringway_config::{Blob, EncodeError, Fault, VerifyError};
+
+use crate::sample::models;
+
+fn listeners(edit: impl FnOnce(&mut ListenerSet)) -> Model {
+    let Some(Model::Listeners(mut m)) = models().into_iter().find(|m| m.kind() == Kind::Listeners) else { panic!() };
+    edit(&mut m);
+    Model::Listeners(m)
+}
+
+fn host(edit: impl FnOnce(&mut Host)) -> Model {
+    let Some(Model::Host(mut m)) = models().into_iter().find(|m| m.kind() == Kind::Host) else { panic!() };
+    edit(&mut m);
+    Model::Host(m)
+}
+
+fn forward(edit: impl FnOnce(&mut Forward)) -> Model {
+    host(|h| match &mut h.actions[0] {
+        Action::Forward(f) => edit(f),
+        other => panic!("{other:?}"),
+    })
+}
+
+fn redirect(edit: impl FnOnce(&mut Redirect)) -> Model {
+    host(|h| match &mut h.actions[1] {
+        Action::Redirect(r) => edit(r),
+        other => panic!("{other:?}"),
+    })
+}
+
+fn respond(edit: impl FnOnce(&mut Respond)) -> Model {
+    host(|h| match &mut h.actions[2] {
+        Action::Respond(r) => edit(r),
+        other => panic!("{other:?}"),
+    })
+}
+
+fn cluster(edit: impl FnOnce(&mut Cluster)) -> Model {
+    let mut m = Cluster { name: "c".into(), endpoints: "e".into(), ..Cluster::default() };
+    edit(&mut m);
+    Model::Cluster(m)
+}
+
+fn endpoint(edit: impl FnOnce(&mut EndpointSet)) -> Model {
+    let Some(Model::Endpoints(mut m)) = models().into_iter().find(|m| m.kind() == Kind::Endpoints) else { panic!() };
+    edit(&mut m);
+    Model::Endpoints(m)
+}
+
+fn policy(edit: impl FnOnce(&mut PolicySet)) -> Model {
+    let mut m = PolicySet::default();
+    edit(&mut m);
+    Model::Policy(m)
+}
+
+fn request_edit(set: (&str, &str)) -> Model {
+    forward(|f| f.request.set = vec![(set.0.into(), set.1.into())])
+}
+
+#[test]
+fn each_rule_is_refused_by_field_and_fault() {
+    use Fault::{Characters, Empty, FramingHeader, Index, NoWeight, Order, Range, TooLong, Weights};
+    let long = "a".repeat(9000);
+    let too_long = |max| TooLong { bytes: 9000, max };
+    let table = [
+        (listeners(|m| m.name.clear()), "blob name", Empty),
+        (listeners(|m| m.name = "a\nb".into()), "blob name", Characters),
+        (listeners(|m| m.name = long.clone()), "blob name", too_long(1024)),
+        (listeners(|m| m.policy.clear()), "policy", Empty),
+        (listeners(|m| m.node.app = "\u{1b}[31m".into()), "app", Characters),
+        (listeners(|m| m.listeners[1].name = "outbound".into()), "name", Order),
+        (listeners(|m| m.listeners[0].protocol = http(&["A.b"])), "search", Characters),
+        (listeners(|m| m.listeners[0].protocol = http(&[""])), "search", Empty),
+        (listeners(|m| m.listeners[0].protocol = tcp(&[("a", u32::MAX), ("b", 1)])), "backends.weight", Weights),
+        (listeners(|m| m.listeners[0].protocol = tcp(&[("", 1)])), "backends.cluster", Empty),
+        (host(|h| h.listener.clear()), "listener", Empty),
+        (host(|h| h.domains[0].pattern = "Reviews".into()), "pattern", Characters),
+        (host(|h| h.domains[0].pattern = "reviews:80".into()), "pattern", Characters),
+        (host(|h| h.domains[0].pattern = "reviews.".into()), "pattern", Characters),
+        (host(|h| h.domains[0].pattern = "a.*".into()), "pattern", Characters),
+        (host(|h| h.domains[0].pattern.clear()), "pattern", Empty),
+        (host(|h| h.routes[0].action = 3), "action", Index),
+        (host(|h| h.routes[0].name = "a\r".into()), "name", Characters),
+        (host(|h| h.routes[0].matches.path = PathMatch::Segments("/a/".into())), "path", Characters),
+        (host(|h| h.routes[0].matches.path = PathMatch::Segments("a".into())), "path", Characters),
+        (host(|h| h.routes[0].matches.headers[0].name = "X-User".into()), "headers.name", Characters),
+        (host(|h| h.routes[0].matches.query[0].name.clear()), "query.name", Empty),
+        (forward(|f| f.backends[0].weight = u32::MAX), "backends", Weights),
+        (forward(|f| f.backends[1].missing_status = 0), "missing_status", Range),
+        (forward(|f| f.backends[0].missing_status = 200), "missing_status", Range),
+        (forward(|f| f.timeout_ms = u64::MAX), "timeout_ms", Range),
+        (forward(|f| f.authority = "a b".into()), "authority", Characters),
+        (forward(|f| f.authority = "a\r\nx: y".into()), "authority", Characters),
+        (forward(|f| f.path = PathRewrite::Prefix("/a b".into())), "path", Characters),
+        (forward(|f| f.path = PathRewrite::Full("a".into())), "path", Characters),
+        (forward(|f| f.path = PathRewrite::Full(String::new())), "path", Empty),
+        (forward(|f| f.request.remove = vec!["a b".into()]), "request edits", Characters),
+        (forward(|f| f.response.remove = vec![String::new()]), "response edits", Empty),
+        (request_edit(("x", "a\r\nb: c")), "request edits", Characters),
+        (request_edit(("x", &long)), "request edits", too_long(8192)),
+        (request_edit(("Content-Length", "1")), "request edits", FramingHeader),
+        (request_edit(("transfer-encoding", "chunked")), "request edits", FramingHeader),
+        (request_edit(("HOST", "a")), "request edits", FramingHeader),
+        (redirect(|r| r.status = 200), "status", Range),
+        (redirect(|r| r.scheme = "ftp".into()), "scheme", Characters),
+        (redirect(|r| r.host = "a/b".into()), "host", Characters),
+        (redirect(|r| r.path = PathRewrite::Full("//a\n".into())), "path", Characters),
+        (respond(|r| r.status = 101), "status", Range),
+        (respond(|r| r.status = 600), "status", Range),
+        (cluster(|c| c.endpoints.clear()), "endpoints", Empty),
+        (cluster(|c| c.idle_timeout_ms = u64::MAX), "idle_timeout_ms", Range),
+        (endpoint(|e| e.endpoints[0].weight = 0), "weight", NoWeight),
+        (endpoint(|e| e.endpoints[0].weight = u32::MAX), "endpoints", Weights),
+        (endpoint(|e| e.endpoints[0].workload = 1), "workload", Index),
+        (endpoint(|e| e.endpoints[0].address.set_port(0)), "port", Range),
+        (policy(|p| p.head_bytes_max = 70_000), "head_bytes_max", Range),
+        (policy(|p| p.head_bytes_max = 10), "head_bytes_max", Range),
+        (policy(|p| p.header_fields_max = 0), "header_fields_max", Range),
+        (policy(|p| p.downstream_idle_timeout_ms = u64::MAX), "downstream_idle_timeout_ms", Range),
+        (Model::Provenance(provenance(&[2, 1])), "rule", Order),
+        (Model::Provenance(provenance(&[0, 1])), "rule", Order),
+    ];
+    for (i, (model, field, fault)) in table.into_iter().enumerate() {
+        match Blob::encode(&model) {
+            Err(EncodeError::Refused { error: VerifyError::Record { field: f, fault: x, .. }, .. }) => {
+                assert_eq!((f, x), (field, fault), "row {i}");
+            }
+            other => panic!("row {i} ({field}, {fault:?}): {other:?}"),
+        }
+    }
+}
+
+fn http(search: &[&str]) -> ListenerProtocol {
+    ListenerProtocol::Http { on_demand: false, search: search.iter().map(|s| (*s).into()).collect(), port: 80 }
+}
+
+fn tcp(backends: &[(&str, u32)]) -> ListenerProtocol {
+    let backends = backends.iter().map(|(cluster, weight)| TcpBackend { cluster: (*cluster).into(), weight: *weight });
+    ListenerProtocol::Tcp { backends: backends.collect(), rule: RuleId(1), idle_timeout_ms: 0 }
+}
+
+fn provenance(rules: &[u32]) -> Provenance {
+    let entry = |rule: &u32| ProvenanceEntry { rule: RuleId(*rule), name: format!("n{rule}"), ..Default::default() };
+    Provenance { name: "p".into(), entries: rules.iter().map(entry).collect() }
+}
+
+#[test]
+fn what_the_format_cannot_hold_is_refused_before_it_is_written() {
+    let body = |bytes: usize| respond(|r| r.body = "b".repeat(bytes));
+    assert!(Blob::encode(&body(64 << 10)).is_ok());
+    assert!(matches!(Blob::encode(&body((64 << 10) + 1)), Err(EncodeError::StringTooLong { bytes: 65_537, .. })));
+    for address in ["[fe80::1%3]:80", "[::ffff:10.0.0.1]:80"] {
+        let address = address.parse().unwrap();
+        let model = endpoint(|e| e.endpoints[0].address = address);
+        assert_eq!(Blob::encode(&model).unwrap_err(), EncodeError::Address(address));
+    }
+    let error = Blob::encode(&Model::Provenance(provenance(&[7, 7]))).unwrap_err();
+    assert!(matches!(error, EncodeError::RuleCollision(_)), "{error}");
+}
+
+/// Strings are shared, so that records of a few bytes can name a lot of them.
+#[test]
+fn a_small_blob_cannot_decode_to_gigabytes() {
+    let body = "b".repeat(64 << 10);
+    let action = Action::Respond(Respond { status: 200, body, ..Respond::default() });
+    let model = |count: usize| host(|h| h.actions = vec![action.clone(); count]);
+    assert!(Blob::encode(&model(250)).is_ok(), "16 MiB are not much");
+    let error = Blob::encode(&model(1000)).unwrap_err();
+    assert!(
+        matches!(error, EncodeError::Refused { error: VerifyError::Record { fault: Fault::TextBudget, .. }, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_error_says_what_where_and_how_to_mend() {
+    let error = Blob::encode(&request_edit(("Transfer-Encoding", "chunked"))).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "Host \"reviews:9080\": Host blob, section action, record 0, request edits: \
+         the header belongs to the connection and cannot be edited; leave it out"
+    );
+}

@@ -1,0 +1,152 @@
+//! A small configuration that uses every field of the format.
+
+use ringway_config::model::*;
+use ringway_config::{Order, Snapshot};
+
+/// Of the sample.
+pub const ORDER: Order = Order { incarnation: 1, sequence: 7 };
+
+fn edits() -> HeaderEdits {
+    HeaderEdits {
+        set: vec![("X-A".into(), "1".into())],
+        add: vec![("x-b".into(), "2".into())],
+        remove: vec!["x-c".into()],
+    }
+}
+
+/// One model of each kind, with every field in use.
+pub fn models() -> Vec<Model> {
+    let rule = RuleId(17);
+    let workload = Workload {
+        namespace: "shop".into(),
+        name: "reviews-v1".into(),
+        app: "reviews".into(),
+        version: "v1".into(),
+        ..Workload::default()
+    };
+    let backend = Backend {
+        cluster: "outbound|9080|v1|reviews".into(),
+        weight: 90,
+        rule,
+        missing_status: 503,
+        request: edits(),
+        response: edits(),
+    };
+    let missing = Backend { weight: 10, missing_status: 500, ..Backend::default() };
+    let forward = Forward {
+        backends: vec![backend, missing],
+        timeout_ms: 1500,
+        path: PathRewrite::Segments("/x".into()),
+        authority: "ratings".into(),
+        request: edits(),
+        response: HeaderEdits::default(),
+    };
+    let redirect = Redirect {
+        status: 308,
+        scheme: "https".into(),
+        host: "h".into(),
+        port: 8443,
+        path: PathRewrite::Full("/f".into()),
+        response: edits(),
+    };
+    let respond = Respond { status: 418, body: "short and stout".into(), response: HeaderEdits::default() };
+    let matches = Match {
+        path: PathMatch::Segments("/api".into()),
+        ignore_case: true,
+        method: Some(StringMatch::Exact("GET".into())),
+        scheme: None,
+        authority: Some(StringMatch::Suffix(".x".into())),
+        headers: vec![HeaderMatch { name: "x-user".into(), value: StringMatch::Regex("a+".into()), invert: true }],
+        query: vec![QueryMatch { name: "q".into(), value: StringMatch::Present }],
+    };
+    let routes = (0..3).map(|action| Route {
+        rule,
+        name: format!("r{action}"),
+        matches: if action == 0 { matches.clone() } else { Match::default() },
+        action,
+    });
+    vec![
+        Model::Listeners(ListenerSet {
+            name: "shop/reviews-v1-0".into(),
+            node: workload.clone(),
+            pod: "reviews-v1-0".into(),
+            policy: "default".into(),
+            listeners: vec![
+                Listener {
+                    name: "outbound".into(),
+                    rule,
+                    address: "127.0.0.1:15001".parse().unwrap(),
+                    role: Role::Outbound,
+                    protocol: ListenerProtocol::Http {
+                        on_demand: true,
+                        search: vec!["shop.svc.cluster.local".into()],
+                        port: 80,
+                    },
+                },
+                Listener {
+                    name: "tcp".into(),
+                    rule,
+                    address: "[::1]:6379".parse().unwrap(),
+                    role: Role::Outbound,
+                    protocol: ListenerProtocol::Tcp {
+                        backends: vec![TcpBackend { cluster: "outbound|9080|v1|reviews".into(), weight: 1 }],
+                        rule,
+                        idle_timeout_ms: 3_600_000,
+                    },
+                },
+            ],
+        }),
+        Model::Host(Host {
+            name: "reviews:9080".into(),
+            listener: "outbound".into(),
+            rule,
+            domains: vec![
+                Domain { pattern: "reviews.shop".into(), port: 9080 },
+                Domain { pattern: "*.x".into(), port: 0 },
+                Domain { pattern: "*".into(), port: 0 },
+            ],
+            routes: routes.collect(),
+            actions: vec![Action::Forward(forward), Action::Redirect(redirect), Action::Respond(respond)],
+        }),
+        Model::Cluster(Cluster {
+            name: "outbound|9080|v1|reviews".into(),
+            rule,
+            endpoints: "reviews".into(),
+            mesh_internal: true,
+            balance: Balance::Random,
+            ..Cluster::default()
+        }),
+        Model::Endpoints(EndpointSet {
+            name: "reviews".into(),
+            workloads: vec![workload],
+            endpoints: vec![
+                Endpoint { address: "10.0.0.1:9080".parse().unwrap(), weight: 1, draining: false, workload: 0 },
+                Endpoint {
+                    address: "[2001:db8::1]:9080".parse().unwrap(),
+                    weight: 3,
+                    draining: true,
+                    workload: u32::MAX,
+                },
+            ],
+        }),
+        Model::Policy(PolicySet { access_log: AccessLog::Json, ..PolicySet::default() }),
+        Model::Provenance(Provenance {
+            name: "shop/reviews-v1-0".into(),
+            entries: vec![ProvenanceEntry {
+                rule,
+                kind: "VirtualService".into(),
+                namespace: "shop".into(),
+                name: "reviews".into(),
+                field: "http[0]".into(),
+                file: "a.yaml".into(),
+                line: 3,
+                column: 7,
+            }],
+        }),
+    ]
+}
+
+/// The sample as a snapshot.
+pub fn snapshot() -> Snapshot {
+    Snapshot::from_models(ORDER, &models()).unwrap()
+}

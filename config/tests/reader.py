@@ -1,0 +1,291 @@
+"""Reads a snapshot file and prints it as JSON. Written from docs/config-format.md alone; needs nothing but Python's standard library."""
+
+import hashlib
+import ipaddress
+import json
+import struct
+import sys
+
+KINDS = {1: "Listeners", 2: "Host", 3: "Cluster", 4: "Endpoints", 5: "Policy", 7: "Provenance"}
+UNKNOWN = 0xFFFFFFFF
+
+
+def need(holds, what):
+    if not holds:
+        raise SystemExit("refused: " + what)
+
+
+class Record:
+    """Takes the fields of a record one after the other; what is left at its end is a newer writer's."""
+
+    def __init__(self, blob, data):
+        self.blob, self.data, self.at = blob, data, 0
+
+    def take(self, form):
+        values = struct.unpack_from("<" + form, self.data, self.at)
+        self.at += struct.calcsize("<" + form)
+        return values[0] if len(values) == 1 else values
+
+    def u8(self):
+        return self.take("B")
+
+    def u16(self):
+        return self.take("H")
+
+    def u32(self):
+        return self.take("I")
+
+    def u64(self):
+        return self.take("Q")
+
+    def flag(self):
+        value = self.u8()
+        need(value <= 1, "flag")
+        return value == 1
+
+    def reserved(self, size):
+        need(self.take("%ds" % size) == bytes(size), "reserved bytes")
+
+    def rule(self):
+        return "%08x" % self.u32()
+
+    def str(self):
+        return self.blob.str(self.u32(), self.u32())
+
+    def span(self, section):
+        start, count = self.take("II")
+        return self.blob.records(section, start, count)
+
+    def choice(self, names):
+        value = self.u8()
+        need(value in names, "enum value")
+        return names[value]
+
+
+class Blob:
+    def __init__(self, data):
+        self.data = data
+        magic, self.kind, reserved, sections, size, name, name_size = struct.unpack_from("<4sBBHIII", data)
+        need(magic == b"RWB1", "magic or version")
+        need(reserved == 0 and self.kind in KINDS and size == len(data), "header")
+        self.sections, end, last = {}, 20 + 12 * sections, 0
+        for i in range(sections):
+            ident, stride, offset, count = struct.unpack_from("<HHII", data, 20 + 12 * i)
+            need(ident > last and stride > 0 and offset == end, "section table")
+            self.sections[ident] = (stride, offset, count)
+            last, end = ident, end + stride * count
+        need(end == len(data), "length")
+        stride, offset, count = self.sections.get(1, (1, 0, 0))
+        self.pool = data[offset : offset + count]
+        self.pool.decode("utf-8")
+        self.name = self.str(name, name_size)
+
+    def str(self, offset, size):
+        need(offset + size <= len(self.pool), "string")
+        return self.pool[offset : offset + size].decode("utf-8")
+
+    def records(self, section, start, count):
+        if count == 0:
+            return []
+        stride, offset, total = self.sections[section]
+        need(start + count <= total, "span")
+        first = offset + stride * start
+        return [Record(self, self.data[first + stride * i : first + stride * (i + 1)]) for i in range(count)]
+
+    def head(self):
+        need(self.sections[2][2] == 1, "head")
+        return self.records(2, 0, 1)[0]
+
+
+WORKLOAD = ("namespace", "name", "app", "version", "canonical_name", "canonical_revision", "principal", "cluster")
+
+
+def workload(r):
+    return {field: r.str() for field in WORKLOAD}
+
+
+def address(r):
+    ip, port = ipaddress.IPv6Address(r.take("16s")), r.u16()
+    return "%s:%d" % (ip.ipv4_mapped, port) if ip.ipv4_mapped else "[%s]:%d" % (ip.compressed, port)
+
+
+def listeners(blob):
+    h = blob.head()
+    node, pod, policy = workload(h), h.str(), h.str()
+    return {"pod": pod, "policy": policy, "node": node, "listeners": [listener(r) for r in h.span(3)]}
+
+
+def listener(r):
+    out = {"name": r.str(), "rule": r.rule(), "address": address(r)}
+    out["role"] = r.choice({1: "outbound", 2: "inbound", 3: "gateway"})
+    protocol = r.choice({1: "http", 2: "tcp"})
+    on_demand = r.flag()
+    r.reserved(1)
+    port, search, backends, route_rule, idle_timeout_ms = r.u16(), r.span(4), r.span(5), r.rule(), r.u64()
+    if protocol == "http":
+        content = {"on_demand": on_demand, "search": [s.str() for s in search], "port": port}
+    else:
+        backends = [{"cluster": b.str(), "weight": b.u32()} for b in backends]
+        content = {"rule": route_rule, "idle_timeout_ms": idle_timeout_ms, "backends": backends}
+    out["protocol"] = {protocol: content}
+    return out
+
+
+def host(blob):
+    h = blob.head()
+    out = {"listener": h.str(), "rule": h.rule()}
+    domains, routes, actions = h.span(6), h.span(7), h.span(8)
+    out["domains"] = [domain(r) for r in domains]
+    out["routes"] = [route(r) for r in routes]
+    out["actions"] = [action(r) for r in actions]
+    need(all(r["action"] < len(out["actions"]) for r in out["routes"]), "action")
+    return out
+
+
+def domain(r):
+    out = {"pattern": r.str(), "port": r.u16()}
+    r.reserved(2)
+    return out
+
+
+def condition(r):
+    value, kind = r.str(), r.choice({0: None, 1: "exact", 2: "prefix", 3: "suffix", 4: "regex", 5: "present"})
+    r.reserved(3)
+    return kind and {kind: True if kind == "present" else value}
+
+
+def route(r):
+    out = {"rule": r.rule(), "name": r.str()}
+    path, kind = r.str(), r.choice({0: None, 1: "exact", 2: "prefix", 3: "segments", 4: "regex"})
+    out["path"] = kind and {kind: path}
+    out["ignore_case"] = r.flag()
+    r.reserved(2)
+    for field in ("method", "scheme", "authority"):
+        out[field] = condition(r)
+    out["headers"] = [header(h) for h in r.span(9)]
+    out["query"] = [{"name": q.str(), "value": condition(q)} for q in r.span(10)]
+    out["action"] = r.u32()
+    return out
+
+
+def header(r):
+    out = {"name": r.str(), "value": condition(r), "invert": r.flag()}
+    r.reserved(3)
+    return out
+
+
+def action(r):
+    kind = r.choice({1: "forward", 2: "redirect", 3: "respond"})
+    path_kind = r.choice({0: None, 1: "prefix", 2: "segments", 3: "full"})
+    status, port = r.u16(), r.u16()
+    r.reserved(2)
+    timeout_ms, text, scheme, path = r.u64(), r.str(), r.str(), r.str()
+    path = path_kind and {path_kind: path}
+    backends = [backend(b) for b in r.span(11)]
+    request, response = edits(r.span(12)), edits(r.span(12))
+    if kind == "forward":
+        content = {"timeout_ms": timeout_ms, "path": path, "authority": text}
+        content.update(request=request, response=response, backends=backends)
+    elif kind == "redirect":
+        content = {"status": status, "scheme": scheme, "host": text, "port": port, "path": path, "response": response}
+    else:
+        content = {"status": status, "body": text, "response": response}
+    return {kind: content}
+
+
+def backend(r):
+    out = {"cluster": r.str(), "weight": r.u32(), "rule": r.rule(), "missing_status": r.u16()}
+    r.reserved(2)
+    out["request"], out["response"] = edits(r.span(12)), edits(r.span(12))
+    return out
+
+
+def edits(records):
+    out = {"remove": [], "set": [], "add": []}
+    for r in records:
+        name, value, kind = r.str(), r.str(), r.choice({1: "remove", 2: "set", 3: "add"})
+        r.reserved(3)
+        out[kind].append(name if kind == "remove" else [name, value])
+    return out
+
+
+def cluster(blob):
+    r = blob.head()
+    out = {"rule": r.rule(), "protocol": r.choice({1: "http1", 2: "tcp"})}
+    out["balance"] = r.choice({1: "least_request", 2: "round_robin", 3: "random"})
+    out["mesh_internal"] = r.flag()
+    r.reserved(1)
+    out["endpoints"] = r.str()
+    out["connect_timeout_ms"] = r.u32()
+    out["idle_timeout_ms"] = r.u64()
+    for field in ("max_requests_per_connection", "max_connections", "max_pending_requests"):
+        out[field] = r.u32()
+    for field in ("service_host", "service_name", "service_namespace"):
+        out[field] = r.str()
+    return out
+
+
+def endpoints(blob):
+    h = blob.head()
+    out = {"workloads": [workload(r) for r in h.span(13)]}
+    out["endpoints"] = [endpoint(r) for r in h.span(14)]
+    return out
+
+
+def endpoint(r):
+    out = {"address": address(r), "draining": r.flag()}
+    r.reserved(1)
+    out["weight"], index = r.u32(), r.u32()
+    out["workload"] = None if index == UNKNOWN else index
+    return out
+
+
+def policy(blob):
+    r = blob.head()
+    out = {"access_log": r.choice({1: "off", 2: "text", 3: "json"})}
+    r.reserved(3)
+    for field in ("head_bytes_max", "header_fields_max", "head_timeout_ms", "body_idle_timeout_ms"):
+        out[field] = r.u32()
+    out["downstream_idle_timeout_ms"] = r.u64()
+    out["drain_timeout_ms"], out["ask_timeout_ms"] = r.u32(), r.u32()
+    r.reserved(4)
+    return out
+
+
+def provenance(blob):
+    return {"entries": [origin(r) for r in blob.head().span(15)]}
+
+
+def origin(r):
+    out = {"rule": r.rule()}
+    out.update((field, r.str()) for field in ("kind", "namespace", "name", "field", "file"))
+    out["line"], out["column"] = r.u32(), r.u32()
+    return out
+
+
+CONTENT = {1: listeners, 2: host, 3: cluster, 4: endpoints, 5: policy, 7: provenance}
+
+
+def snapshot(data):
+    need(data[:8] == b"RWSNAP1\n", "magic or version of the file")
+    incarnation, sequence, count = struct.unpack_from("<QQI", data, 40)
+    at = 60 + 36 * count
+    need(hashlib.sha256(data[40:at]).digest() == data[8:40], "hash of the header")
+    blobs, root = [], b""
+    for i in range(count):
+        size, digest = struct.unpack_from("<I32s", data, 60 + 36 * i)
+        raw = data[at : at + size]
+        need(hashlib.sha256(raw).digest() == digest, "hash of blob %d" % i)
+        blob, at = Blob(raw), at + size
+        name = blob.name.encode("utf-8")
+        root += struct.pack("<BI", blob.kind, len(name)) + name + digest
+        content = CONTENT[blob.kind](blob)
+        blobs.append({"kind": KINDS[blob.kind], "name": blob.name, "hash": digest.hex(), "content": content})
+    need(at == len(data), "length of the file")
+    digest = hashlib.sha256(root).hexdigest() if count else "00" * 32
+    return {"order": {"incarnation": incarnation, "sequence": sequence}, "root": digest, "blobs": blobs}
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1], "rb") as file:
+        json.dump(snapshot(file.read()), sys.stdout)

@@ -1,0 +1,8 @@
+//! Sans-IO HTTP codecs: bytes in, events and ranges out. No socket, no clock, no allocation after warm-up.
+
+#[doc(hidden)]
+pub mod fuzz;
+pub mod h1;
+pub mod head;
+mod known;
+mod token;

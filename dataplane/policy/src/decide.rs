@@ -1,0 +1,275 @@
+//! One decision: authority → host → route → action → destination → endpoint.
+
+use ringway_config::model::{ListenerProtocol, RuleId};
+
+use crate::authority::Authority;
+use crate::balance::{below, by_weight, pick};
+use crate::facts::{Facts, Rng};
+use crate::state::{Slot, State};
+use crate::trace::{Note, Trace};
+use crate::view::{Answer, HostView, Request, Share, Split, View};
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Send it there.
+    Forward(Plan),
+    /// Answer it here.
+    Reply(Local),
+    /// Something must be known first; decide again with the answer.
+    Ask(Question),
+    /// Close without an answer.
+    Reject(Reason),
+}
+
+/// Where a request (or connection) goes, in ids of the view that decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Plan {
+    /// The rule that decided: the route's, or a TCP listener's.
+    pub rule: RuleId,
+    pub host: u32,
+    pub route: u32,
+    pub action: u32,
+    /// Index into the action's (or TCP listener's) backends.
+    pub backend: u32,
+    pub cluster: u32,
+    pub endpoint: u32,
+    pub slot: Slot,
+    /// Whole exchange; 0 is none.
+    pub timeout_ms: u64,
+}
+
+impl Plan {
+    /// [`Plan::host`], [`Plan::route`] and [`Plan::action`] of a TCP connection.
+    pub const NONE: u32 = u32::MAX;
+}
+
+/// An answer that the proxy gives itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// Its status.
+    pub status: u16,
+    /// The rule that decided: of the route, else of the host, else of the listener.
+    pub rule: RuleId,
+    /// Index of the route that matched; [`Plan::NONE`] when none did.
+    pub route: u32,
+    /// Why.
+    pub kind: LocalKind,
+}
+
+/// Why the proxy answers itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum LocalKind {
+    /// No host has the authority, or none of its routes matches.
+    RouteNotFound,
+    /// The destination drawn does not exist.
+    ClusterNotFound,
+    /// The cluster has no endpoint that takes requests.
+    NoHealthyUpstream,
+    /// [`View::location`] tells where to.
+    Redirect { host: u32, action: u32 },
+    /// [`View::action`] has the body.
+    Respond { host: u32, action: u32 },
+}
+
+/// What must be known first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The host that the authority names: it is not in the snapshot, and the listener asks for hosts on demand.
+    Host,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The listener is not in this view, or speaks another protocol.
+    NoListener,
+    /// A TCP listener without a destination of any weight.
+    NoRoute,
+    /// A TCP destination without an endpoint that takes connections.
+    NoHealthyUpstream,
+}
+
+impl Local {
+    /// Istio's response flag.
+    pub fn flags(&self) -> &'static str {
+        match self.kind {
+            LocalKind::RouteNotFound => "NR",
+            LocalKind::ClusterNotFound => "NC",
+            LocalKind::NoHealthyUpstream => "UH",
+            LocalKind::Redirect { .. } | LocalKind::Respond { .. } => "-",
+        }
+    }
+
+    /// Istio's response code details.
+    pub fn details(&self) -> &'static str {
+        match self.kind {
+            LocalKind::RouteNotFound => "route_not_found",
+            LocalKind::ClusterNotFound => "cluster_not_found",
+            LocalKind::NoHealthyUpstream => "no_healthy_upstream",
+            LocalKind::Redirect { .. } | LocalKind::Respond { .. } => "direct_response",
+        }
+    }
+
+    /// Istio's body; that of [`LocalKind::Respond`] is in its action.
+    pub fn body(&self) -> &'static str {
+        match self.kind {
+            LocalKind::NoHealthyUpstream => "no healthy upstream",
+            _ => "",
+        }
+    }
+}
+
+impl Reason {
+    /// Istio's response flag.
+    pub fn flags(&self) -> &'static str {
+        match self {
+            Reason::NoListener | Reason::NoRoute => "NR",
+            Reason::NoHealthyUpstream => "UH",
+        }
+    }
+
+    /// Istio's details.
+    pub fn details(&self) -> &'static str {
+        match self {
+            Reason::NoListener => "filter_chain_not_found",
+            Reason::NoRoute => "route_not_found",
+            Reason::NoHealthyUpstream => "no_healthy_upstream",
+        }
+    }
+}
+
+/// Decides on a request. `state` must have adopted `view`. Allocates nothing, apart from what `trace` and growing scratch buffers take.
+pub fn decide(
+    view: &View,
+    facts: &mut Facts<'_>,
+    state: &mut State,
+    rng: &mut impl Rng,
+    _now: u64,
+    trace: &mut impl Trace,
+) -> Step {
+    let Some(domains) = view.domains(facts.listener) else { return Step::Reject(Reason::NoListener) };
+    let authority = Authority::parse(facts.authority, domains.port);
+    let Some((authority, host_id)) = authority.as_ref().and_then(|a| Some((a, domains.find(a)?))) else {
+        trace.note(|| Note::NoHost);
+        return unknown_host(view, facts, authority.is_some_and(|a| !a.host().is_empty()));
+    };
+    trace.note(|| Note::Host(host_id));
+    let host = view.host(host_id);
+    let (path, query) = Request::split_target(facts.path);
+    let (method, scheme, fields) = (facts.method, facts.scheme.as_bytes(), facts.fields);
+    let request = Request { path, query, method, scheme, authority: authority.texts(), fields };
+    let found = host.program.find(&request, &mut state.scratch);
+    note_misses(host, found, &request, &mut state.scratch, trace);
+    let Some(route) = found else {
+        return reply(404, host.program.rule, Plan::NONE, LocalKind::RouteNotFound);
+    };
+    let compiled = &host.program.routes[route as usize];
+    let (rule, action) = (compiled.rule, compiled.action);
+    trace.note(|| Note::Route(rule));
+    match &host.program.answers[action as usize] {
+        Answer::Redirect { status } => reply(*status, rule, route, LocalKind::Redirect { host: host_id, action }),
+        Answer::Respond { status } => reply(*status, rule, route, LocalKind::Respond { host: host_id, action }),
+        Answer::Forward(split) => Met { host: host_id, route, action, rule }.forward(view, split, state, rng, trace),
+    }
+}
+
+/// Decides on a connection of a TCP listener: Forward or Reject. `state` must have adopted `view`.
+pub fn decide_tcp(
+    view: &View,
+    listener: u32,
+    state: &mut State,
+    rng: &mut impl Rng,
+    _now: u64,
+    trace: &mut impl Trace,
+) -> Step {
+    let Some(listener) = view.listeners().get(listener as usize) else { return Step::Reject(Reason::NoListener) };
+    let ListenerProtocol::Tcp { backends, rule, .. } = &listener.protocol else {
+        return Step::Reject(Reason::NoListener);
+    };
+    let total = backends.iter().map(|b| u64::from(b.weight)).sum();
+    let drawn = below(rng, total).and_then(|point| by_weight(backends.iter().map(|b| b.weight), point));
+    let Some(backend) = drawn else { return Step::Reject(Reason::NoRoute) };
+    trace.note(|| Note::Backend(*rule));
+    let cluster = listener.tcp_clusters[backend as usize];
+    let Some((endpoint, slot)) = pick(view, cluster, state, rng, None) else {
+        return Step::Reject(Reason::NoHealthyUpstream);
+    };
+    trace.note(|| Note::Endpoint(state.address(slot)));
+    let none = Plan::NONE;
+    let plan =
+        Plan { rule: *rule, host: none, route: none, action: none, backend, cluster, endpoint, slot, timeout_ms: 0 };
+    Step::Forward(plan)
+}
+
+/// The route that a request met.
+struct Met {
+    host: u32,
+    route: u32,
+    action: u32,
+    rule: RuleId,
+}
+
+impl Met {
+    fn forward(
+        self,
+        view: &View,
+        split: &Split,
+        state: &mut State,
+        rng: &mut impl Rng,
+        trace: &mut impl Trace,
+    ) -> Step {
+        let Met { host, route, action, rule } = self;
+        let Some(backend) = split.draw(rng) else { return self.missing(split.shares.first()) };
+        let share = &split.shares[backend as usize];
+        trace.note(|| Note::Backend(share.rule));
+        let Some(cluster) = view.host(host).cluster_of(share) else { return self.missing(Some(share)) };
+        let Some((endpoint, slot)) = pick(view, cluster, state, rng, None) else {
+            return reply(503, rule, route, LocalKind::NoHealthyUpstream);
+        };
+        trace.note(|| Note::Endpoint(state.address(slot)));
+        let timeout_ms = split.timeout_ms;
+        Step::Forward(Plan { rule, host, route, action, backend, cluster, endpoint, slot, timeout_ms })
+    }
+
+    fn missing(&self, share: Option<&Share>) -> Step {
+        let status = share.map_or(0, |s| s.missing_status);
+        reply(if status == 0 { 503 } else { status }, self.rule, self.route, LocalKind::ClusterNotFound)
+    }
+}
+
+fn unknown_host(view: &View, facts: &Facts<'_>, askable: bool) -> Step {
+    let Some(listener) = view.listeners().get(facts.listener as usize) else { return Step::Reject(Reason::NoListener) };
+    match &listener.protocol {
+        ListenerProtocol::Http { on_demand: true, .. } if askable && !facts.host_absent => Step::Ask(Question::Host),
+        _ => reply(404, listener.rule, Plan::NONE, LocalKind::RouteNotFound),
+    }
+}
+
+/// The routes above the one found, and why each was passed. The index looked at few of them; they are all tested here, for the one who listens.
+fn note_misses(
+    host: &HostView,
+    found: Option<u32>,
+    request: &Request<'_>,
+    scratch: &mut Vec<u8>,
+    trace: &mut impl Trace,
+) {
+    fn listens<T: Trace>(_: &T) -> bool {
+        T::LISTENS
+    }
+    if !listens(trace) {
+        return;
+    }
+    let end = found.map_or(host.model.routes.len(), |route| route as usize);
+    for (route, number) in host.model.routes[..end].iter().zip(0..) {
+        let miss = host.program.miss(number, request, scratch);
+        debug_assert!(miss.is_some(), "the index passed over a route that matches");
+        trace.note(|| Note::Passed(route.rule, miss.map_or_else(String::new, |m| m.to_string())));
+    }
+}
+
+fn reply(status: u16, rule: RuleId, route: u32, kind: LocalKind) -> Step {
+    Step::Reply(Local { status, rule, route, kind })
+}

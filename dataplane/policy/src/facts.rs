@@ -1,0 +1,38 @@
+//! What a decision may know about a request.
+
+/// Header lines of a request, as the policy looks at them.
+pub trait Fields {
+    /// Calls `visit` with each value of the header called `name` (lower case), in order.
+    fn each(&self, name: &str, visit: &mut dyn FnMut(&[u8]));
+}
+
+/// A request without headers.
+pub struct NoFields;
+
+impl Fields for NoFields {
+    fn each(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
+}
+
+/// Randomness is an argument.
+pub trait Rng {
+    /// A uniformly random 64-bit number.
+    fn random(&mut self) -> u64;
+}
+
+/// One request, as received.
+pub struct Facts<'a> {
+    /// Index of the listener in the view ([`crate::View::listener`]).
+    pub listener: u32,
+    /// Method.
+    pub method: &'a [u8],
+    /// Path and query as received (`/a?b=c`), or `*`.
+    pub path: &'a [u8],
+    /// Authority as received, checked by the codec to be one host[:port]; empty for HTTP/1.0 without Host.
+    pub authority: &'a [u8],
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// The headers.
+    pub fields: &'a dyn Fields,
+    /// The answer to an earlier [`crate::Question`]: the host was asked for and does not exist.
+    pub host_absent: bool,
+}

@@ -1,0 +1,20 @@
+//! Pure decisions over compiled config: which route, which cluster, which endpoint, what edits.
+//!
+//! One evaluator, [`decide`], serves the proxy and the command line (`explain`, `plan`). It never sees a connection, a clock or a thread: facts
+//! about the request, the worker's own counters, time and randomness come in; a [`Step`] goes out.
+
+mod authority;
+mod balance;
+mod decide;
+mod facts;
+mod fold;
+mod state;
+mod trace;
+pub mod view;
+
+pub use balance::pick;
+pub use decide::{Local, LocalKind, Plan, Question, Reason, Step, decide, decide_tcp};
+pub use facts::{Facts, Fields, NoFields, Rng};
+pub use state::{Slot, State};
+pub use trace::{Note, Trace};
+pub use view::View;

@@ -1,0 +1,194 @@
+//! What one worker remembers about endpoints: requests in flight and whose turn it is. Owned by the worker, never shared, survives swaps.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use crate::balance::Weights;
+use crate::facts::Rng;
+use crate::view::{Group, View};
+
+/// Stable small index of an endpoint identity (its address), reused only after [`State::forget`].
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Slot(pub u32);
+
+/// One worker's counters.
+#[derive(Default)]
+pub struct State {
+    slots: Vec<Entry>,
+    by_address: HashMap<SocketAddr, u32>,
+    free: Vec<u32>,
+    /// Slot of each dense endpoint id of the adopted view.
+    of_endpoint: Vec<u32>,
+    /// The adopted view's clusters.
+    clusters: Vec<Turns>,
+    /// For values that a match has to put together.
+    pub(crate) scratch: Vec<u8>,
+}
+
+struct Entry {
+    address: SocketAddr,
+    in_flight: u32,
+    /// Endpoints of the adopted view that have this address.
+    uses: u32,
+    forgotten: bool,
+}
+
+/// One cluster of the adopted view.
+struct Turns {
+    name: Arc<str>,
+    group: Arc<Group>,
+    /// First dense endpoint id.
+    first: u32,
+    /// Where round robin stands.
+    point: u64,
+}
+
+impl State {
+    /// Nothing adopted yet.
+    pub fn new() -> State {
+        State::default()
+    }
+
+    /// After a swap: maps the view's endpoints to slots (keeping in-flight counts) and starts round robin at random offsets. `gone` loses the slots
+    /// that are in the view again and gains those that are in no cluster any more. Costs a step for each endpoint and a lookup for each changed
+    /// one.
+    pub fn adopt(&mut self, view: &View, rng: &mut impl Rng, gone: &mut Vec<Slot>) {
+        let old_slots = std::mem::take(&mut self.of_endpoint);
+        let old_clusters = std::mem::take(&mut self.clusters);
+        self.of_endpoint.reserve_exact(view.endpoints_len());
+        self.clusters.reserve_exact(view.clusters().len());
+        let mut released = Vec::new();
+        // Both lists are sorted by name.
+        let mut old = old_clusters.iter().peekable();
+        for cluster in view.clusters() {
+            while let Some(passed) = old.next_if(|c| c.name < cluster.name) {
+                released.push(passed.range());
+            }
+            let same = old.next_if(|c| Arc::ptr_eq(&c.name, &cluster.name) || c.name == cluster.name);
+            match same {
+                Some(before) if Arc::ptr_eq(&before.group, &cluster.group) => {
+                    self.of_endpoint.extend_from_slice(&old_slots[before.range()]);
+                }
+                changed => {
+                    released.extend(changed.map(Turns::range));
+                    self.take_slots(&cluster.group);
+                }
+            }
+            let (name, group, first) = (cluster.name.clone(), cluster.group.clone(), cluster.endpoints.start);
+            self.clusters.push(Turns { name, first, point: group.weights.start(rng), group });
+        }
+        released.extend(old.map(Turns::range));
+        gone.retain(|slot| self.entry(*slot).is_some_and(|e| e.uses == 0));
+        for slot in released.into_iter().flat_map(|range| &old_slots[range]) {
+            let entry = &mut self.slots[*slot as usize];
+            entry.uses -= 1;
+            if entry.uses == 0 {
+                gone.push(Slot(*slot));
+            }
+        }
+    }
+
+    /// The slot of a dense endpoint id of the adopted view.
+    pub fn slot(&self, endpoint: u32) -> Slot {
+        self.slot_of(endpoint).unwrap_or(Slot(u32::MAX))
+    }
+
+    /// A request (or connection) starts on an endpoint.
+    pub fn started(&mut self, slot: Slot) {
+        if let Some(entry) = self.slots.get_mut(slot.0 as usize) {
+            entry.in_flight = entry.in_flight.saturating_add(1);
+        }
+    }
+
+    /// It is over.
+    pub fn finished(&mut self, slot: Slot) {
+        if let Some(entry) = self.slots.get_mut(slot.0 as usize) {
+            debug_assert!(entry.in_flight > 0, "finished more often than started");
+            entry.in_flight = entry.in_flight.saturating_sub(1);
+        }
+    }
+
+    /// Requests in flight on an endpoint, from this worker.
+    pub fn in_flight(&self, slot: Slot) -> u32 {
+        self.entry(slot).map_or(0, |e| e.in_flight)
+    }
+
+    /// Where the endpoint listens; unspecified for a slot that never was.
+    pub fn address(&self, slot: Slot) -> SocketAddr {
+        self.entry(slot).map_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), |e| e.address)
+    }
+
+    /// Upper bound of slot indices, for arrays beside it.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Gives a gone slot back once nothing is in flight and its pool is empty. False when it may not yet be forgotten (in flight, or in the view
+    /// again).
+    pub fn forget(&mut self, slot: Slot) -> bool {
+        let Some(entry) = self.slots.get_mut(slot.0 as usize) else { return false };
+        if entry.forgotten || entry.in_flight > 0 || entry.uses > 0 {
+            return false;
+        }
+        entry.forgotten = true;
+        self.by_address.remove(&entry.address);
+        self.free.push(slot.0);
+        true
+    }
+
+    pub(crate) fn slot_of(&self, endpoint: u32) -> Option<Slot> {
+        self.of_endpoint.get(endpoint as usize).map(|slot| Slot(*slot))
+    }
+
+    /// Requests in flight on a dense endpoint id.
+    pub(crate) fn load(&self, endpoint: u32) -> u32 {
+        self.slot_of(endpoint).map_or(0, |slot| self.in_flight(slot))
+    }
+
+    /// Takes the next turn of round robin in a cluster.
+    pub(crate) fn turn(&mut self, cluster: u32, weights: &Weights) -> Option<u64> {
+        let turns = self.clusters.get_mut(cluster as usize)?;
+        let point = turns.point;
+        turns.point = weights.next(point);
+        Some(point)
+    }
+
+    fn entry(&self, slot: Slot) -> Option<&Entry> {
+        self.slots.get(slot.0 as usize)
+    }
+
+    fn take_slots(&mut self, group: &Group) {
+        for endpoint in group.endpoints() {
+            let slot = match self.by_address.get(&endpoint.address) {
+                Some(slot) => *slot,
+                None => self.new_slot(endpoint.address),
+            };
+            self.slots[slot as usize].uses += 1;
+            self.of_endpoint.push(slot);
+        }
+    }
+
+    fn new_slot(&mut self, address: SocketAddr) -> u32 {
+        let entry = Entry { address, in_flight: 0, uses: 0, forgotten: false };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = entry;
+                slot
+            }
+            None => {
+                self.slots.push(entry);
+                self.slots.len() as u32 - 1
+            }
+        };
+        self.by_address.insert(address, slot);
+        slot
+    }
+}
+
+impl Turns {
+    fn range(&self) -> std::ops::Range<usize> {
+        let first = self.first as usize;
+        first..first + self.group.endpoints().len()
+    }
+}

@@ -1,0 +1,269 @@
+//! Snapshot → view. Runs on the housekeeping thread; whatever did not change is taken from the view before.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ringway_config::model::{Cluster, EndpointSet, Kind, Listener, ListenerProtocol, ListenerSet, RuleId};
+use ringway_config::{Blob, RootEntry, Snapshot};
+
+use super::domains::{Domains, Refused};
+use super::host::Program;
+use super::{
+    BlobOf, BuildError, Cause, ClusterView, Content, EndpointView, Group, Held, HostView, Hosting, ListenerView, View,
+};
+use crate::balance::Weights;
+use crate::fold::Seed;
+
+/// Dense cluster ids by name.
+type ClusterIds<'a> = HashMap<&'a str, u32, Seed>;
+
+impl View {
+    /// Compiles; programs of blobs whose hash did not change are taken from `previous` (so a swap of one endpoint set is cheap).
+    pub fn build(snapshot: &Snapshot, previous: Option<&View>) -> Result<View, BuildError> {
+        let set = of_kind(snapshot, Kind::Listeners).next();
+        let set = set.ok_or_else(|| absent(Kind::Listeners, "", RuleId(0), Kind::Listeners, ""))?;
+        let set: BlobOf<ListenerSet> = content(set.1)?;
+        let policy = snapshot.blob(Kind::Policy, &set.policy);
+        let policy = policy.ok_or_else(|| absent(Kind::Listeners, &set.name, RuleId(0), Kind::Policy, &set.policy))?;
+        let provenance = of_kind(snapshot, Kind::Provenance).next();
+        let groups = carry(snapshot, Kind::Endpoints, previous.map(|p| &p.groups), group)?;
+        let (clusters, endpoints) = lay_out(snapshot, previous, &groups)?;
+
+        let host_blobs = carry(snapshot, Kind::Host, previous.map(|p| &p.hosting.host_blobs), program)?;
+        // Ids of clusters are their places in name order: they hold as long as the names do.
+        let before = previous.filter(|p| p.clusters.iter().map(|c| &c.name).eq(clusters.iter().map(|c| &c.name)));
+        let hosting = match before {
+            Some(p)
+                if Arc::ptr_eq(&p.hosting.host_blobs, &host_blobs)
+                    && p.listeners.blob().hash() == set.blob().hash() =>
+            {
+                p.hosting.clone()
+            }
+            _ => Arc::new(host_all(&set, host_blobs, &clusters, before)?),
+        };
+        Ok(View {
+            order: snapshot.order(),
+            listeners: set,
+            policy: content(policy)?,
+            provenance: provenance.map(|(_, blob)| content(blob)).transpose()?,
+            groups,
+            hosting,
+            clusters,
+            endpoints,
+        })
+    }
+}
+
+/// The blobs of one kind with their lines in the root. The lines lie side by side in memory, the blobs do not: what a line tells is not asked of the
+/// blob.
+fn of_kind(snapshot: &Snapshot, kind: Kind) -> impl Iterator<Item = (&RootEntry, &Blob)> {
+    let entries = snapshot.root().entries();
+    let start = entries.partition_point(|e| e.kind < kind);
+    let end = entries.partition_point(|e| e.kind <= kind);
+    entries[start..end].iter().zip(snapshot.blobs().skip(start))
+}
+
+/// Compiles all blobs of a kind, but for those of the same bytes as before; the very list before when all are. Both lists are in name order, so the
+/// one before is walked along.
+fn carry<T: Clone>(
+    snapshot: &Snapshot,
+    kind: Kind,
+    before: Option<&Arc<[Held<T>]>>,
+    compile: impl Fn(&Blob) -> Result<T, BuildError>,
+) -> Result<Arc<[Held<T>]>, BuildError> {
+    if let Some(before) = before
+        && of_kind(snapshot, kind).map(|(entry, _)| entry.hash).eq(before.iter().map(|held| held.hash))
+    {
+        return Ok(before.clone());
+    }
+    let mut old = before.map_or(&[][..], |b| b).iter().peekable();
+    let mut all = Vec::with_capacity(old.len());
+    for (entry, blob) in of_kind(snapshot, kind) {
+        // Equal hashes are equal names; others have to be read.
+        if let Some(held) = old.next_if(|held| held.hash == entry.hash) {
+            all.push(held.clone());
+            continue;
+        }
+        while old.next_if(|held| *held.name < *entry.name).is_some() {}
+        let held = match old.next_if(|held| *held.name == *entry.name) {
+            Some(held) if held.hash == entry.hash => held.clone(),
+            _ => Held { name: (&*entry.name).into(), hash: entry.hash, item: compile(blob)? },
+        };
+        all.push(held);
+    }
+    Ok(all.into())
+}
+
+fn content<M: Content>(blob: &Blob) -> Result<BlobOf<M>, BuildError> {
+    BlobOf::new(blob).ok_or_else(|| BuildError {
+        kind: blob.kind(),
+        blob: blob.name().into(),
+        rule: RuleId(0),
+        cause: Cause::WrongKind,
+    })
+}
+
+fn group(blob: &Blob) -> Result<Arc<Group>, BuildError> {
+    let set: BlobOf<EndpointSet> = content(blob)?;
+    let weights = Weights::new(&set.endpoints);
+    let workloads = set.workloads.iter().cloned().map(Arc::new).collect();
+    Ok(Arc::new(Group { set, workloads, weights }))
+}
+
+fn program(blob: &Blob) -> Result<Arc<Program>, BuildError> {
+    let compiled = Program::compile(content(blob)?);
+    compiled.map(Arc::new).map_err(|(rule, cause)| BuildError {
+        kind: Kind::Host,
+        blob: blob.name().into(),
+        rule,
+        cause,
+    })
+}
+
+/// Numbers clusters and endpoints. Names are shared with the view before, so that most comparisons of them are of addresses.
+fn lay_out(
+    snapshot: &Snapshot,
+    previous: Option<&View>,
+    groups: &[Held<Arc<Group>>],
+) -> Result<(Vec<ClusterView>, Vec<EndpointView>), BuildError> {
+    let mut by_name = HashMap::with_capacity_and_hasher(groups.len(), Seed::new());
+    by_name.extend(groups.iter().map(|g| (&*g.name, &g.item)));
+    let mut old = previous.map_or(&[][..], |p| &p.clusters).iter().peekable();
+    let mut clusters = Vec::new();
+    let mut endpoints = Vec::with_capacity(previous.map_or(0, |p| p.endpoints.len()));
+    for ((entry, blob), id) in of_kind(snapshot, Kind::Cluster).zip(0..) {
+        let model: BlobOf<Cluster> = content(blob)?;
+        while old.next_if(|before| *before.name < *entry.name).is_some() {}
+        let name = old
+            .next_if(|before| *before.name == *entry.name)
+            .map_or_else(|| blob.name().into(), |before| before.name.clone());
+        let group: Option<&&Arc<Group>> = by_name.get(&*model.endpoints);
+        let group =
+            *group.ok_or_else(|| absent(Kind::Cluster, blob.name(), model.rule, Kind::Endpoints, &model.endpoints))?;
+        let (first, balance) = (endpoints.len() as u32, model.balance);
+        endpoints.extend(group.set.endpoints.iter().map(|e| EndpointView {
+            address: e.address,
+            weight: e.weight,
+            draining: e.draining,
+            cluster: id,
+            workload: group.workloads.get(e.workload as usize).cloned(),
+        }));
+        clusters.push(ClusterView {
+            name,
+            model,
+            endpoints: first..endpoints.len() as u32,
+            balance,
+            group: group.clone(),
+        });
+    }
+    Ok((clusters, endpoints))
+}
+
+/// Resolves names to ids and fills the tables of authorities. `before` has the same cluster ids, if it is there.
+fn host_all(
+    set: &ListenerSet,
+    blobs: Arc<[Held<Arc<Program>>]>,
+    clusters: &[ClusterView],
+    before: Option<&View>,
+) -> Result<Hosting, BuildError> {
+    let mut ids = ClusterIds::with_capacity_and_hasher(clusters.len(), Seed::new());
+    ids.extend(clusters.iter().map(|c| &*c.name).zip(0..));
+    let listeners =
+        set.listeners.iter().map(|listener| listener_view(set, listener, &ids)).collect::<Result<Vec<_>, _>>()?;
+    let mut hosts = Vec::with_capacity(blobs.len());
+    let mut old = before.map_or(&[][..], |p| &p.hosting.hosts).iter().peekable();
+    for held in blobs.iter() {
+        while old.next_if(|host| host.name < held.name).is_some() {}
+        let same = old.next_if(|host| Arc::ptr_eq(&host.program, &held.item));
+        let clusters = match same {
+            Some(host) => host.clusters.clone(),
+            None => resolve(held, &ids)?,
+        };
+        let (program, model) = (held.item.clone(), held.item.model.clone());
+        hosts.push(HostView { name: held.name.clone(), model, program, clusters });
+    }
+    let domains = domains(set, &hosts)?;
+    let mut listeners_by_name: Vec<u32> = (0..listeners.len() as u32).collect();
+    listeners_by_name.sort_by_key(|id| &listeners[*id as usize].name);
+    Ok(Hosting { domains, listeners_by_name, hosts, host_blobs: blobs, listeners })
+}
+
+fn listener_view(set: &ListenerSet, listener: &Listener, ids: &ClusterIds<'_>) -> Result<ListenerView, BuildError> {
+    let tcp_clusters = match &listener.protocol {
+        ListenerProtocol::Http { .. } => Vec::new(),
+        ListenerProtocol::Tcp { backends, rule, .. } => {
+            let id = |name: &String| {
+                ids.get(&**name).copied().ok_or_else(|| absent(Kind::Listeners, &set.name, *rule, Kind::Cluster, name))
+            };
+            backends.iter().map(|b| id(&b.cluster)).collect::<Result<_, _>>()?
+        }
+    };
+    Ok(ListenerView {
+        name: listener.name.as_str().into(),
+        rule: listener.rule,
+        address: listener.address,
+        role: listener.role,
+        protocol: listener.protocol.clone(),
+        tcp_clusters,
+    })
+}
+
+fn resolve(held: &Held<Arc<Program>>, ids: &ClusterIds<'_>) -> Result<Arc<[u32]>, BuildError> {
+    let id = |name: &str| {
+        ids.get(name).copied().ok_or_else(|| absent(Kind::Host, &held.name, held.item.model.rule, Kind::Cluster, name))
+    };
+    held.item.clusters.iter().map(|name| id(name)).collect()
+}
+
+fn domains(set: &ListenerSet, hosts: &[HostView]) -> Result<Vec<Option<Domains>>, BuildError> {
+    let mut tables: Vec<Option<Domains>> = set.listeners.iter().map(|l| domains_of(&l.protocol)).collect();
+    let numbers: HashMap<&str, usize> = set.listeners.iter().map(|l| &*l.name).zip(0..).collect();
+    let mut counts = vec![0; tables.len()];
+    for host in hosts {
+        if let Some(number) = numbers.get(&*host.model.listener) {
+            counts[*number] += host.model.domains.len();
+        }
+    }
+    for (table, count) in tables.iter_mut().zip(counts) {
+        if let Some(table) = table {
+            table.reserve(count);
+        }
+    }
+    for (host, id) in hosts.iter().zip(0..) {
+        let (rule, listener) = (host.model.rule, &host.model.listener);
+        let refuse = |cause| BuildError { kind: Kind::Host, blob: host.name.to_string(), rule, cause };
+        let number =
+            numbers.get(&**listener).ok_or_else(|| refuse(Cause::Absent(Kind::Listeners, listener.clone())))?;
+        let table = tables[*number].as_mut().ok_or_else(|| refuse(Cause::NotHttp(listener.clone())))?;
+        for domain in &host.model.domains {
+            table.insert(&domain.pattern, domain.port, id).map_err(|refused| {
+                refuse(match refused {
+                    Refused::Pattern => Cause::Domain(domain.pattern.clone()),
+                    Refused::Taken(by) => Cause::DomainTaken {
+                        domain: domain.pattern.clone(),
+                        port: domain.port,
+                        by: hosts[by as usize].name.to_string(),
+                    },
+                })
+            })?;
+        }
+    }
+    Ok(tables)
+}
+
+fn domains_of(protocol: &ListenerProtocol) -> Option<Domains> {
+    match protocol {
+        ListenerProtocol::Http { search, port, .. } => Some(Domains::new(search, *port)),
+        ListenerProtocol::Tcp { .. } => None,
+    }
+}
+
+fn absent(kind: Kind, blob: &str, rule: RuleId, wanted: Kind, name: &str) -> BuildError {
+    BuildError { kind, blob: blob.into(), rule, cause: Cause::Absent(wanted, name.into()) }
+}
+
+impl<T: Clone> Clone for Held<T> {
+    fn clone(&self) -> Held<T> {
+        Held { name: self.name.clone(), hash: self.hash, item: self.item.clone() }
+    }
+}

@@ -1,0 +1,271 @@
+//! The compiled config: built once by housekeeping from a verified snapshot, shared by all workers, never changed.
+//!
+//! Names are dense ids here: listeners, hosts, clusters and endpoints are numbered from 0. The numbers hold for this view alone; what outlives a swap
+//! is found again by name, or by [`Slot`](crate::Slot).
+
+mod blob_of;
+mod build;
+mod conditions;
+mod domains;
+mod error;
+mod host;
+mod index;
+mod paths;
+mod pattern;
+mod rewrite;
+mod trie;
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+
+use ringway_config::model::{
+    Action, Backend, Balance, Cluster, Endpoint, EndpointSet, Forward, HeaderEdits, ListenerProtocol, ListenerSet,
+    Match, PathMatch, PathRewrite, PolicySet, Provenance, ProvenanceEntry, Role, Route, RuleId, Workload,
+};
+use ringway_config::{Hash, Order};
+
+use crate::balance::Weights;
+use crate::decide::Plan;
+
+pub use blob_of::{BlobOf, Content};
+pub use error::{BuildError, Cause};
+pub use host::HostView;
+pub use pattern::PATTERN_BYTES_MAX;
+
+pub(crate) use conditions::Request;
+pub(crate) use domains::Domains;
+pub(crate) use host::{Answer, Share, Split};
+
+/// A snapshot, compiled.
+pub struct View {
+    order: Order,
+    listeners: BlobOf<ListenerSet>,
+    policy: BlobOf<PolicySet>,
+    provenance: Option<BlobOf<Provenance>>,
+    groups: Arc<[Held<Arc<Group>>]>,
+    hosting: Arc<Hosting>,
+    clusters: Vec<ClusterView>,
+    endpoints: Vec<EndpointView>,
+}
+
+/// One listening address.
+#[derive(Clone)]
+pub struct ListenerView {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The manifest rule behind it.
+    pub rule: RuleId,
+    /// Address and port to bind.
+    pub address: SocketAddr,
+    /// Which side of the mesh it serves.
+    pub role: Role,
+    /// What is spoken there.
+    pub protocol: ListenerProtocol,
+    /// The clusters of a TCP listener's backends, in their order.
+    pub tcp_clusters: Vec<u32>,
+}
+
+/// One destination.
+pub struct ClusterView {
+    /// `outbound|PORT|SUBSET|HOST` or `inbound|PORT||`.
+    pub name: Arc<str>,
+    /// What its blob says.
+    pub model: BlobOf<Cluster>,
+    /// Dense ids of its endpoints.
+    pub endpoints: Range<u32>,
+    pub(crate) balance: Balance,
+    pub(crate) group: Arc<Group>,
+}
+
+/// One address of one cluster.
+#[derive(Clone, Debug)]
+pub struct EndpointView {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Relative weight.
+    pub weight: u32,
+    /// Takes no new requests.
+    pub draining: bool,
+    /// Dense id of its cluster.
+    pub cluster: u32,
+    /// Who it is, if known.
+    pub workload: Option<Arc<Workload>>,
+}
+
+/// What was compiled from a blob, and the hash under which it may be kept.
+struct Held<T> {
+    name: Arc<str>,
+    hash: Hash,
+    item: T,
+}
+
+/// An endpoint set, ready to choose from.
+pub(crate) struct Group {
+    set: BlobOf<EndpointSet>,
+    workloads: Box<[Arc<Workload>]>,
+    pub weights: Weights,
+}
+
+/// Everything that hosts and listeners decide: shared between views when only endpoints changed.
+struct Hosting {
+    listeners: Vec<ListenerView>,
+    /// Beside `listeners`; None for TCP.
+    domains: Vec<Option<Domains>>,
+    /// Listener numbers, sorted by name.
+    listeners_by_name: Vec<u32>,
+    hosts: Vec<HostView>,
+    host_blobs: Arc<[Held<Arc<host::Program>>]>,
+}
+
+impl View {
+    /// The listeners, by id.
+    pub fn listeners(&self) -> &[ListenerView] {
+        &self.hosting.listeners
+    }
+
+    /// The id of a listener.
+    pub fn listener(&self, name: &str) -> Option<u32> {
+        let (sorted, listeners) = (&self.hosting.listeners_by_name, &self.hosting.listeners);
+        let found = sorted.binary_search_by(|id| (*listeners[*id as usize].name).cmp(name)).ok()?;
+        Some(sorted[found])
+    }
+
+    /// A cluster of this view; panics on the id of another.
+    pub fn cluster(&self, id: u32) -> &ClusterView {
+        &self.clusters[id as usize]
+    }
+
+    /// The clusters, by id; sorted by name.
+    pub fn clusters(&self) -> &[ClusterView] {
+        &self.clusters
+    }
+
+    /// The id of a cluster.
+    pub fn cluster_named(&self, name: &str) -> Option<u32> {
+        self.clusters.binary_search_by(|c| (*c.name).cmp(name)).ok().map(|id| id as u32)
+    }
+
+    /// A host of this view; panics on the id of another.
+    pub fn host(&self, id: u32) -> &HostView {
+        &self.hosting.hosts[id as usize]
+    }
+
+    /// The hosts, by id.
+    pub fn hosts(&self) -> &[HostView] {
+        &self.hosting.hosts
+    }
+
+    /// Limits and logging.
+    pub fn policy(&self) -> &PolicySet {
+        &self.policy
+    }
+
+    /// The proxy's own workload.
+    pub fn node(&self) -> &Workload {
+        &self.listeners.node
+    }
+
+    /// The proxy's own pod.
+    pub fn pod(&self) -> &str {
+        &self.listeners.pod
+    }
+
+    /// The order of the snapshot it was built from.
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
+    /// Dense endpoint ids are below this.
+    pub fn endpoints_len(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    /// An endpoint of this view; panics on the id of another.
+    pub fn endpoint(&self, id: u32) -> &EndpointView {
+        &self.endpoints[id as usize]
+    }
+
+    /// The manifest line behind a rule id.
+    pub fn origin(&self, rule: RuleId) -> Option<&ProvenanceEntry> {
+        let entries = &self.provenance.as_ref()?.entries;
+        entries.binary_search_by_key(&rule, |e| e.rule).ok().map(|at| &entries[at])
+    }
+
+    /// The action and the destination of a plan made on this view. Empty ones for a plan of [`decide_tcp`](crate::decide_tcp), which edits nothing.
+    pub fn forward(&self, plan: &Plan) -> (&Forward, &Backend) {
+        match self.action(plan.host, plan.action) {
+            Some(Action::Forward(forward)) => {
+                (forward, forward.backends.get(plan.backend as usize).unwrap_or(&NO_BACKEND))
+            }
+            _ => (&NO_FORWARD, &NO_BACKEND),
+        }
+    }
+
+    /// The route of a plan made on this view; an empty one for a plan of [`decide_tcp`](crate::decide_tcp).
+    pub fn route(&self, plan: &Plan) -> &Route {
+        self.route_of(plan.host, plan.route).unwrap_or(&NO_ROUTE)
+    }
+
+    /// An action of a host.
+    pub fn action(&self, host: u32, action: u32) -> Option<&Action> {
+        self.hosting.hosts.get(host as usize)?.model.actions.get(action as usize)
+    }
+
+    pub(crate) fn route_of(&self, host: u32, route: u32) -> Option<&Route> {
+        self.hosting.hosts.get(host as usize)?.model.routes.get(route as usize)
+    }
+
+    pub(crate) fn domains(&self, listener: u32) -> Option<&Domains> {
+        self.hosting.domains.get(listener as usize)?.as_ref()
+    }
+}
+
+impl Group {
+    pub(crate) fn endpoints(&self) -> &[Endpoint] {
+        &self.set.endpoints
+    }
+}
+
+impl ClusterView {
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.group.weights
+    }
+}
+
+static NO_FORWARD: Forward = Forward {
+    backends: Vec::new(),
+    timeout_ms: 0,
+    path: PathRewrite::Keep,
+    authority: String::new(),
+    request: no_edits(),
+    response: no_edits(),
+};
+
+static NO_BACKEND: Backend = Backend {
+    cluster: String::new(),
+    weight: 0,
+    rule: RuleId(0),
+    missing_status: 0,
+    request: no_edits(),
+    response: no_edits(),
+};
+
+static NO_ROUTE: Route = Route {
+    rule: RuleId(0),
+    name: String::new(),
+    matches: Match {
+        path: PathMatch::Any,
+        ignore_case: false,
+        method: None,
+        scheme: None,
+        authority: None,
+        headers: Vec::new(),
+        query: Vec::new(),
+    },
+    action: 0,
+};
+
+const fn no_edits() -> HeaderEdits {
+    HeaderEdits { set: Vec::new(), add: Vec::new(), remove: Vec::new() }
+}

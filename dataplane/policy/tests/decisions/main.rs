@@ -1,0 +1,13 @@
+//! Decisions on compiled config, from models to steps.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by it")]
+
+mod allocations;
+mod builds;
+mod choices;
+mod hosts;
+mod index;
+mod matches;
+mod replies;
+mod swaps;
+mod world;

@@ -1,0 +1,8 @@
+//! The Ringway proxy: sidecar and gateway. Composition of engine, codecs and policy; the codecs and the policy know nothing of it.
+
+pub mod active;
+pub mod house;
+pub mod messages;
+pub mod planted;
+pub mod telemetry;
+pub mod worker;

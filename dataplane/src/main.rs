@@ -1,0 +1,16 @@
+//! `dataplane`: the proxy process.
+
+#[cfg(feature = "count-allocations")]
+#[global_allocator]
+static ALLOCATOR: ringway_engine::counting::Counting = ringway_engine::counting::Counting;
+
+fn main() {
+    let code = match dataplane::house::options::Options::from_args() {
+        Ok(options) => dataplane::house::run(options),
+        Err(mistake) => {
+            eprintln!("error: {mistake}\nTry 'dataplane --help'.");
+            2
+        }
+    };
+    std::process::exit(code);
+}

@@ -1,0 +1,68 @@
+//! What housekeeping and the workers tell each other, through bounded mailboxes. Workers never wait for housekeeping.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ringway_engine::{Conn, ListenSocket};
+
+use crate::active::Active;
+use crate::telemetry::record::Record;
+
+/// To a worker.
+pub enum ToWorker {
+    /// Run this configuration from now on.
+    Swap(Arc<Active>),
+    /// Accept on this socket (the accepting worker only).
+    Listen {
+        /// Housekeeping's id of the listener.
+        id: u32,
+        /// Bound and listening.
+        socket: ListenSocket,
+    },
+    /// Stop accepting on it, and drain its connections: the listener is gone from the config.
+    Unlisten {
+        /// Housekeeping's id of the listener.
+        id: u32,
+    },
+    /// A connection that another worker accepted.
+    Adopt {
+        /// The connection.
+        conn: Conn,
+        /// Which listener it came in by.
+        listener: u32,
+        /// Where from.
+        peer: SocketAddr,
+    },
+    /// These authorities do not exist.
+    Absent(Vec<Box<[u8]>>),
+    /// Finish what is running and close; report [`FromWorker::Drained`] when nothing is left.
+    Drain {
+        /// After this the rest is cut.
+        within: std::time::Duration,
+    },
+    /// An access-log buffer for re-use.
+    Recycle(Box<Record>),
+    /// End the worker's loop now.
+    Exit,
+}
+
+/// From a worker.
+pub enum FromWorker {
+    /// A configuration that this worker does not need any more.
+    Retired(Arc<Active>),
+    /// The configuration posted last is in use.
+    Swapped,
+    /// Nobody knows this authority here; ask the shim for it.
+    Ask(Box<[u8]>),
+    /// An access-log record.
+    Log(Box<Record>),
+    /// Accepting on a listener failed for want of descriptors or memory.
+    AcceptPaused {
+        /// Housekeeping's id of the listener.
+        listener: u32,
+        /// errno.
+        errno: i32,
+    },
+    /// Nothing is open any more.
+    Drained,
+}

@@ -1,0 +1,117 @@
+//! The two kinds of connection a worker holds.
+
+use std::net::SocketAddr;
+
+use ringway_config::model::Role;
+use ringway_engine::slab::Key;
+use ringway_engine::timers::TimerId;
+use ringway_engine::{Sock, Time};
+use ringway_policy::Slot;
+
+use super::exchange::{Exchange, Tunnel};
+
+/// Bytes that a peer may send ahead of what was processed.
+pub const CREDIT: u32 = 64 << 10;
+/// The same for bulk transfers.
+pub const CREDIT_BULK: u32 = 512 << 10;
+/// Unsent bytes on one side above which the other side is paused.
+pub const QUEUE_HIGH: usize = 32 << 10;
+/// The same for bulk transfers.
+pub const QUEUE_HIGH_BULK: usize = 256 << 10;
+/// A body this long is bulk.
+pub const BULK_BYTES_MIN: u64 = 24 << 10;
+/// Bytes of input discarded after the last response of a connection, before it is cut.
+pub const LINGER_BYTES_MAX: u32 = 8 << 20;
+/// Time for the client to close after the last response of a connection.
+pub const LINGER_MAX: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// A connection that was accepted.
+pub struct Down {
+    /// The socket.
+    pub sock: Sock,
+    /// Housekeeping's id of the listener it came in by.
+    pub listener: u32,
+    /// Which side of the mesh.
+    pub role: Role,
+    /// Where from.
+    pub peer: SocketAddr,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Input not yet consumed: an unfinished head, or pipelined requests. Bounded by [`CREDIT`] and the head limit.
+    pub pipe: Vec<u8>,
+    /// Where the unconsumed input starts in `pipe`.
+    pub pipe_at: usize,
+    /// Bytes of the unfinished head that need not be searched again.
+    pub scanned: usize,
+    /// The client sent FIN.
+    pub ended: bool,
+    /// The host that its parked request named was asked for and does not exist.
+    pub host_absent: bool,
+    /// When the current phase began.
+    pub since: Time,
+    /// Bytes discarded while lingering.
+    pub discarded: u32,
+    /// The armed timer and when it fires.
+    pub timer: Option<(TimerId, Time)>,
+}
+
+/// What a downstream connection is doing.
+pub enum Phase {
+    /// Between requests.
+    Idle,
+    /// A head has begun.
+    Head,
+    /// Waiting for on-demand config; the request is in `pipe`.
+    Parked,
+    /// An exchange is running.
+    Busy(Box<Exchange>),
+    /// Opaque bytes.
+    Tunnel(Box<Tunnel>),
+    /// Everything is queued and FIN follows; input is discarded until the client closes.
+    Linger,
+    /// Taken out while it is worked on.
+    Away,
+}
+
+/// A connection that we opened.
+pub struct Up {
+    /// The socket.
+    pub sock: Sock,
+    /// The endpoint's slot; its pool.
+    pub slot: Slot,
+    /// Whom it serves.
+    pub phase: UpPhase,
+    /// Requests sent on it.
+    pub requests: u32,
+    /// An unfinished response head.
+    pub head: Vec<u8>,
+    /// Bytes of it that need not be searched again.
+    pub scanned: usize,
+    /// When it became idle.
+    pub since: Time,
+    /// Idle time after which it is closed; `None` is never.
+    pub idle: Option<std::time::Duration>,
+    /// Closed after so many requests; 0 is never.
+    pub requests_max: u32,
+    /// The armed timer and when it fires.
+    pub timer: Option<(TimerId, Time)>,
+    /// Its last response was long: it receives into large buffers.
+    pub bulk: bool,
+    /// Bytes came since the last request.
+    pub answered: bool,
+}
+
+/// Whom an upstream connection serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpPhase {
+    /// The connect is running, for this downstream.
+    Connecting(Key),
+    /// In the pool.
+    Idle,
+    /// An exchange of this downstream.
+    Busy(Key),
+    /// A tunnel of this downstream.
+    Tunnel(Key),
+    /// Nobody: closes once what is queued was taken.
+    Closing,
+}

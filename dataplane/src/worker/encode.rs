@@ -1,0 +1,226 @@
+//! Heads on their way out: what is stripped, added and edited. Everything else keeps its bytes and its order.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+
+use ringway_config::model::{Backend, Forward, HeaderEdits, Role};
+use ringway_http::h1::HeadWriter;
+use ringway_http::head::{Field, Known, Method, RequestHead, ResponseHead, Upgrade, Version};
+use ringway_policy::Rng;
+
+/// Text of a generated `x-request-id`.
+pub type RequestId = [u8; 36];
+
+/// What the mesh and its rules change on a request.
+pub struct RequestEdits<'a> {
+    /// Which side of the mesh we are.
+    pub role: Role,
+    /// The route's edits.
+    pub forward: &'a Forward,
+    /// The destination's edits, after the route's.
+    pub backend: &'a Backend,
+    /// Path and query to send.
+    pub path: &'a [u8],
+    /// New authority.
+    pub authority: Option<&'a [u8]>,
+    /// Our own peer metadata, as header lines; empty towards apps and the outside.
+    pub peer_headers: &'a [u8],
+    /// The client's address.
+    pub client: IpAddr,
+    /// A new request id, when there was none.
+    pub request_id: Option<&'a RequestId>,
+    /// A WebSocket handshake passes through.
+    pub upgrade: bool,
+}
+
+impl RequestEdits<'_> {
+    /// Upper bound of the bytes that the edits add to a head.
+    pub fn extra_bytes(&self) -> usize {
+        const OWN: usize = 256;
+        OWN + self.peer_headers.len()
+            + self.path.len()
+            + self.authority.map_or(0, <[u8]>::len)
+            + edits_len(&self.forward.request)
+            + edits_len(&self.backend.request)
+    }
+}
+
+/// Bytes that these edits add at most.
+pub fn edits_len(edits: &HeaderEdits) -> usize {
+    edits.set.iter().chain(&edits.add).map(|(n, v)| n.len() + v.len() + 4).sum()
+}
+
+/// Writes a request head for the upstream.
+pub fn request_head(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead, edits: &RequestEdits<'_>) {
+    let gateway = edits.role == Role::Gateway;
+    let rules = Edits { outer: &edits.forward.request, inner: &edits.backend.request };
+    let new_host = match edits.authority {
+        Some(authority) => Some(authority),
+        None if request.absolute_form || request.fields.get(Known::Host).is_none() => Some(request.authority.of(head)),
+        None => None,
+    };
+    out.request_line(request.method_span.of(head), edits.path);
+    if let Some(host) = new_host {
+        out.field(b"Host", host);
+    }
+    out.fields(head, &request.fields, |field| match field.known {
+        Known::TransferEncoding => false,
+        Known::Host => new_host.is_some(),
+        Known::XEnvoyPeerMetadata | Known::XEnvoyPeerMetadataId => true,
+        // HTTP/1.0 knows no expectations (RFC 9110 §10.1.1): its client would not understand the 100 that this asks for.
+        Known::Expect => request.version == Version::Http10,
+        Known::XForwardedFor | Known::XForwardedProto => gateway,
+        Known::XForwardedClientCert
+        | Known::XEnvoyAttemptCount
+        | Known::XEnvoyOriginalPath
+        | Known::XEnvoyDecoratorOperation
+            if gateway =>
+        {
+            true
+        }
+        _ => field.hop || rules.drop(field, head),
+    });
+    if edits.upgrade {
+        out.put(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    }
+    if gateway {
+        forwarded_for(out, head, request, edits.client);
+        out.put(b"x-forwarded-proto: http\r\n");
+    } else if request.fields.get(Known::XForwardedProto).is_none() {
+        out.put(b"x-forwarded-proto: http\r\n");
+    }
+    if let Some(id) = edits.request_id {
+        out.field(b"x-request-id", id);
+    }
+    out.put(edits.peer_headers);
+    rules.write(out);
+}
+
+/// Appends the client to what earlier proxies said (Envoy's `use_remote_address`).
+fn forwarded_for(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead, client: IpAddr) {
+    out.put(b"x-forwarded-for: ");
+    for field in request.fields.iter().filter(|f| f.known == Known::XForwardedFor) {
+        out.put(field.value.of(head));
+        out.put(b", ");
+    }
+    let mut text = [0u8; 48];
+    let mut rest = &mut text[..];
+    let _ = write!(rest, "{client}");
+    let used = 48 - rest.len();
+    out.put(&text[..used]);
+    out.put(b"\r\n");
+}
+
+/// What the mesh and its rules change on a response.
+pub struct ResponseEdits<'a> {
+    /// The route's and the destination's edits.
+    pub rules: Option<(&'a HeaderEdits, &'a HeaderEdits)>,
+    /// Say `Connection: close`.
+    pub close: bool,
+    /// Say `Connection: keep-alive` (to HTTP/1.0 clients that asked for it).
+    pub keep_alive: bool,
+    /// Leave Transfer-Encoding out: the client speaks HTTP/1.0.
+    pub dechunk: bool,
+    /// This is the 101 of a WebSocket.
+    pub upgrade: bool,
+}
+
+/// Upper bound of the bytes that [`ResponseEdits`] adds.
+pub fn response_extra(edits: &ResponseEdits<'_>) -> usize {
+    64 + edits.rules.map_or(0, |(a, b)| edits_len(a) + edits_len(b))
+}
+
+/// Writes a response head for the client.
+pub fn response_head(out: &mut HeadWriter<'_>, head: &[u8], response: &ResponseHead, edits: &ResponseEdits<'_>) {
+    let empty = HeaderEdits::default();
+    let (outer, inner) = edits.rules.unwrap_or((&empty, &empty));
+    let rules = Edits { outer, inner };
+    out.status_line(response.status, response.reason.of(head));
+    out.fields(head, &response.fields, |field| match field.known {
+        Known::TransferEncoding => edits.dechunk,
+        Known::XEnvoyPeerMetadata | Known::XEnvoyPeerMetadataId => true,
+        _ => field.hop || rules.drop(field, head),
+    });
+    if edits.upgrade && response.upgrade == Upgrade::WebSocket {
+        out.put(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    } else if edits.close {
+        out.put(b"Connection: close\r\n");
+    } else if edits.keep_alive {
+        out.put(b"Connection: keep-alive\r\n");
+    }
+    rules.write(out);
+}
+
+/// Two layers of header edits, the inner after the outer; each in Istio's order: remove, set, add.
+struct Edits<'a> {
+    outer: &'a HeaderEdits,
+    inner: &'a HeaderEdits,
+}
+
+impl Edits<'_> {
+    fn drop(&self, field: &Field, head: &[u8]) -> bool {
+        let name = field.name;
+        [self.outer, self.inner]
+            .iter()
+            .any(|e| (!e.remove.is_empty() || !e.set.is_empty()) && overrides(e, name.of(head)))
+    }
+
+    fn write(&self, out: &mut HeadWriter<'_>) {
+        for (name, value) in self.outer.set.iter().chain(&self.outer.add) {
+            if !overrides(self.inner, name.as_bytes()) {
+                out.field(name.as_bytes(), value.as_bytes());
+            }
+        }
+        for (name, value) in self.inner.set.iter().chain(&self.inner.add) {
+            out.field(name.as_bytes(), value.as_bytes());
+        }
+    }
+}
+
+fn overrides(edits: &HeaderEdits, name: &[u8]) -> bool {
+    edits
+        .remove
+        .iter()
+        .map(String::as_str)
+        .chain(edits.set.iter().map(|(n, _)| n.as_str()))
+        .any(|n| n.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// Methods whose repetition is harmless (RFC 9110 §9.2.2).
+pub fn idempotent(method: Method) -> bool {
+    matches!(method, Method::Get | Method::Head | Method::Options | Method::Put | Method::Delete | Method::Trace)
+}
+
+/// A version 4 UUID as text.
+pub fn request_id(rng: &mut impl Rng) -> RequestId {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let bits =
+        (u128::from(rng.random()) << 64 | u128::from(rng.random())) & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let mut text = [b'-'; 36];
+    let mut nibble = 32;
+    for (i, byte) in text.iter_mut().enumerate() {
+        if !matches!(i, 8 | 13 | 18 | 23) {
+            nibble -= 1;
+            *byte = HEX[(bits >> (nibble * 4)) as usize & 15];
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed(u64);
+    impl Rng for Fixed {
+        fn random(&mut self) -> u64 {
+            self.0
+        }
+    }
+
+    #[test]
+    fn request_ids_are_version_4_uuids() {
+        assert_eq!(&request_id(&mut Fixed(0)), b"00000000-0000-4000-8000-000000000000");
+        assert_eq!(&request_id(&mut Fixed(u64::MAX)), b"ffffffff-ffff-4fff-bfff-ffffffffffff");
+    }
+}

@@ -1,0 +1,336 @@
+//! Connections we open: pools of idle ones, connects, and what happens when one fails.
+//!
+//! A receive is armed on every pooled connection, so that a server's FIN or stray bytes are learnt before the connection is used again.
+
+use std::time::Duration;
+
+use ringway_engine::io::End;
+use ringway_engine::slab::Key;
+use ringway_engine::{Buf, Class, Errno, Io, Piece, Sock};
+
+use super::Worker;
+use super::connection::{CREDIT, Phase, Up, UpPhase};
+use super::exchange::{Exchange, Response};
+use super::local::LocalReply;
+use super::token::Target;
+use crate::planted::{Bug, is_planted};
+use crate::telemetry::Flag;
+use crate::telemetry::record::Text;
+use ringway_policy::Slot;
+
+/// Endpoints tried for one request before it is answered 503 (Istio's default: the first and two more).
+pub const CONNECT_ATTEMPTS_MAX: u8 = 3;
+
+impl<I: Io> Worker<I> {
+    /// Gives a decided exchange an upstream connection: a pooled one, else a new one.
+    pub(super) fn attach(&mut self, key: Key, mut exchange: Box<Exchange>) {
+        let Some(plan) = exchange.plan else {
+            return self.reply(key, exchange, LocalReply::new(503, Flag::NC, "no_plan"));
+        };
+        let fresh_only = exchange.attempts > 0;
+        exchange.attempts += 1;
+        if !fresh_only && let Some(up_key) = self.checkout(plan.slot) {
+            self.count(|s| &s.upstream_reused);
+            if let Some(up) = self.ups.get_mut(up_key) {
+                up.phase = UpPhase::Busy(key);
+            }
+            exchange.up = Some(up_key);
+            self.flush_waiting(&mut exchange);
+            return self.put_busy(key, exchange);
+        }
+        match self.connect(plan.slot, plan.cluster, key, &exchange) {
+            Ok(up_key) => {
+                exchange.up = Some(up_key);
+                exchange.connect_deadline = self.now.after(self.connect_timeout(&exchange));
+                self.put_busy(key, exchange);
+                self.arm_down(key);
+            }
+            Err(_) => {
+                if let Some(record) = &mut exchange.record {
+                    record.set(Text::TransportFailure, b"no descriptor or table slot for another upstream connection");
+                }
+                self.reply(key, exchange, LocalReply::new(503, Flag::UO, "upstream_connections_exhausted"));
+            }
+        }
+    }
+
+    fn put_busy(&mut self, key: Key, exchange: Box<Exchange>) {
+        if let Some(down) = self.downs.get_mut(key) {
+            down.phase = Phase::Busy(exchange);
+        }
+    }
+
+    fn connect_timeout(&self, exchange: &Exchange) -> Duration {
+        let ms = match (&exchange.pinned, exchange.plan) {
+            (Some(pinned), Some(plan)) => pinned.view.cluster(plan.cluster).model.connect_timeout_ms,
+            _ => 0,
+        };
+        Duration::from_millis(if ms == 0 { 10_000 } else { ms.into() })
+    }
+
+    fn checkout(&mut self, slot: Slot) -> Option<Key> {
+        let pool = self.pools.get_mut(slot.0 as usize)?;
+        while let Some(key) = pool.pop() {
+            if self.ups.get(key).is_some_and(|up| up.phase == UpPhase::Idle) {
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    fn connect(&mut self, slot: Slot, cluster: u32, down: Key, exchange: &Exchange) -> Result<Key, Errno> {
+        let (idle_ms, requests_max) = exchange.pinned.as_ref().map_or((0, 0), |p| {
+            let model = &p.view.cluster(cluster).model;
+            (model.idle_timeout_ms, model.max_requests_per_connection)
+        });
+        self.open(slot, UpPhase::Connecting(down), idle_ms, requests_max)
+    }
+
+    /// Starts a connect to the endpoint of `slot`.
+    pub(super) fn open(&mut self, slot: Slot, phase: UpPhase, idle_ms: u64, requests_max: u32) -> Result<Key, Errno> {
+        const EMFILE: Errno = Errno(24);
+        self.count(|s| &s.upstream_connects);
+        let up = Up {
+            sock: Sock { index: u32::MAX, generation: u32::MAX },
+            slot,
+            phase,
+            requests: 0,
+            head: Vec::new(),
+            scanned: 0,
+            since: self.now,
+            idle: (idle_ms > 0).then(|| Duration::from_millis(idle_ms)),
+            requests_max,
+            timer: None,
+            bulk: false,
+            answered: false,
+        };
+        let key = self.ups.insert(up).map_err(|_| EMFILE)?;
+        match self.io.connect(self.state.address(slot), Target::Up(key).token()) {
+            Ok(sock) => {
+                if let Some(up) = self.ups.get_mut(key) {
+                    up.sock = sock;
+                }
+                Ok(key)
+            }
+            Err(errno) => {
+                self.ups.remove(key);
+                Err(errno)
+            }
+        }
+    }
+
+    pub(super) fn up_connected(&mut self, key: Key, result: Result<(), Errno>) {
+        let Some(up) = self.ups.get_mut(key) else { return };
+        let UpPhase::Connecting(down_key) = up.phase else { return };
+        match result {
+            Ok(()) => {
+                let sock = up.sock;
+                self.io.recv(sock, Class::Small, CREDIT);
+                let Some(down) = self.downs.get_mut(down_key) else { return self.close_up(key) };
+                match std::mem::replace(&mut down.phase, Phase::Away) {
+                    Phase::Busy(mut exchange) => {
+                        if let Some(up) = self.ups.get_mut(key) {
+                            up.phase = UpPhase::Busy(down_key);
+                        }
+                        exchange.connect_deadline = ringway_engine::Time::NEVER;
+                        self.flush_waiting(&mut exchange);
+                        let unfinished = !exchange.request_done;
+                        let down_sock = self.downs.get(down_key).map(|d| d.sock);
+                        if unfinished
+                            && exchange.downstream_paused
+                            && let Some(sock) = down_sock
+                        {
+                            exchange.downstream_paused = false;
+                            self.io.recv(sock, Class::Small, CREDIT);
+                        }
+                        self.put_busy(down_key, exchange);
+                    }
+                    Phase::Tunnel(tunnel) => self.tunnel_connected(down_key, key, tunnel),
+                    other => {
+                        down.phase = other;
+                        self.close_up(key);
+                    }
+                }
+            }
+            Err(errno) => {
+                self.count(|s| &s.upstream_connect_failures);
+                self.close_up(key);
+                self.connect_failed(down_key, errno);
+            }
+        }
+    }
+
+    /// Sends what waited for the connection.
+    fn flush_waiting(&mut self, exchange: &mut Exchange) {
+        let Some(up) = exchange.up.and_then(|k| self.ups.get_mut(k)) else { return };
+        up.requests += 1;
+        up.answered = false;
+        let sock = up.sock;
+        while let Some(buf) = exchange.waiting.pop_front() {
+            self.io.send(sock, Piece::Buf(buf));
+        }
+        if let Some(record) = &mut exchange.record {
+            let slot = exchange.plan.map(|p| p.slot);
+            record.numbers.upstream_host = slot.map(|s| self.state.address(s));
+            record.numbers.upstream_local = self.io.local_addr(sock);
+        }
+    }
+
+    /// No byte of the request was sent: another endpoint may be tried, whatever the method.
+    pub(super) fn connect_failed(&mut self, down_key: Key, errno: Errno) {
+        let Some(down) = self.downs.get_mut(down_key) else { return };
+        match std::mem::replace(&mut down.phase, Phase::Away) {
+            Phase::Busy(mut exchange) => {
+                exchange.up = None;
+                if exchange.attempts < CONNECT_ATTEMPTS_MAX && self.choose_another(&mut exchange) {
+                    return self.attach(down_key, exchange);
+                }
+                if let Some(record) = &mut exchange.record {
+                    record.set(Text::TransportFailure, errno_text(errno).as_bytes());
+                }
+                self.reply(
+                    down_key,
+                    exchange,
+                    LocalReply::new(503, Flag::UF, "upstream_reset_before_response_started{connection_failure}"),
+                );
+            }
+            Phase::Tunnel(tunnel) => self.tunnel_connect_failed(down_key, tunnel, errno),
+            other => down.phase = other,
+        }
+    }
+
+    /// Moves the exchange to another endpoint of its cluster (the same one if there is no other).
+    fn choose_another(&mut self, exchange: &mut Exchange) -> bool {
+        let (Some(pinned), Some(mut plan)) = (exchange.pinned.clone(), exchange.plan) else { return false };
+        // After a swap the pinned view's dense ids are not the state's any more; the cluster is found again by name.
+        let Some((view, cluster)) = self.current_cluster(&pinned, plan.cluster) else { return false };
+        let Some((endpoint, slot)) =
+            ringway_policy::pick(&view.view, cluster, &mut self.state, &mut self.dice, Some(plan.slot))
+        else {
+            return false;
+        };
+        if let Some(counted) = exchange.counted.replace(slot) {
+            self.state.finished(counted);
+        }
+        self.state.started(slot);
+        if std::rc::Rc::ptr_eq(&view, &pinned) {
+            plan.endpoint = endpoint;
+        }
+        plan.slot = slot;
+        exchange.plan = Some(plan);
+        true
+    }
+
+    pub(super) fn up_ended(&mut self, key: Key, end: End) {
+        let Some(up) = self.ups.get(key) else { return };
+        match up.phase {
+            UpPhase::Idle | UpPhase::Connecting(_) => self.close_up(key),
+            UpPhase::Closing if end == End::Eof => {}
+            UpPhase::Closing => self.close_up(key),
+            UpPhase::Busy(down_key) => self.response_ended(down_key, key, end),
+            UpPhase::Tunnel(down_key) => self.tunnel_ended(down_key, false, end),
+        }
+    }
+
+    pub(super) fn up_send_failed(&mut self, key: Key, errno: Errno) {
+        let Some(up) = self.ups.get(key) else { return };
+        match up.phase {
+            UpPhase::Idle | UpPhase::Connecting(_) | UpPhase::Closing => self.close_up(key),
+            // The server may have answered before it closed; its answer, or the end of it, arrives on the receiving side.
+            UpPhase::Busy(down_key) if errno != Errno::OVERCOMMIT => self.request_unsent(down_key, errno),
+            UpPhase::Busy(down_key) => self.response_ended(down_key, key, End::Error(errno)),
+            UpPhase::Tunnel(down_key) => self.tunnel_send_failed(down_key, false),
+        }
+    }
+
+    /// The rest of the request cannot be sent. An early answer may have been queued before the server closed: the receive, which is armed, brings
+    /// it or the error.
+    fn request_unsent(&mut self, down_key: Key, errno: Errno) {
+        // After the server's FIN the kernel says EPIPE; anything else came instead of one.
+        const EPIPE: Errno = Errno(32);
+        if let Some(down) = self.downs.get_mut(down_key)
+            && let Phase::Busy(exchange) = &mut down.phase
+        {
+            exchange.upstream_reset |= errno != EPIPE;
+            exchange.keep_upstream = false;
+            exchange.keep_downstream &= exchange.request_done;
+        }
+    }
+
+    /// A pooled connection had been closed by the server when the request was sent: the one case where it is sent again.
+    pub(super) fn replay(&mut self, down_key: Key, mut exchange: Box<Exchange>) {
+        self.count(|s| &s.replays);
+        if let Some(up) = exchange.up.take() {
+            self.close_up(up);
+        }
+        // What is known of the old connection says nothing about the new one.
+        (exchange.keep_upstream, exchange.upstream_reset) = (true, false);
+        let bytes = std::mem::take(&mut exchange.replay);
+        exchange.waiting.clear();
+        exchange.waiting.push_back(Buf::heap(bytes));
+        self.attach(down_key, exchange);
+    }
+
+    /// The exchange is over: its connection goes back to the pool, or away.
+    pub(super) fn release(&mut self, exchange: &mut Exchange) {
+        if let Some(slot) = exchange.counted.take()
+            && !is_planted(Bug::InFlightLeaked)
+        {
+            self.state.finished(slot);
+        }
+        let Some(key) = exchange.up.take() else { return };
+        let whole =
+            exchange.request_done && exchange.response == Response::Done || is_planted(Bug::UndrainedConnectionPooled);
+        let now = self.now;
+        let Some(up) = self.ups.get(key) else { return };
+        let spent = up.requests_max > 0 && up.requests >= up.requests_max;
+        let slot = up.slot;
+        let room = self.pools.get(slot.0 as usize).is_some_and(|p| p.len() < self.limits.idle_per_endpoint_max);
+        let keep = exchange.keep_upstream || is_planted(Bug::UndrainedConnectionPooled);
+        if !whole || !keep || spent || !room || self.slot_gone(slot) || self.drain.is_some() {
+            return self.close_up(key);
+        }
+        let Some(up) = self.ups.get_mut(key) else { return };
+        up.phase = UpPhase::Idle;
+        up.since = now;
+        up.scanned = 0;
+        super::response::receive(&mut self.io, up);
+        self.pools[slot.0 as usize].push(key);
+        self.arm_up(key);
+    }
+
+    /// Takes the exchange off its upstream connection, which is not used again unless it is whole.
+    pub(super) fn detach(&mut self, exchange: &mut Exchange) {
+        self.release(exchange);
+        exchange.pinned = None;
+        exchange.waiting.clear();
+    }
+
+    /// As [`Self::detach`], after something went wrong on it.
+    pub(super) fn detach_broken(&mut self, exchange: &mut Exchange) {
+        exchange.keep_upstream = false;
+        self.detach(exchange);
+    }
+
+    pub(super) fn close_up(&mut self, key: Key) {
+        if let Some(mut up) = self.ups.remove(key) {
+            if up.phase == UpPhase::Idle
+                && let Some(pool) = self.pools.get_mut(up.slot.0 as usize)
+                && let Some(at) = pool.iter().rposition(|k| *k == key)
+            {
+                pool.remove(at);
+            }
+            if let Some((timer, _)) = up.timer.take() {
+                self.timers.cancel(timer);
+            }
+            self.io.close(up.sock);
+            let head = std::mem::take(&mut up.head);
+            self.keep_bytes(head);
+        }
+    }
+}
+
+/// The kernel's words for an error number.
+pub fn errno_text(errno: Errno) -> String {
+    errno.to_string()
+}

@@ -1,0 +1,16 @@
+//! The control shim: manifests in, compact binary config out.
+//!
+//! [`source`] reads manifests into typed [`object`]s; [`mesh`] adds where pods run; [`translate`] compiles the whole, purely; [`publish`] brings each
+//! proxy what it is subscribed to. [`run`] is all of it on one machine. [`diagnostic`] is how all of them speak to people.
+
+pub mod cli;
+pub mod diagnostic;
+#[doc(hidden)]
+pub mod fuzz;
+pub mod mesh;
+pub mod object;
+pub mod publish;
+pub mod run;
+pub mod source;
+pub mod translate;
+pub mod yaml;

@@ -1,0 +1,310 @@
+//! The complete typed snapshot: objects, and where their pods run.
+//!
+//! Pods are planned from workloads here ([`plan`]); who runs them, and on which addresses, is the [`Placement`]'s business.
+
+pub mod placement;
+mod plan;
+
+pub use placement::Placement;
+pub use plan::{PodPlan, StandIn, gateways_without_pod, plan_pods};
+
+use crate::diagnostic::Diagnostic;
+use crate::object::service::{Carried, TargetPort};
+use crate::object::{Labels, Object, ObjectRef, Objects, Service, selects, workload::Container};
+use ringway_config::model::{self, PolicySet};
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+
+/// Everything that a translation depends on.
+#[derive(Clone, Debug)]
+pub struct Mesh {
+    /// The objects in force.
+    pub objects: Objects,
+    /// The pods that run, by (namespace, name).
+    pub pods: Vec<Pod>,
+    /// Gateways that got a pod made for them.
+    pub stand_ins: Vec<StandIn>,
+    /// Settings of the whole mesh.
+    pub options: Options,
+    /// What planning and placing found.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Most pods of one mesh.
+pub const PODS_MAX: usize = 20_000;
+/// Most listeners for TCP services, all sidecars together.
+pub const TCP_LISTENERS_MAX: usize = 1_000_000;
+
+/// Settings of the whole mesh.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Suffix of service names.
+    pub cluster_domain: String,
+    /// Cluster id in telemetry.
+    pub cluster: String,
+    /// Limits and logging of every proxy.
+    pub policy: PolicySet,
+    /// Make a pod for a Gateway that no pod serves.
+    pub stand_in_gateways: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            cluster_domain: "cluster.local".into(),
+            cluster: "Kubernetes".into(),
+            policy: PolicySet::default(),
+            stand_in_gateways: true,
+        }
+    }
+}
+
+/// One pod that runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pod {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Who it is in telemetry.
+    pub workload: model::Workload,
+    /// Labels.
+    pub labels: Labels,
+    /// Annotations.
+    pub annotations: Labels,
+    /// Service account.
+    pub service_account: String,
+    /// Containers; none in a stand-in gateway.
+    pub containers: Vec<Container>,
+    /// Its address.
+    pub address: IpAddr,
+    /// Port of the app → where the app listens: the same port, unless that one needs rights.
+    pub app: BTreeMap<u16, SocketAddr>,
+    /// Port of the app → where its sidecar listens for it. Empty without a sidecar.
+    pub inbound: BTreeMap<u16, SocketAddr>,
+    /// Its outbound HTTP proxy.
+    pub outbound: SocketAddr,
+    /// (host, port) of a TCP service → where its sidecar listens for it.
+    pub tcp: BTreeMap<(String, u16), SocketAddr>,
+    /// Gateway port → where it is bound.
+    pub gateway: BTreeMap<u16, SocketAddr>,
+    /// Whether it has a proxy beside it (or is one).
+    pub sidecar: bool,
+    /// Whether it only is a proxy: a stand-in gateway, or one of Istio's own gateways.
+    pub stand_in: bool,
+    /// The object it comes from.
+    pub object: ObjectRef,
+}
+
+impl Pod {
+    /// `namespace/name`, how a proxy calls itself.
+    pub fn node(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// The number of one of its ports.
+    pub fn port(&self, target: &TargetPort) -> Option<u16> {
+        plan::resolve_port(&self.containers, target)
+    }
+
+    /// Where others reach its `port`: the sidecar, where there is one.
+    pub fn reach(&self, port: u16) -> SocketAddr {
+        self.inbound.get(&port).copied().unwrap_or(self.app(port))
+    }
+
+    /// Where its app listens for `port`.
+    pub fn app(&self, port: u16) -> SocketAddr {
+        self.app.get(&port).copied().unwrap_or(SocketAddr::new(self.address, port))
+    }
+}
+
+impl Mesh {
+    /// Plans the pods of `objects` and places them. `placement` keeps its answers from one call to the next, so that pods stay where they are.
+    pub fn new(objects: Objects, placement: &mut dyn Placement, options: Options) -> Mesh {
+        let mut diagnostics = Vec::new();
+        let mut plans = plan_pods(&objects, &options);
+        let stand_ins =
+            if options.stand_in_gateways { gateways_without_pod(&objects, &plans, &options) } else { Vec::new() };
+        for stand_in in &stand_ins {
+            let names: Vec<String> = stand_in.gateways.iter().map(ToString::to_string).collect();
+            let message = format!(
+                "{} has no pod; {}/{} stands in",
+                names.join(", "),
+                stand_in.plan.namespace,
+                stand_in.plan.name
+            );
+            let mut notice = Diagnostic::notice("stand-in-gateway", message, "");
+            notice.object = stand_in.gateways.first().cloned();
+            diagnostics.push(notice);
+        }
+        plans.extend(stand_ins.iter().map(|stand_in| stand_in.plan.clone()));
+        if plans.len() > PODS_MAX {
+            let message = format!("the manifests ask for {} pods; only {PODS_MAX} are planned", plans.len());
+            diagnostics.push(Diagnostic::error("limit", message, "ask for fewer replicas"));
+            plans.truncate(PODS_MAX);
+        }
+        let ports = ports_by_service(&objects, &plans);
+        let mut tcp = tcp_services(&objects, &options);
+        let tcp_max = TCP_LISTENERS_MAX / plans.len().max(1);
+        if tcp.len() > tcp_max {
+            let message = format!("{} TCP services for each of {} pods are too many listeners", tcp.len(), plans.len());
+            diagnostics.push(Diagnostic::error("limit", message, format!("only {tcp_max} of the services are served")));
+            tcp.truncate(tcp_max);
+        }
+        let mut pods = Vec::new();
+        for (plan, ports) in plans.iter().zip(ports) {
+            match place(plan, ports, &tcp, &objects, placement) {
+                Some(pod) => pods.push(pod),
+                None => {
+                    let message = format!(
+                        "pod {}/{} of {} has no address and is left out",
+                        plan.namespace, plan.name, plan.object
+                    );
+                    diagnostics.push(Diagnostic::notice("no-address", message, "").about(plan.object.clone()));
+                }
+            }
+        }
+        pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        Mesh { objects, pods, stand_ins, options, diagnostics }
+    }
+
+    /// The pod with this `namespace/name`.
+    pub fn pod(&self, node: &str) -> Option<&Pod> {
+        let (namespace, name) = node.split_once('/')?;
+        let found =
+            self.pods.binary_search_by(|pod| (pod.namespace.as_str(), pod.name.as_str()).cmp(&(namespace, name)));
+        found.ok().map(|index| &self.pods[index])
+    }
+}
+
+fn place(
+    plan: &PodPlan,
+    ports: Vec<u16>,
+    tcp: &[(String, u16)],
+    objects: &Objects,
+    placement: &mut dyn Placement,
+) -> Option<Pod> {
+    let address = placement.address(plan)?;
+    let mut pod = Pod {
+        namespace: plan.namespace.clone(),
+        name: plan.name.clone(),
+        workload: plan.workload.clone(),
+        labels: plan.labels.clone(),
+        annotations: plan.annotations.clone(),
+        service_account: plan.service_account.clone(),
+        containers: plan.containers.clone(),
+        address,
+        app: ports.iter().map(|port| (*port, placement.app(plan, address, *port))).collect(),
+        inbound: BTreeMap::new(),
+        outbound: placement.outbound(plan, address),
+        tcp: BTreeMap::new(),
+        gateway: BTreeMap::new(),
+        sidecar: plan.sidecar,
+        stand_in: plan.stand_in,
+        object: plan.object.clone(),
+    };
+    if !plan.sidecar {
+        return Some(pod);
+    }
+    for port in ports {
+        pod.inbound.insert(port, placement.inbound(plan, address, port));
+    }
+    for port in plan::gateway_ports(objects, plan) {
+        pod.gateway.insert(port, placement.gateway(plan, address, port));
+    }
+    // A gateway forwards; nobody beside it calls out through it.
+    if !plan.stand_in {
+        for (host, port) in tcp {
+            pod.tcp.insert((host.clone(), *port), placement.tcp(plan, address, host, *port));
+        }
+    }
+    Some(pod)
+}
+
+/// Host and port of everything that is carried as opaque TCP and has one name.
+fn tcp_services(objects: &Objects, options: &Options) -> Vec<(String, u16)> {
+    let mut all = Vec::new();
+    for entry in objects.iter() {
+        match &entry.object {
+            Object::Service(service) => {
+                let host = service_host(service, &options.cluster_domain);
+                all.extend(
+                    service
+                        .ports
+                        .iter()
+                        .filter(|port| port.carried == Carried::Tcp)
+                        .map(|port| (host.clone(), port.port)),
+                );
+            }
+            Object::ServiceEntry(entry) => {
+                for (host, _) in entry.hosts.iter().filter(|(host, _)| !host.starts_with('*')) {
+                    all.extend(
+                        entry
+                            .ports
+                            .iter()
+                            .filter(|port| port.carried == Carried::Tcp)
+                            .map(|port| (host.clone(), port.number)),
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// `name.namespace.svc.cluster.local`.
+pub fn service_host(service: &Service, cluster_domain: &str) -> String {
+    format!("{}.{}.svc.{cluster_domain}", service.meta.name(), service.meta.namespace())
+}
+
+/// For each plan the ports that it listens on: declared by a container, or taken for granted by a service.
+fn ports_by_service(objects: &Objects, plans: &[PodPlan]) -> Vec<Vec<u16>> {
+    let index = Selectors::new(objects);
+    plans
+        .iter()
+        .map(|plan| {
+            let declared = plan.containers.iter().flat_map(|container| container.ports.iter().map(|port| port.port));
+            let mut ports: Vec<u16> = declared.collect();
+            for service in index.of(&plan.namespace, &plan.labels) {
+                ports
+                    .extend(service.ports.iter().filter_map(|port| plan::resolve_port(&plan.containers, &port.target)));
+            }
+            ports.sort_unstable();
+            ports.dedup();
+            ports
+        })
+        .collect()
+}
+
+/// Services by one of their selector's labels, so that finding those of a pod costs as much as the pod has labels.
+pub struct Selectors<'a> {
+    by_label: HashMap<(&'a str, &'a str, &'a str), Vec<&'a Service>>,
+}
+
+impl<'a> Selectors<'a> {
+    /// Indexes every service that has a selector.
+    pub fn new(objects: &'a Objects) -> Self {
+        let mut by_label: HashMap<_, Vec<&Service>> = HashMap::new();
+        for entry in objects.iter() {
+            if let Object::Service(service) = &entry.object
+                && let Some((key, value)) = service.selector.first_key_value()
+            {
+                by_label.entry((service.meta.namespace(), key.as_str(), value.as_str())).or_default().push(service);
+            }
+        }
+        Selectors { by_label }
+    }
+
+    /// The services that select a pod with these labels.
+    pub fn of<'b>(&'b self, namespace: &'b str, labels: &'b Labels) -> impl Iterator<Item = &'a Service> + 'b {
+        labels
+            .iter()
+            .filter_map(move |(key, value)| self.by_label.get(&(namespace, key.as_str(), value.as_str())))
+            .flatten()
+            .copied()
+            .filter(move |service| selects(&service.selector, labels))
+    }
+}

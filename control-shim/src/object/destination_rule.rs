@@ -1,0 +1,240 @@
+//! DestinationRule: how to talk to a host, and its subsets.
+
+use super::decode::{Field, Fields};
+use super::patterns::{self, ExportTo};
+use super::{Labels, Meta, Spot};
+use ringway_config::model::Balance;
+
+/// A DestinationRule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DestinationRule {
+    /// Who it is.
+    pub meta: Meta,
+    /// Host as written, in lower case; may be `*.suffix`.
+    pub host: String,
+    /// Where the host stands.
+    pub host_spot: Spot,
+    /// Who sees it.
+    pub export_to: ExportTo,
+    /// For all subsets.
+    pub policy: TrafficPolicy,
+    /// Named parts of the host's endpoints.
+    pub subsets: Vec<Subset>,
+}
+
+/// A named part of the host's endpoints.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subset {
+    /// `subsets[0]`.
+    pub path: String,
+    /// Where it stands.
+    pub spot: Spot,
+    /// Name.
+    pub name: String,
+    /// Labels of its endpoints.
+    pub labels: Labels,
+    /// Overrides the rule's, field by field.
+    pub policy: TrafficPolicy,
+}
+
+/// How to talk to endpoints; `None` inherits.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrafficPolicy {
+    /// How to choose one.
+    pub balance: Option<Balance>,
+    /// Limits and times.
+    pub pool: Pool,
+    /// For single ports; replaces everything above for that port.
+    pub ports: Vec<(u16, TrafficPolicy)>,
+}
+
+/// `connectionPool`.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[allow(missing_docs)]
+pub struct Pool {
+    pub connect_timeout_ms: Option<u32>,
+    pub max_requests_per_connection: Option<u32>,
+    pub idle_timeout_ms: Option<u64>,
+    /// Of opaque connections.
+    pub tcp_idle_timeout_ms: Option<u64>,
+}
+
+impl TrafficPolicy {
+    /// What holds on `port` when `self` is the rule's policy and `over` the subset's.
+    pub fn effective(&self, over: Option<&TrafficPolicy>, port: u16) -> TrafficPolicy {
+        let mut policy = self.at(port);
+        if let Some(over) = over {
+            let over = over.at(port);
+            let (base, pool) = (&mut policy.pool, over.pool);
+            policy.balance = over.balance.or(policy.balance);
+            base.connect_timeout_ms = pool.connect_timeout_ms.or(base.connect_timeout_ms);
+            base.max_requests_per_connection = pool.max_requests_per_connection.or(base.max_requests_per_connection);
+            base.idle_timeout_ms = pool.idle_timeout_ms.or(base.idle_timeout_ms);
+            base.tcp_idle_timeout_ms = pool.tcp_idle_timeout_ms.or(base.tcp_idle_timeout_ms);
+        }
+        policy
+    }
+
+    fn at(&self, port: u16) -> TrafficPolicy {
+        self.ports.iter().find(|(number, _)| *number == port).map_or_else(|| self.clone(), |(_, policy)| policy.clone())
+    }
+}
+
+/// Decodes a DestinationRule.
+pub fn destination_rule(meta: Meta, mut root: Fields<'_>) -> Option<DestinationRule> {
+    let spec = root.require("spec")?;
+    root.harmless(&["status"]);
+    root.finish();
+    let spec = Field { path: String::new(), ..spec };
+    let mut fields = spec.fields("a DestinationRule")?;
+    let host_field = fields.require("host");
+    let policy = fields.get("trafficPolicy").map(|f| traffic_policy(&f, true)).unwrap_or_default();
+    let items = fields.get("subsets").map(|f| f.items()).unwrap_or_default();
+    let mut subsets: Vec<Subset> = Vec::new();
+    for item in &items {
+        let Some(subset) = subset(item) else { continue };
+        if subsets.iter().any(|other| other.name == subset.name) {
+            item.error("duplicate-subset", format!("subset `{}` is there twice", subset.name), "remove one of the two");
+        }
+        subsets.push(subset);
+    }
+    let export_to = ExportTo::decode(fields.get("exportTo"), meta.namespace());
+    fields.not_supported(&["workloadSelector"]);
+    fields.finish();
+    let host_field = host_field?;
+    let host = patterns::host_name(&host_field, host_field.text()?, true)?;
+    Some(DestinationRule { meta, host, host_spot: host_field.spot(), export_to, policy, subsets })
+}
+
+fn subset(item: &Field<'_>) -> Option<Subset> {
+    let mut fields = item.fields("a subset")?;
+    let name = fields.require("name").and_then(|f| f.text());
+    let labels = fields.get("labels").map(|f| f.labels()).unwrap_or_default();
+    let policy = fields.get("trafficPolicy").map(|f| traffic_policy(&f, true)).unwrap_or_default();
+    fields.finish();
+    Some(Subset { path: item.path.clone(), spot: item.spot(), name: name?.to_string(), labels, policy })
+}
+
+fn traffic_policy(field: &Field<'_>, with_ports: bool) -> TrafficPolicy {
+    let mut policy = TrafficPolicy::default();
+    let Some(mut fields) = field.fields("a traffic policy") else { return policy };
+    policy.balance = fields.get("loadBalancer").and_then(|f| balance(&f));
+    if let Some(pool) = fields.get("connectionPool") {
+        policy.pool = connection_pool(&pool);
+    }
+    if let Some(settings) = fields.get("tls") {
+        tls(&settings);
+    }
+    fields.not_supported(&["outlierDetection", "tunnel", "proxyProtocol", "retryBudget"]);
+    if with_ports {
+        for item in fields.get("portLevelSettings").map(|f| f.items()).unwrap_or_default() {
+            let port = item.node.get("port").and_then(|node| node.get("number"));
+            let port = port.and_then(|node| {
+                Field { context: item.context, node, path: format!("{}.port.number", item.path) }.port()
+            });
+            match port {
+                Some(port) => policy.ports.push((port, traffic_policy(&item, false))),
+                None => item.error("missing-field", "a port-level setting has to have `port.number`", "add it"),
+            }
+        }
+    } else {
+        fields.harmless(&["port"]);
+    }
+    fields.finish();
+    policy
+}
+
+fn balance(field: &Field<'_>) -> Option<Balance> {
+    let mut fields = field.fields("a load balancer")?;
+    fields.not_supported(&[
+        "consistentHash",
+        "localityLbSetting",
+        "zoneAwareLbSetting",
+        "warmup",
+        "warmupDurationSecs",
+    ]);
+    let simple = fields.get("simple");
+    fields.finish();
+    let simple = simple?;
+    #[derive(Clone, Copy)]
+    enum Word {
+        Is(Balance),
+        LeastConnections,
+        Passthrough,
+    }
+    let words = [
+        ("UNSPECIFIED", Word::Is(Balance::LeastRequest)),
+        ("LEAST_REQUEST", Word::Is(Balance::LeastRequest)),
+        ("ROUND_ROBIN", Word::Is(Balance::RoundRobin)),
+        ("RANDOM", Word::Is(Balance::Random)),
+        ("LEAST_CONN", Word::LeastConnections),
+        ("PASSTHROUGH", Word::Passthrough),
+    ];
+    match simple.word(&words)? {
+        Word::Is(balance) => Some(balance),
+        Word::LeastConnections => {
+            simple.warning("deprecated", "LEAST_CONN is deprecated and means LEAST_REQUEST", "write LEAST_REQUEST");
+            Some(Balance::LeastRequest)
+        }
+        Word::Passthrough => {
+            simple.not_supported("load balancing by PASSTHROUGH");
+            None
+        }
+    }
+}
+
+fn connection_pool(field: &Field<'_>) -> Pool {
+    let mut pool = Pool::default();
+    let count = |f: &Field<'_>| f.number(0, u64::from(u32::MAX)).and_then(|n| u32::try_from(n).ok());
+    let Some(mut fields) = field.fields("a connection pool") else { return pool };
+    if let Some(mut tcp) = fields.get("tcp").and_then(|f| f.fields("TCP settings")) {
+        // Limits are per proxy and exact over its workers, which takes the shared ledger that is not built yet.
+        tcp.not_supported(&["maxConnections"]);
+        let timeout = tcp.get("connectTimeout").and_then(|f| f.duration_ms());
+        pool.connect_timeout_ms = timeout.map(|ms| u32::try_from(ms.max(1)).unwrap_or(u32::MAX));
+        pool.tcp_idle_timeout_ms = tcp.get("idleTimeout").and_then(|f| f.duration_ms());
+        tcp.not_honoured(&["tcpKeepalive"]);
+        tcp.not_supported(&["maxConnectionDuration"]);
+        tcp.finish();
+    }
+    if let Some(mut http) = fields.get("http").and_then(|f| f.fields("HTTP settings")) {
+        pool.max_requests_per_connection = http.get("maxRequestsPerConnection").and_then(|f| count(&f));
+        pool.idle_timeout_ms = http.get("idleTimeout").and_then(|f| f.duration_ms());
+        if let Some(policy) = http.get("h2UpgradePolicy")
+            && policy.word(&[("DEFAULT", false), ("DO_NOT_UPGRADE", false), ("UPGRADE", true)]) == Some(true)
+        {
+            policy.not_supported("h2UpgradePolicy UPGRADE");
+        }
+        http.not_supported(&["http1MaxPendingRequests", "http2MaxRequests"]);
+        // There are no retries and no HTTP/2 upstreams yet, so these limit nothing.
+        http.harmless(&["useClientProtocol", "maxConcurrentStreams", "maxRetries", "http2KeepAlive"]);
+        http.finish();
+    }
+    fields.finish();
+    pool
+}
+
+fn tls(field: &Field<'_>) {
+    let Some(mut fields) = field.fields("TLS settings") else { return };
+    if let Some(mode) = fields.get("mode") {
+        let modes = [("DISABLE", 0), ("SIMPLE", 1), ("MUTUAL", 1), ("ISTIO_MUTUAL", 2)];
+        match mode.word(&modes) {
+            Some(1) => mode.not_supported("TLS towards a destination"),
+            Some(2) => {
+                mode.context.unenforced(mode.node.span, "ISTIO_MUTUAL is not enforced yet: traffic goes as plain text")
+            }
+            _ => {}
+        }
+    }
+    fields.not_supported(&[
+        "clientCertificate",
+        "privateKey",
+        "caCertificates",
+        "credentialName",
+        "subjectAltNames",
+        "sni",
+        "insecureSkipVerify",
+        "caCrl",
+    ]);
+    fields.finish();
+}

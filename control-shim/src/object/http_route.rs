@@ -1,0 +1,440 @@
+//! HTTPRoute of the Gateway API, for gateways and (GAMMA) for services.
+
+use super::decode::{Field, Fields};
+use super::patterns;
+use super::virtual_service::{path_text, redirect_status};
+use super::{Meta, Spot};
+use ringway_config::model::{
+    HeaderEdits, HeaderMatch, Match, PathMatch, PathRewrite, QueryMatch, Redirect, StringMatch,
+};
+
+/// An HTTPRoute.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpRoute {
+    /// Who it is.
+    pub meta: Meta,
+    /// What it attaches to.
+    pub parents: Vec<Parent>,
+    /// Hosts; empty takes the parent's.
+    pub hostnames: Vec<String>,
+    /// Its rules.
+    pub rules: Vec<Rule>,
+}
+
+/// What a route attaches to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parent {
+    /// Gateway or Service.
+    pub kind: ParentKind,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// One listener of the gateway.
+    pub section: Option<String>,
+    /// One port.
+    pub port: Option<u16>,
+    /// Where it stands.
+    pub spot: Spot,
+}
+
+/// Kind of a parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ParentKind {
+    Gateway,
+    Service,
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// `rules[0]`.
+    pub path: String,
+    /// Where it stands.
+    pub spot: Spot,
+    /// Name.
+    pub name: String,
+    /// Any of these; never empty.
+    pub matches: Vec<RuleMatch>,
+    /// A redirect instead of backends.
+    pub redirect: Option<Redirect>,
+    /// Where to.
+    pub backends: Vec<BackendRef>,
+    /// Path edit.
+    pub rewrite: PathRewrite,
+    /// New authority.
+    pub authority: String,
+    /// Edits on the request.
+    pub request: HeaderEdits,
+    /// Edits on the response.
+    pub response: HeaderEdits,
+    /// The smaller of request and backendRequest; 0 is none.
+    pub timeout_ms: u64,
+}
+
+/// One match of a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleMatch {
+    /// `rules[0].matches[0]`, or the rule's own path when it has no matches.
+    pub path: String,
+    /// Where it stands.
+    pub spot: Spot,
+    /// What a request has to be.
+    pub matches: Match,
+}
+
+/// One weighted backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackendRef {
+    /// `rules[0].backendRefs[0]`.
+    pub path: String,
+    /// Where it stands.
+    pub spot: Spot,
+    /// Group and kind, when it is not a Service.
+    pub foreign: Option<String>,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Port.
+    pub port: Option<u16>,
+    /// Relative weight.
+    pub weight: u32,
+    /// Edits on the request.
+    pub request: HeaderEdits,
+    /// Edits on the response.
+    pub response: HeaderEdits,
+}
+
+/// Decodes an HTTPRoute.
+pub fn http_route(meta: Meta, mut root: Fields<'_>) -> Option<HttpRoute> {
+    let spec = root.require("spec")?;
+    root.harmless(&["status"]);
+    root.finish();
+    let spec = Field { path: String::new(), ..spec };
+    let mut fields = spec.fields("an HTTPRoute")?;
+    let parents = fields.get("parentRefs").map(|f| f.items()).unwrap_or_default();
+    if parents.is_empty() {
+        spec.context.warning(
+            meta.spot.span,
+            "no-parent",
+            "the HTTPRoute attaches to nothing and does nothing",
+            "add `parentRefs`",
+        );
+    }
+    let parents = parents.iter().filter_map(|item| parent(item, meta.namespace())).collect();
+    let hostnames = fields.get("hostnames").map(|f| f.items()).unwrap_or_default();
+    let hostnames = hostnames.iter().filter_map(|f| patterns::host_name(f, f.text()?, true)).collect();
+    let rules = match fields.get("rules") {
+        Some(rules) => rules.items().iter().filter_map(|item| rule(item, meta.namespace())).collect(),
+        None => Vec::new(),
+    };
+    fields.not_supported(&["useDefaultGateways"]);
+    fields.finish();
+    Some(HttpRoute { meta, parents, hostnames, rules })
+}
+
+fn parent(item: &Field<'_>, own: &str) -> Option<Parent> {
+    let mut fields = item.fields("a parent reference")?;
+    let group = fields.get("group").map_or(Some("gateway.networking.k8s.io"), |f| match f.node.is_null() {
+        true => Some(""),
+        false => f.text(),
+    });
+    let kind = fields.get("kind").map_or(Some("Gateway"), |f| f.text());
+    let namespace = fields.get("namespace").and_then(|f| f.text()).unwrap_or(own).to_string();
+    let name = fields.require("name").and_then(|f| f.text());
+    let section = fields.get("sectionName").and_then(|f| f.text()).map(String::from);
+    let port = fields.get("port").and_then(|f| f.port());
+    fields.finish();
+    let kind = match (group?, kind?) {
+        ("gateway.networking.k8s.io", "Gateway") => ParentKind::Gateway,
+        ("" | "core", "Service") => ParentKind::Service,
+        (group, kind) => {
+            item.not_supported(format!("a parent of kind {kind} in group `{group}`"));
+            return None;
+        }
+    };
+    Some(Parent { kind, namespace, name: name?.to_string(), section, port, spot: item.spot() })
+}
+
+fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
+    let mut fields = item.fields("a rule")?;
+    let name = fields.get("name").and_then(|f| f.text()).unwrap_or("").to_string();
+    let items = fields.get("matches").map(|f| f.items()).unwrap_or_default();
+    let mut matches: Vec<_> = items.iter().filter_map(rule_match).collect();
+    if items.is_empty() {
+        let all = Match { path: PathMatch::Segments("/".into()), ..Match::default() };
+        matches.push(RuleMatch { path: item.path.clone(), spot: item.spot(), matches: all });
+    }
+    let mut rule = Rule {
+        path: item.path.clone(),
+        spot: item.spot(),
+        name,
+        matches,
+        redirect: None,
+        backends: Vec::new(),
+        rewrite: PathRewrite::Keep,
+        authority: String::new(),
+        request: HeaderEdits::default(),
+        response: HeaderEdits::default(),
+        timeout_ms: 0,
+    };
+    for filter_item in fields.get("filters").map(|f| f.items()).unwrap_or_default() {
+        filter(&filter_item, &mut rule);
+    }
+    if let Some(mut timeouts) = fields.get("timeouts").and_then(|f| f.fields("timeouts")) {
+        let request = timeouts.get("request").and_then(|f| f.duration_ms()).unwrap_or(0);
+        let backend = timeouts.get("backendRequest").and_then(|f| f.duration_ms()).unwrap_or(0);
+        timeouts.finish();
+        // Without retries one attempt is the whole exchange.
+        rule.timeout_ms = [request, backend].into_iter().filter(|ms| *ms > 0).min().unwrap_or(0);
+    }
+    let backends = fields.get("backendRefs").map(|f| f.items()).unwrap_or_default();
+    rule.backends = backends.iter().filter_map(|f| backend(f, own)).collect();
+    fields.not_supported(&["retry", "sessionPersistence"]);
+    fields.finish();
+    if rule.redirect.is_some() && !rule.backends.is_empty() {
+        item.error("conflict", "a rule with RequestRedirect may not have backendRefs", "remove one of the two");
+    }
+    Some(rule)
+}
+
+fn rule_match(item: &Field<'_>) -> Option<RuleMatch> {
+    let mut fields = item.fields("a match")?;
+    let mut matches = Match { path: PathMatch::Segments("/".into()), ..Match::default() };
+    if let Some(path) = fields.get("path") {
+        matches.path = path_match(&path)?;
+    }
+    for header in fields.get("headers").map(|f| f.items()).unwrap_or_default() {
+        let Some((name, value)) = name_value(&header) else { continue };
+        if !patterns::header_name(&header, &name) {
+            continue;
+        }
+        let name = name.to_ascii_lowercase();
+        // Of several entries with one name only the first counts, says the API.
+        if !matches.headers.iter().any(|other| other.name == name) {
+            matches.headers.push(HeaderMatch { name, value, invert: false });
+        }
+    }
+    for query in fields.get("queryParams").map(|f| f.items()).unwrap_or_default() {
+        let Some((name, value)) = name_value(&query) else { continue };
+        if !matches.query.iter().any(|other| other.name == name) {
+            matches.query.push(QueryMatch { name, value });
+        }
+    }
+    if let Some(method) = fields.get("method") {
+        let methods = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+        let words: Vec<_> = methods.iter().map(|word| (*word, *word)).collect();
+        matches.method = method.word(&words).map(|word| StringMatch::Exact(word.into()));
+    }
+    fields.finish();
+    Some(RuleMatch { path: item.path.clone(), spot: item.spot(), matches })
+}
+
+fn path_match(field: &Field<'_>) -> Option<PathMatch> {
+    let mut fields = field.fields("a path match")?;
+    let kinds = [("Exact", 0), ("PathPrefix", 1), ("RegularExpression", 2)];
+    let kind = fields.get("type").map_or(Some(1), |f| f.word(&kinds));
+    let value = fields.get("value");
+    fields.finish();
+    let text = match &value {
+        Some(value) => value.text()?,
+        None => "/",
+    };
+    if kind? == 2 {
+        return patterns::check_regex(&value?, text).then(|| PathMatch::Regex(text.into()));
+    }
+    if !text.starts_with('/') || !path_text(field, text) || text.contains("//") {
+        field.error("wrong-path", format!("`{text}` has to be an absolute path without `//`"), "start it with `/`");
+        return None;
+    }
+    Some(match kind? {
+        0 => PathMatch::Exact(text.into()),
+        _ if text == "/" => PathMatch::Segments("/".into()),
+        _ => PathMatch::Segments(text.trim_end_matches('/').into()),
+    })
+}
+
+fn name_value(item: &Field<'_>) -> Option<(String, StringMatch)> {
+    let mut fields = item.fields("a match")?;
+    let name = fields.require("name").and_then(|f| f.text());
+    let regex = fields.get("type").map_or(Some(false), |f| f.word(&[("Exact", false), ("RegularExpression", true)]));
+    let value = fields.require("value");
+    fields.finish();
+    let value = value?;
+    let text = value.text()?;
+    let value = match regex? {
+        false => StringMatch::Exact(text.into()),
+        true if patterns::check_regex(&value, text) => StringMatch::Regex(text.into()),
+        true => return None,
+    };
+    Some((name?.to_string(), value))
+}
+
+fn filter(item: &Field<'_>, rule: &mut Rule) {
+    let Some(mut fields) = item.fields("a filter") else { return };
+    let kind = fields.require("type").and_then(|f| f.text()).unwrap_or("");
+    match kind {
+        "RequestHeaderModifier" => {
+            if let Some(edits) = fields.require("requestHeaderModifier") {
+                rule.request = modifier(&edits, Some(&mut rule.authority));
+            }
+        }
+        "ResponseHeaderModifier" => {
+            if let Some(edits) = fields.require("responseHeaderModifier") {
+                rule.response = modifier(&edits, None);
+            }
+        }
+        "RequestRedirect" => {
+            if let Some(redirect_field) = fields.require("requestRedirect") {
+                rule.redirect = redirect(&redirect_field, &rule.matches);
+            }
+        }
+        "URLRewrite" => {
+            if let Some(rewrite) = fields.require("urlRewrite") {
+                url_rewrite(&rewrite, rule);
+            }
+        }
+        other => item.not_supported(format!("filter {other}")),
+    }
+    // Fields of other filter types beside the declared one are a mistake.
+    if !item.context.broken() {
+        fields.finish();
+    }
+}
+
+fn modifier(field: &Field<'_>, mut authority: Option<&mut String>) -> HeaderEdits {
+    let mut edits = HeaderEdits::default();
+    let Some(mut fields) = field.fields("a header modifier") else { return edits };
+    let mut read = |list: Option<Field<'_>>, into: &mut Vec<(String, String)>| {
+        for item in list.map(|f| f.items()).unwrap_or_default() {
+            let Some(mut fields) = item.fields("a header") else { continue };
+            let name = fields.require("name").and_then(|f| f.text()).unwrap_or("").to_string();
+            let value = fields.require("value").and_then(|f| f.text()).unwrap_or("").to_string();
+            fields.finish();
+            if name.eq_ignore_ascii_case("host") {
+                match authority.as_deref_mut() {
+                    Some(authority) => *authority = value,
+                    None => item.error("forbidden-header", "Host is no response header", "remove it"),
+                }
+            } else if patterns::header_name(&item, &name) && literal_value(&item, &value) {
+                into.push((name, value));
+            }
+        }
+    };
+    read(fields.get("set"), &mut edits.set);
+    read(fields.get("add"), &mut edits.add);
+    let remove = fields.get("remove").map(|f| f.items()).unwrap_or_default();
+    edits.remove = remove
+        .iter()
+        .filter_map(|f| f.text().filter(|name| patterns::header_name(f, name)).map(String::from))
+        .collect();
+    fields.finish();
+    patterns::check_edits(field, &edits);
+    edits
+}
+
+/// The Gateway API has no variables: `%` stands for itself.
+fn literal_value(field: &Field<'_>, value: &str) -> bool {
+    patterns::header_value(field, &value.replace('%', "%%"))
+}
+
+fn redirect(field: &Field<'_>, matches: &[RuleMatch]) -> Option<Redirect> {
+    let mut fields = field.fields("a redirect")?;
+    let mut redirect = Redirect { status: 302, ..Redirect::default() };
+    if let Some(scheme) = fields.get("scheme") {
+        redirect.scheme = scheme.word(&[("http", "http"), ("https", "https")])?.to_string();
+        // Without a port, a scheme means its own port, says the API.
+        redirect.port = if redirect.scheme == "https" { 443 } else { 80 };
+    }
+    if let Some(hostname) = fields.get("hostname") {
+        redirect.host = patterns::host_name(&hostname, hostname.text()?, false)?;
+    }
+    if let Some(port) = fields.get("port") {
+        redirect.port = port.port()?;
+    }
+    if let Some(path) = fields.get("path") {
+        redirect.path = path_modifier(&path, matches)?;
+    }
+    if let Some(status) = fields.get("statusCode") {
+        redirect.status = redirect_status(&status)?;
+    }
+    fields.finish();
+    Some(redirect)
+}
+
+fn url_rewrite(field: &Field<'_>, rule: &mut Rule) {
+    let Some(mut fields) = field.fields("a URL rewrite") else { return };
+    if let Some(hostname) = fields.get("hostname") {
+        rule.authority =
+            hostname.text().and_then(|text| patterns::host_name(&hostname, text, false)).unwrap_or_default();
+    }
+    if let Some(path) = fields.get("path") {
+        rule.rewrite = path_modifier(&path, &rule.matches).unwrap_or_default();
+    }
+    fields.finish();
+}
+
+fn path_modifier(field: &Field<'_>, matches: &[RuleMatch]) -> Option<PathRewrite> {
+    let mut fields = field.fields("a path modifier")?;
+    let full = fields.require("type").and_then(|f| f.word(&[("ReplaceFullPath", true), ("ReplacePrefixMatch", false)]));
+    let replace_full = fields.get("replaceFullPath").and_then(|f| f.text());
+    let replace_prefix = fields.get("replacePrefixMatch").and_then(|f| f.text());
+    fields.finish();
+    let text = if full? { replace_full } else { replace_prefix };
+    let Some(text) = text else {
+        field.error("missing-field", "the path modifier does not say what to put in", "add the field of its type");
+        return None;
+    };
+    if !full? && !matches.iter().all(|one| matches!(one.matches.path, PathMatch::Segments(_))) {
+        field.error(
+            "conflict",
+            "ReplacePrefixMatch needs PathPrefix matches",
+            "change the matches or replace the full path",
+        );
+        return None;
+    }
+    if !text.is_empty() && !path_text(field, text) {
+        return None;
+    }
+    let text = if text.starts_with('/') { text.to_string() } else { format!("/{text}") };
+    Some(if full? { PathRewrite::Full(text) } else { PathRewrite::Segments(text) })
+}
+
+fn backend(item: &Field<'_>, own: &str) -> Option<BackendRef> {
+    let mut fields = item.fields("a backend reference")?;
+    let group = fields.get("group").and_then(|f| f.text()).unwrap_or("");
+    let kind = fields.get("kind").and_then(|f| f.text()).unwrap_or("Service");
+    let namespace = fields.get("namespace").and_then(|f| f.text()).unwrap_or(own).to_string();
+    let name = fields.require("name").and_then(|f| f.text());
+    let port = fields.get("port").and_then(|f| f.port());
+    let weight = fields.get("weight").map_or(Some(1), |f| f.number(0, 1_000_000));
+    let (mut request, mut response) = (HeaderEdits::default(), HeaderEdits::default());
+    for filter in fields.get("filters").map(|f| f.items()).unwrap_or_default() {
+        let Some(mut inner) = filter.fields("a filter") else { continue };
+        match inner.require("type").and_then(|f| f.text()) {
+            Some("RequestHeaderModifier") => {
+                request = inner.require("requestHeaderModifier").map(|f| modifier(&f, None)).unwrap_or_default();
+            }
+            Some("ResponseHeaderModifier") => {
+                response = inner.require("responseHeaderModifier").map(|f| modifier(&f, None)).unwrap_or_default();
+            }
+            Some(other) => filter.not_supported(format!("filter {other} at a backend")),
+            None => {}
+        }
+    }
+    fields.finish();
+    let foreign = (!matches!((group, kind), ("" | "core", "Service"))).then(|| format!("{kind} of group `{group}`"));
+    Some(BackendRef {
+        path: item.path.clone(),
+        spot: item.spot(),
+        foreign,
+        namespace,
+        name: name?.to_string(),
+        port,
+        weight: u32::try_from(weight?).ok()?,
+        request,
+        response,
+    })
+}

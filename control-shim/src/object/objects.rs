@@ -1,0 +1,423 @@
+//! From files to objects: which kind a document is, what `kubectl apply` would make of several of them, and what a broken one leaves in force.
+//!
+//! Never touches the file system; [`crate::source`] does.
+
+use super::decode::{Context, Field, Fields, Options};
+use super::workload::WorkloadKind;
+use super::*;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::yaml::{self, Node, Value};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Objects by name. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Objects {
+    map: Arc<BTreeMap<ObjectRef, Arc<Entry>>>,
+}
+
+/// An object with its place in the order of files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The object.
+    pub object: Object,
+    /// Position among all documents; stands for age where there is no timestamp.
+    pub rank: Rank,
+}
+
+/// A position that, like a [`Spot`], is no part of what an object is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rank(pub u32);
+
+impl PartialEq for Rank {
+    fn eq(&self, _: &Rank) -> bool {
+        true
+    }
+}
+
+/// What reading manifests came to.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// Every object that stands on its own.
+    pub objects: Objects,
+    /// What was found.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The files read, as the user named them.
+    pub files: Vec<Arc<str>>,
+    /// Objects that are there and refused.
+    pub broken: BTreeSet<ObjectRef>,
+    /// Files in which something could not even be named; what they held before stays.
+    pub unreadable: BTreeSet<Arc<str>>,
+}
+
+impl Loaded {
+    /// Whether anything is an error.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+}
+
+impl Objects {
+    /// From entries; later ones replace earlier ones of the same name.
+    pub fn from_entries(entries: impl IntoIterator<Item = Entry>) -> Self {
+        let map = entries.into_iter().map(|entry| (entry.object.meta().reference.clone(), Arc::new(entry))).collect();
+        Objects { map: Arc::new(map) }
+    }
+
+    /// In order of (kind, namespace, name).
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.map.values()
+    }
+
+    /// One object.
+    pub fn get(&self, reference: &ObjectRef) -> Option<&Arc<Entry>> {
+        self.map.get(reference)
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// The same with one object put in.
+    pub fn with(&self, entry: Arc<Entry>) -> Self {
+        let mut map = (*self.map).clone();
+        map.insert(entry.object.meta().reference.clone(), entry);
+        Objects { map: Arc::new(map) }
+    }
+
+    /// The same without one object.
+    pub fn without(&self, reference: &ObjectRef) -> Self {
+        let mut map = (*self.map).clone();
+        map.remove(reference);
+        Objects { map: Arc::new(map) }
+    }
+
+    /// What is in force after a change: a broken object keeps its last good version, a file that cannot be read keeps all it held, everything else
+    /// is as loaded.
+    pub fn update(previous: &Objects, loaded: &Loaded) -> Objects {
+        let mut map = (*loaded.objects.map).clone();
+        for reference in &loaded.broken {
+            match previous.map.get(reference) {
+                Some(last_good) => map.insert(reference.clone(), last_good.clone()),
+                None => map.remove(reference),
+            };
+        }
+        for (reference, entry) in previous.map.iter() {
+            if loaded.unreadable.contains(&entry.object.meta().spot.file.name) {
+                map.entry(reference.clone()).or_insert_with(|| entry.clone());
+            }
+        }
+        Objects { map: Arc::new(map) }
+    }
+
+    /// A digest-free way to see whether two sets mean the same: contents without places.
+    pub fn same(&self, other: &Objects) -> bool {
+        self == other
+    }
+}
+
+/// Reads manifests. Each group is what one argument named; groups apply in order, as `kubectl apply` would.
+pub fn load(groups: &[Vec<Arc<SourceFile>>], options: Options) -> Loaded {
+    let mut loader = Loader { options, ..Loader::default() };
+    for group in groups {
+        loader.group(group);
+    }
+    loader.finish()
+}
+
+#[derive(Default)]
+struct Loader {
+    options: Options,
+    loaded: Loaded,
+    map: BTreeMap<ObjectRef, Arc<Entry>>,
+    rank: u32,
+    /// Kind → how many, and where the first one stands.
+    foreign: BTreeMap<String, (usize, Spot)>,
+}
+
+/// One document's outcome.
+enum Outcome {
+    Understood(Box<Object>),
+    Refused(ObjectRef),
+    /// Nobody can say what it is.
+    Nameless,
+    /// Not for us.
+    Foreign(String),
+    /// Said all there is to say.
+    Done,
+}
+
+impl Loader {
+    fn group(&mut self, files: &[Arc<SourceFile>]) {
+        let mut here: HashMap<ObjectRef, Spot> = HashMap::new();
+        for file in files {
+            self.loaded.files.push(file.name.clone());
+            match yaml::parse(&file.text, &yaml::Budget::default()) {
+                Ok(documents) => documents.iter().for_each(|document| self.document(file, document, &mut here, true)),
+                Err(error) => {
+                    let spot = Spot { file: file.clone(), span: error.span };
+                    let diagnostic = Diagnostic::error(error.code, error.message, error.mend).at(spot.place());
+                    self.loaded.diagnostics.push(diagnostic);
+                    self.loaded.unreadable.insert(file.name.clone());
+                }
+            }
+        }
+    }
+
+    fn document(&mut self, file: &Arc<SourceFile>, node: &Node, here: &mut HashMap<ObjectRef, Spot>, lists: bool) {
+        if lists
+            && scalar(node, "kind") == Some("List")
+            && let Some(Value::Sequence(items)) = node.get("items").map(|items| &items.value)
+        {
+            items.iter().for_each(|item| self.document(file, item, here, false));
+            return;
+        }
+        let mut context = Context::new(file.clone(), self.options);
+        let outcome = decode(&mut context, node);
+        let spot = context.spot(node.span);
+        let broken = context.broken();
+        self.loaded.diagnostics.extend(context.finish());
+        self.rank += 1;
+        let (reference, object) = match outcome {
+            Outcome::Understood(object) => (object.meta().reference.clone(), Some(*object)),
+            Outcome::Refused(reference) => (reference, None),
+            Outcome::Nameless => {
+                self.loaded.unreadable.insert(file.name.clone());
+                return;
+            }
+            Outcome::Foreign(kind) => {
+                self.foreign.entry(kind).or_insert((0, spot)).0 += 1;
+                return;
+            }
+            Outcome::Done => return,
+        };
+        if let Some(first) = here.insert(reference.clone(), spot.clone()) {
+            let message = format!("{reference} is there twice: at {first} and at {spot}");
+            let mend = "remove or rename one of the two";
+            let diagnostic =
+                Diagnostic::error("duplicate-object", message, mend).at(spot.place()).about(reference.clone());
+            self.loaded.diagnostics.push(diagnostic);
+            self.map.remove(&reference);
+            self.loaded.broken.insert(reference);
+            return;
+        }
+        let object = object.filter(|_| !broken);
+        let before = self.map.remove(&reference);
+        let Some(object) = object else {
+            self.loaded.broken.insert(reference);
+            return;
+        };
+        if let Some(before) = before.filter(|before| before.object != object) {
+            let message = format!("{reference} replaces the one at {}", before.object.meta().spot);
+            let diagnostic = Diagnostic::notice("replaced", message, "").at(spot.place()).about(reference.clone());
+            self.loaded.diagnostics.push(diagnostic);
+        }
+        self.loaded.broken.remove(&reference);
+        self.map.insert(reference, Arc::new(Entry { object, rank: Rank(self.rank) }));
+    }
+
+    fn finish(mut self) -> Loaded {
+        for (kind, (count, spot)) in self.foreign {
+            let severity = match kind.as_str() {
+                "NetworkPolicy" | "Ingress" | "Endpoints" => Severity::Warning,
+                _ => Severity::Notice,
+            };
+            let message = match count {
+                1 => format!("kind {kind} is not the mesh's business and is left out"),
+                count => format!("kind {kind} is not the mesh's business and is left out ({count} objects)"),
+            };
+            let mend = match kind.as_str() {
+                "Ingress" => "write a Gateway with a VirtualService or HTTPRoute",
+                "Endpoints" => "write an EndpointSlice",
+                _ => "",
+            };
+            self.loaded.diagnostics.push(Diagnostic::new(severity, "foreign-kind", message, mend).at(spot.place()));
+        }
+        self.loaded.objects = Objects { map: Arc::new(self.map) };
+        self.loaded
+    }
+}
+
+fn scalar<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
+    match &node.get(key)?.value {
+        Value::Scalar { text, .. } => Some(text),
+        _ => None,
+    }
+}
+
+fn decode(context: &mut Context, node: &Node) -> Outcome {
+    let (Some(api_version), Some(kind)) = (scalar(node, "apiVersion"), scalar(node, "kind")) else {
+        let at = crate::yaml::Span { end: node.span.start, ..node.span };
+        context.error(at, "no-kind", "the document has no `apiVersion` and `kind`", "every manifest starts with them");
+        return Outcome::Nameless;
+    };
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let version = api_version.rsplit('/').next().unwrap_or("");
+    let Some(known) = known(group, kind) else { return not_understood(context, node, group, kind) };
+    let reference = match reference_of(context, node, known) {
+        Some(reference) => reference,
+        None => return Outcome::Nameless,
+    };
+    context.object = Some(reference.clone());
+    if !known.versions.contains(&version) {
+        let span = node.get("apiVersion").map_or(node.span, |node| node.span);
+        let message = format!("{kind} of version `{api_version}` is not known");
+        context.error(span, "unknown-version", message, format!("one of {}", known.versions.join(", ")));
+    }
+    let context = &*context;
+    let decoded = decode_known(context, node, known, &reference);
+    match decoded {
+        Some(object) => Outcome::Understood(Box::new(object)),
+        None => Outcome::Refused(reference),
+    }
+}
+
+fn decode_known(context: &Context, node: &Node, known: &Known, reference: &ObjectRef) -> Option<Object> {
+    let mut root = Field::root(context, node).fields(known.noun)?;
+    root.harmless(&["apiVersion", "kind"]);
+    let meta = meta(&mut root, reference.clone())?;
+    match known.reference_kind {
+        "Namespace" => Some(Object::Namespace(service::namespace(meta, root))),
+        "ServiceAccount" => Some(Object::ServiceAccount(service::service_account(meta, root))),
+        "Service" => service::service(meta, root).map(Object::Service),
+        "EndpointSlice" => service::endpoint_slice(meta, root).map(Object::EndpointSlice),
+        "Deployment" => workload::workload(WorkloadKind::Deployment, meta, root).map(Object::Workload),
+        "StatefulSet" => workload::workload(WorkloadKind::StatefulSet, meta, root).map(Object::Workload),
+        "DaemonSet" => workload::workload(WorkloadKind::DaemonSet, meta, root).map(Object::Workload),
+        "ReplicaSet" => workload::workload(WorkloadKind::ReplicaSet, meta, root).map(Object::Workload),
+        "Job" => workload::workload(WorkloadKind::Job, meta, root).map(Object::Workload),
+        "Pod" => workload::workload(WorkloadKind::Pod, meta, root).map(Object::Workload),
+        "VirtualService" => virtual_service::virtual_service(meta, root).map(Object::VirtualService),
+        "DestinationRule" => destination_rule::destination_rule(meta, root).map(Object::DestinationRule),
+        "Gateway" => gateway::gateway(meta, root).map(Object::Gateway),
+        "ServiceEntry" => service_entry::service_entry(meta, root).map(Object::ServiceEntry),
+        "GatewayClass" => gateway_api::gateway_class(meta, root).map(Object::GatewayClass),
+        K8S_GATEWAY => gateway_api::gateway(meta, root).map(Object::K8sGateway),
+        "HTTPRoute" => http_route::http_route(meta, root).map(Object::HttpRoute),
+        "ReferenceGrant" => gateway_api::reference_grant(meta, root).map(Object::ReferenceGrant),
+        _ => None,
+    }
+}
+
+/// [`ObjectRef::kind`] of the Gateway API's Gateway.
+pub const K8S_GATEWAY: &str = "Gateway.gateway.networking.k8s.io";
+
+struct Known {
+    group: &'static str,
+    kind: &'static str,
+    reference_kind: &'static str,
+    noun: &'static str,
+    versions: &'static [&'static str],
+    namespaced: bool,
+}
+
+const fn row(group: &'static str, kind: &'static str, noun: &'static str, versions: &'static [&'static str]) -> Known {
+    Known { group, kind, reference_kind: kind, noun, versions, namespaced: true }
+}
+
+const ISTIO: &[&str] = &["v1", "v1beta1", "v1alpha3"];
+const GATEWAY_API: &[&str] = &["v1", "v1beta1"];
+const ISTIO_GROUP: &str = "networking.istio.io";
+const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+
+const KNOWN: &[Known] = &[
+    Known { namespaced: false, ..row("", "Namespace", "a Namespace", &["v1"]) },
+    row("", "ServiceAccount", "a ServiceAccount", &["v1"]),
+    row("", "Service", "a Service", &["v1"]),
+    row("", "Pod", "a Pod", &["v1"]),
+    row("discovery.k8s.io", "EndpointSlice", "an EndpointSlice", &["v1"]),
+    row("apps", "Deployment", "a Deployment", &["v1"]),
+    row("apps", "StatefulSet", "a StatefulSet", &["v1"]),
+    row("apps", "DaemonSet", "a DaemonSet", &["v1"]),
+    row("apps", "ReplicaSet", "a ReplicaSet", &["v1"]),
+    row("batch", "Job", "a Job", &["v1"]),
+    row(ISTIO_GROUP, "VirtualService", "a VirtualService", ISTIO),
+    row(ISTIO_GROUP, "DestinationRule", "a DestinationRule", ISTIO),
+    row(ISTIO_GROUP, "Gateway", "a Gateway", ISTIO),
+    row(ISTIO_GROUP, "ServiceEntry", "a ServiceEntry", ISTIO),
+    Known { namespaced: false, ..row(GATEWAY_GROUP, "GatewayClass", "a GatewayClass", GATEWAY_API) },
+    Known { reference_kind: K8S_GATEWAY, ..row(GATEWAY_GROUP, "Gateway", "a Gateway", GATEWAY_API) },
+    row(GATEWAY_GROUP, "HTTPRoute", "an HTTPRoute", GATEWAY_API),
+    row(GATEWAY_GROUP, "ReferenceGrant", "a ReferenceGrant", GATEWAY_API),
+];
+
+fn known(group: &str, kind: &str) -> Option<&'static Known> {
+    KNOWN.iter().find(|known| known.group == group && known.kind == kind)
+}
+
+/// Kinds that we do not read: security is an error unless allowed, other kinds of the mesh APIs are errors, the rest is a notice a kind.
+fn not_understood(context: &mut Context, node: &Node, group: &str, kind: &str) -> Outcome {
+    let span = node.get("kind").map_or(node.span, |node| node.span);
+    match (group, kind) {
+        ("security.istio.io", _) | (GATEWAY_GROUP, "BackendTLSPolicy") => {
+            context.unenforced(span, format!("{kind} is not enforced yet"));
+            Outcome::Done
+        }
+        ("telemetry.istio.io", _) | (ISTIO_GROUP, "ProxyConfig") => {
+            context.warning(span, "not-honoured", format!("{kind} is not honoured yet"), "");
+            Outcome::Done
+        }
+        (ISTIO_GROUP | "extensions.istio.io" | GATEWAY_GROUP | "gateway.networking.x-k8s.io", _) => {
+            let kinds: Vec<&str> = KNOWN.iter().filter(|known| known.group == group).map(|known| known.kind).collect();
+            let mend = decode::nearest(kind, &kinds).map_or_else(
+                || "remove it; docs/support.md lists what is honoured".to_string(),
+                |name| format!("did you mean {name}?"),
+            );
+            context.error(span, "not-supported-yet", format!("kind {kind} is not supported yet"), mend);
+            Outcome::Done
+        }
+        _ => Outcome::Foreign(kind.to_string()),
+    }
+}
+
+/// The name of the object; without it nothing else can be said about it.
+fn reference_of(context: &Context, node: &Node, known: &Known) -> Option<ObjectRef> {
+    let metadata = node.get("metadata");
+    let name = metadata.and_then(|metadata| scalar(metadata, "name")).filter(|name| dns_name(name, 253));
+    let namespace = metadata.and_then(|metadata| scalar(metadata, "namespace")).unwrap_or("default");
+    let Some(name) = name.filter(|_| dns_name(namespace, 63)) else {
+        let span = metadata.map_or(node.span, |metadata| metadata.span);
+        let message = "the object has no proper `metadata.name` (and namespace)";
+        context.error(span, "no-name", message, "lower-case letters, digits, `-` and `.`");
+        return None;
+    };
+    Some(ObjectRef::new(known.reference_kind, if known.namespaced { namespace } else { "" }, name))
+}
+
+fn dns_name(text: &str, length_max: usize) -> bool {
+    let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let bytes = text.as_bytes();
+    bytes.len() <= length_max
+        && edge(bytes.first())
+        && edge(bytes.last())
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.'))
+}
+
+fn meta(root: &mut Fields<'_>, reference: ObjectRef) -> Option<Meta> {
+    let metadata = root.require("metadata")?;
+    let mut fields = metadata.fields("metadata")?;
+    let labels = fields.get("labels").map(|f| f.labels()).unwrap_or_default();
+    let annotations = fields.get("annotations").map(|f| f.labels()).unwrap_or_default();
+    let created = fields.get("creationTimestamp").and_then(|f| f.scalar()).unwrap_or("").to_string();
+    fields.harmless(&[
+        "name",
+        "namespace",
+        "generateName",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "managedFields",
+        "ownerReferences",
+        "finalizers",
+        "selfLink",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ]);
+    fields.finish();
+    Some(Meta { reference, labels, annotations, created, spot: root.spot() })
+}

@@ -1,0 +1,231 @@
+//! String matches, header edits and names as the routing APIs write them.
+
+use super::decode::Field;
+use ringway_config::model::{HeaderEdits, HeaderMatch, StringMatch};
+
+/// Longest regular expression.
+pub const REGEX_BYTES_MAX: usize = 4096;
+
+/// Checks a regular expression as the proxy will compile it.
+pub fn check_regex(field: &Field<'_>, pattern: &str) -> bool {
+    if pattern.len() > REGEX_BYTES_MAX {
+        let message = format!("the regular expression is longer than {REGEX_BYTES_MAX} bytes");
+        field.error("wrong-regex", message, "shorten it");
+        return false;
+    }
+    match ringway_policy::View::check_pattern(pattern) {
+        Ok(()) => true,
+        Err(reason) => {
+            let message = format!("`{pattern}` is no RE2 regular expression that can be used: {reason}");
+            field.error(
+                "wrong-regex",
+                message,
+                "look-around and back references do not exist in RE2; repetitions are bounded",
+            );
+            false
+        }
+    }
+}
+
+/// Istio's StringMatch: one of `exact`, `prefix`, `regex`; nothing in it means "is present" where `presence` allows that.
+pub fn string_match(field: &Field<'_>, presence: bool) -> Option<StringMatch> {
+    let mut fields = field.fields("a string match")?;
+    let mut found = Vec::new();
+    if let Some(exact) = fields.get("exact") {
+        found.extend(exact.text().map(|text| StringMatch::Exact(text.into())));
+    }
+    if let Some(prefix) = fields.get("prefix") {
+        found.extend(prefix.text().map(|text| StringMatch::Prefix(text.into())));
+    }
+    if let Some(regex) = fields.get("regex") {
+        found.extend(regex.text().filter(|text| check_regex(&regex, text)).map(|text| StringMatch::Regex(text.into())));
+    }
+    fields.finish();
+    match (found.len(), presence) {
+        (1, _) => found.pop(),
+        (0, true) => Some(StringMatch::Present),
+        (0, false) if field.context.broken() => None,
+        (0, false) => {
+            field.error(
+                "missing-field",
+                format!("`{}` has to say what to match", field.path),
+                "add exact, prefix or regex",
+            );
+            None
+        }
+        _ => {
+            field.error(
+                "conflict",
+                format!("`{}` may have only one of exact, prefix and regex", field.path),
+                "remove the others",
+            );
+            None
+        }
+    }
+}
+
+/// A map of header name → StringMatch.
+pub fn header_matches(field: &Field<'_>, invert: bool) -> Vec<HeaderMatch> {
+    let mut matches = Vec::new();
+    for (name, value) in field.entries() {
+        if matches!(name, "uri" | "scheme" | "method" | "authority") {
+            let message = format!("`{name}` is not looked up in headers, as in Istio");
+            value.warning("not-honoured", message, format!("match on the field `{name}` beside `headers`"));
+            continue;
+        }
+        if !header_name(&value, name) {
+            continue;
+        }
+        let matched = if value.node.is_null() { Some(StringMatch::Present) } else { string_match(&value, true) };
+        matches.extend(matched.map(|value| HeaderMatch { name: name.to_ascii_lowercase(), value, invert }));
+    }
+    matches
+}
+
+/// Istio's `headers.request` or `headers.response`. `authority` takes a `set` of Host, where that is possible.
+pub fn header_operations(field: &Field<'_>, mut authority: Option<&mut String>) -> HeaderEdits {
+    let mut edits = HeaderEdits::default();
+    let Some(mut fields) = field.fields("header operations") else { return edits };
+    if let Some(set) = fields.get("set") {
+        for (name, value) in header_values(&set) {
+            if !name.eq_ignore_ascii_case("host") && !name.eq_ignore_ascii_case(":authority") {
+                edits.set.push((name, value));
+            } else if let Some(authority) = authority.as_deref_mut() {
+                *authority = value;
+            } else {
+                set.not_supported("setting Host here");
+            }
+        }
+    }
+    if let Some(add) = fields.get("add") {
+        edits.add = header_values(&add);
+    }
+    if let Some(remove) = fields.get("remove") {
+        let items = remove.items();
+        edits.remove = items
+            .iter()
+            .filter_map(|item| item.text().filter(|name| header_name(item, name)).map(String::from))
+            .collect();
+    }
+    fields.finish();
+    check_edits(field, &edits);
+    edits
+}
+
+/// Headers that a route must not touch, because the proxy's own framing depends on them.
+pub(super) fn check_edits(field: &Field<'_>, edits: &HeaderEdits) {
+    let names = edits.set.iter().chain(&edits.add).map(|(name, _)| name).chain(&edits.remove);
+    for name in names {
+        let lower = name.to_ascii_lowercase();
+        let framing = [
+            "connection",
+            "content-length",
+            "transfer-encoding",
+            "upgrade",
+            "te",
+            "trailer",
+            "keep-alive",
+            "proxy-connection",
+        ];
+        if framing.contains(&lower.as_str()) || lower == "host" || lower.starts_with(':') {
+            field.error(
+                "forbidden-header",
+                format!("`{name}` belongs to the connection and cannot be edited by a route"),
+                "remove it",
+            );
+        }
+    }
+}
+
+fn header_values(field: &Field<'_>) -> Vec<(String, String)> {
+    let mut values = Vec::new();
+    for (name, value) in field.entries() {
+        let Some(text) = value.text() else { continue };
+        let named = name == ":authority" || header_name(&value, name);
+        if named && header_value(&value, text) {
+            values.push((name.to_string(), text.replace("%%", "%")));
+        }
+    }
+    values
+}
+
+/// A header's name: an RFC 9110 token.
+pub fn header_name(field: &Field<'_>, name: &str) -> bool {
+    let token = !name.is_empty()
+        && name.len() <= 256
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    if !token {
+        field.error("wrong-header", format!("`{name}` is no header name"), "letters, digits and dashes");
+    }
+    token
+}
+
+/// A header's value: no control characters, and none of Envoy's variables, which are not built yet.
+pub fn header_value(field: &Field<'_>, value: &str) -> bool {
+    if value.bytes().any(|b| b < 0x20 && b != b'\t' || b == 0x7f) || value.trim() != value {
+        field.error("wrong-header", "a header value may not have control characters or outer spaces", "remove them");
+        return false;
+    }
+    if value.replace("%%", "").contains('%') {
+        field.not_supported(format!("a variable (`%…%`) in a header value, as in `{value}`,"));
+        return false;
+    }
+    true
+}
+
+/// A host name in lower case without a trailing dot: letters, digits, dashes, dots; `*` or `*.suffix` where `wildcard` allows. IP addresses pass.
+pub fn host_name(field: &Field<'_>, text: &str, wildcard: bool) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let host = lower.strip_suffix('.').unwrap_or(&lower);
+    let rest = if wildcard && host == "*" { "" } else { host.strip_prefix("*.").filter(|_| wildcard).unwrap_or(host) };
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let address = host.parse::<std::net::IpAddr>().is_ok();
+    if host.len() <= 253 && (address || rest.is_empty() && host == "*" || rest.split('.').all(label)) {
+        return Some(host.to_string());
+    }
+    let mend = if wildcard { "a DNS name, `*.suffix` or `*`" } else { "a DNS name without a port or a path" };
+    field.error("wrong-host", format!("`{text}` is no host name"), mend);
+    None
+}
+
+/// `exportTo`: which namespaces see an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ExportTo {
+    /// All of them.
+    #[default]
+    All,
+    /// These.
+    Only(Vec<String>),
+}
+
+impl ExportTo {
+    /// Reads the list; `.` is the object's own namespace, `~` nobody.
+    pub fn decode(field: Option<Field<'_>>, own: &str) -> Self {
+        let Some(field) = field else { return ExportTo::All };
+        let mut only = Vec::new();
+        for item in field.items() {
+            match item.text() {
+                Some("*") => return ExportTo::All,
+                Some(".") => only.push(own.to_string()),
+                Some("~") | None => {}
+                Some(namespace) => only.push(namespace.to_string()),
+            }
+        }
+        match field.items().is_empty() {
+            true => ExportTo::All,
+            false => ExportTo::Only(only),
+        }
+    }
+
+    /// Whether `namespace` sees it.
+    pub fn visible(&self, namespace: &str) -> bool {
+        match self {
+            ExportTo::All => true,
+            ExportTo::Only(only) => only.iter().any(|n| n == namespace),
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! VirtualService: routes as Istio writes them, first match wins.
+
+use super::decode::{Field, Fields};
+use super::patterns::{self, ExportTo};
+use super::{Meta, Spot};
+use ringway_config::model::{HeaderEdits, Match, PathMatch, PathRewrite, Redirect, Respond, StringMatch};
+
+/// A VirtualService.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VirtualService {
+    /// Who it is.
+    pub meta: Meta,
+    /// Hosts as written, in lower case.
+    pub hosts: Vec<(String, Spot)>,
+    /// `mesh`, `name` or `namespace/name`; `mesh` alone when unset.
+    pub gateways: Vec<(String, Spot)>,
+    /// Who sees it.
+    pub export_to: ExportTo,
+    /// Rules for HTTP, in order.
+    pub http: Vec<HttpRule>,
+    /// Rules for TCP, in order.
+    pub tcp: Vec<TcpRule>,
+}
+
+/// One entry of `http[]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpRule {
+    /// `http[2]`.
+    pub path: String,
+    /// Where it stands.
+    pub spot: Spot,
+    /// %ROUTE_NAME%.
+    pub name: String,
+    /// Any of these; empty matches everything.
+    pub matches: Vec<HttpMatch>,
+    /// What to do.
+    pub action: HttpAction,
+}
+
+/// One entry of `http[].match[]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpMatch {
+    /// `http[2].match[0]`.
+    pub path: String,
+    /// Where it stands.
+    pub spot: Spot,
+    /// What a request has to be.
+    pub matches: Match,
+    /// Only on this port.
+    pub port: Option<u16>,
+    /// Only at these gateways (or `mesh`); empty is all of the VirtualService's.
+    pub gateways: Vec<String>,
+    /// Only from this namespace.
+    pub source_namespace: Option<String>,
+}
+
+/// What a rule does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HttpAction {
+    /// Sends on.
+    Route(HttpRoute),
+    /// Answers with a redirect.
+    Redirect(Redirect),
+    /// Answers itself.
+    Respond(Respond),
+}
+
+/// A weighted route with its edits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpRoute {
+    /// Where to.
+    pub destinations: Vec<Destination>,
+    /// Whole exchange; 0 is none.
+    pub timeout_ms: u64,
+    /// `rewrite.uri`, bytewise over what matched.
+    pub uri: Option<String>,
+    /// `rewrite.authority`, or a `set` of Host; empty keeps it.
+    pub authority: String,
+    /// Edits on the request.
+    pub request: HeaderEdits,
+    /// Edits on the response.
+    pub response: HeaderEdits,
+}
+
+/// One weighted destination.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Destination {
+    /// `http[2].route[0]`.
+    pub path: String,
+    /// Where `destination` stands.
+    pub spot: Spot,
+    /// Host as written.
+    pub host: String,
+    /// Where the host stands.
+    pub host_spot: Spot,
+    /// Subset; empty is none.
+    pub subset: String,
+    /// Where the subset stands.
+    pub subset_spot: Spot,
+    /// Port, when given.
+    pub port: Option<u16>,
+    /// Relative weight; a single destination has 1.
+    pub weight: u32,
+    /// Edits on the request.
+    pub request: HeaderEdits,
+    /// Edits on the response.
+    pub response: HeaderEdits,
+}
+
+/// One entry of `tcp[]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TcpRule {
+    /// `tcp[0]`.
+    pub path: String,
+    /// Where it stands.
+    pub spot: Spot,
+    /// Any of these; empty matches everything.
+    pub matches: Vec<TcpMatch>,
+    /// Where to.
+    pub destinations: Vec<Destination>,
+}
+
+/// One entry of `tcp[].match[]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TcpMatch {
+    /// Only on this port.
+    pub port: Option<u16>,
+    /// Only at these gateways (or `mesh`).
+    pub gateways: Vec<String>,
+    /// Only from this namespace.
+    pub source_namespace: Option<String>,
+}
+
+/// Largest answer that a rule gives itself.
+pub const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Decodes a VirtualService.
+pub fn virtual_service(meta: Meta, mut root: Fields<'_>) -> Option<VirtualService> {
+    let spec = root.require("spec")?;
+    root.harmless(&["status"]);
+    root.finish();
+    let spec = Field { path: String::new(), ..spec };
+    let mut fields = spec.fields("a VirtualService")?;
+    let hosts = fields.require("hosts").map(|f| f.items()).unwrap_or_default();
+    let hosts: Vec<_> =
+        hosts.iter().filter_map(|f| Some((patterns::host_name(f, f.text()?, true)?, f.spot()))).collect();
+    if hosts.is_empty() && !spec.context.broken() {
+        spec.error(
+            "missing-field",
+            "a VirtualService has to have a host",
+            "add `hosts` (a delegate, without hosts, is not supported yet)",
+        );
+    }
+    let gateways = fields.get("gateways").map(|f| f.items()).unwrap_or_default();
+    let mut gateways: Vec<_> = gateways.iter().filter_map(|f| Some((f.text()?.to_string(), f.spot()))).collect();
+    if gateways.is_empty() {
+        gateways.push(("mesh".into(), meta.spot.clone()));
+    }
+    let export_to = ExportTo::decode(fields.get("exportTo"), meta.namespace());
+    let http = fields.get("http").map(|f| f.items()).unwrap_or_default();
+    let http = http.iter().filter_map(http_rule).collect::<Vec<_>>();
+    let tcp = fields.get("tcp").map(|f| f.items()).unwrap_or_default();
+    let tcp = tcp.iter().filter_map(tcp_rule).collect::<Vec<_>>();
+    fields.not_supported(&["tls"]);
+    fields.finish();
+    if http.is_empty() && tcp.is_empty() && !spec.context.broken() {
+        spec.error("missing-field", "a VirtualService has to have `http` or `tcp` rules", "add one");
+    }
+    Some(VirtualService { meta, hosts, gateways, export_to, http, tcp })
+}
+
+fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
+    let mut fields = item.fields("an HTTP rule")?;
+    let name = fields.get("name").and_then(|f| f.text()).unwrap_or("").to_string();
+    let matches = fields.get("match").map(|f| f.items()).unwrap_or_default();
+    let matches: Vec<_> = matches.iter().filter_map(http_match).collect();
+    fields.not_supported(&[
+        "delegate",
+        "retries",
+        "fault",
+        "mirror",
+        "mirrors",
+        "mirrorPercentage",
+        "mirrorPercent",
+        "mirror_percent",
+        "corsPolicy",
+    ]);
+    let timeout_ms = fields.get("timeout").and_then(|f| f.duration_ms()).unwrap_or(0);
+    let (mut uri, mut authority) = (None, String::new());
+    if let Some(rewrite) = fields.get("rewrite") {
+        (uri, authority) = decode_rewrite(&rewrite);
+    }
+    let (request, response) = headers(fields.get("headers"), Some(&mut authority));
+    let route = fields.get("route");
+    let redirect = fields.get("redirect");
+    let respond = fields.get("directResponse");
+    fields.finish();
+    let given = [route.is_some(), redirect.is_some(), respond.is_some()].iter().filter(|given| **given).count();
+    if given != 1 {
+        let message = "an HTTP rule has to have exactly one of `route`, `redirect` and `directResponse`";
+        item.error("missing-field", message, "");
+        return None;
+    }
+    let action = if let Some(route) = route {
+        let destinations = destinations(&route);
+        HttpAction::Route(HttpRoute { destinations, timeout_ms, uri, authority, request, response })
+    } else if let Some(redirect) = redirect {
+        HttpAction::Redirect(Redirect { response, ..decode_redirect(&redirect, &matches)? })
+    } else {
+        HttpAction::Respond(Respond { response, ..decode_respond(&respond?)? })
+    };
+    Some(HttpRule { path: item.path.clone(), spot: item.spot(), name, matches, action })
+}
+
+fn http_match(item: &Field<'_>) -> Option<HttpMatch> {
+    let mut fields = item.fields("an HTTP match")?;
+    let mut matches = Match::default();
+    if let Some(uri) = fields.get("uri") {
+        matches.path = match patterns::string_match(&uri, false) {
+            Some(StringMatch::Exact(text)) => PathMatch::Exact(text),
+            Some(StringMatch::Prefix(text)) => PathMatch::Prefix(text),
+            Some(StringMatch::Regex(text)) => PathMatch::Regex(text),
+            _ => PathMatch::Any,
+        };
+    }
+    matches.ignore_case = fields.get("ignoreUriCase").and_then(|f| f.boolean()).unwrap_or(false);
+    matches.method = fields.get("method").and_then(|f| patterns::string_match(&f, false));
+    matches.scheme = fields.get("scheme").and_then(|f| patterns::string_match(&f, false));
+    matches.authority = fields.get("authority").and_then(|f| patterns::string_match(&f, false));
+    if let Some(headers) = fields.get("headers") {
+        matches.headers = patterns::header_matches(&headers, false);
+    }
+    if let Some(headers) = fields.get("withoutHeaders") {
+        matches.headers.extend(patterns::header_matches(&headers, true));
+    }
+    if let Some(query) = fields.get("queryParams") {
+        for (name, value) in query.entries() {
+            let value =
+                if value.node.is_null() { Some(StringMatch::Present) } else { patterns::string_match(&value, true) };
+            matches.query.extend(value.map(|value| ringway_config::model::QueryMatch { name: name.into(), value }));
+        }
+    }
+    let port = fields.get("port").and_then(|f| f.port());
+    let gateways = fields.get("gateways").map(|f| f.texts()).unwrap_or_default();
+    let source_namespace = fields.get("sourceNamespace").and_then(|f| f.text()).map(String::from);
+    fields.harmless(&["name", "statPrefix"]);
+    fields.not_supported(&["sourceLabels"]);
+    fields.finish();
+    Some(HttpMatch { path: item.path.clone(), spot: item.spot(), matches, port, gateways, source_namespace })
+}
+
+fn decode_rewrite(field: &Field<'_>) -> (Option<String>, String) {
+    let Some(mut fields) = field.fields("a rewrite") else { return (None, String::new()) };
+    let uri = fields.get("uri").and_then(|f| f.text().filter(|uri| path_text(&f, uri)).map(String::from));
+    let authority = fields.get("authority").and_then(|f| f.text().filter(|text| patterns::header_value(&f, text)));
+    let authority = authority.unwrap_or("").to_string();
+    fields.not_supported(&["uriRegexRewrite"]);
+    fields.finish();
+    (uri, authority)
+}
+
+/// A path that may be sent: no spaces, controls, query or fragment.
+pub fn path_text(field: &Field<'_>, path: &str) -> bool {
+    let fine = !path.is_empty() && path.bytes().all(|b| b > 0x20 && b != 0x7f && b != b'#' && b != b'?');
+    if !fine {
+        field.error("wrong-path", format!("`{path}` is no path"), "a path without spaces, `?` and `#`");
+    }
+    fine
+}
+
+fn decode_redirect(field: &Field<'_>, matches: &[HttpMatch]) -> Option<Redirect> {
+    let mut fields = field.fields("a redirect")?;
+    let mut redirect = Redirect { status: 301, ..Redirect::default() };
+    if let Some(uri) = fields.get("uri") {
+        redirect.path = uri
+            .text()
+            .filter(|text| path_text(&uri, text))
+            .map_or(PathRewrite::Keep, |text| PathRewrite::Full(text.into()));
+    }
+    if let Some(prefix) = fields.get("prefixRewrite") {
+        let on_prefix =
+            !matches.is_empty() && matches.iter().all(|one| matches!(one.matches.path, PathMatch::Prefix(_)));
+        if redirect.path != PathRewrite::Keep || !on_prefix {
+            prefix.error("conflict", "`prefixRewrite` needs prefix matches and goes without `uri`", "");
+        }
+        redirect.path = prefix
+            .text()
+            .filter(|text| path_text(&prefix, text))
+            .map_or(PathRewrite::Keep, |text| PathRewrite::Prefix(text.into()));
+    }
+    if let Some(authority) = fields.get("authority") {
+        let text = authority.text().unwrap_or("");
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') => (host, port.parse::<u16>().ok()),
+            _ => (text, None),
+        };
+        redirect.host = patterns::host_name(&authority, host, false).unwrap_or_default();
+        redirect.port = port.unwrap_or(0);
+    }
+    if let Some(scheme) = fields.get("scheme") {
+        redirect.scheme = scheme.word(&[("http", "http"), ("https", "https")]).unwrap_or("").to_string();
+    }
+    if let Some(port) = fields.get("port") {
+        redirect.port = port.port().unwrap_or(0);
+    }
+    if let Some(derive) = fields.get("derivePort") {
+        let default = derive.word(&[("FROM_PROTOCOL_DEFAULT", true), ("FROM_REQUEST_PORT", false)]);
+        if default == Some(true) {
+            redirect.port = if redirect.scheme == "https" { 443 } else { 80 };
+        }
+    }
+    if let Some(code) = fields.get("redirectCode") {
+        redirect.status = redirect_status(&code)?;
+    }
+    fields.finish();
+    Some(redirect)
+}
+
+/// A redirect status.
+pub fn redirect_status(field: &Field<'_>) -> Option<u16> {
+    let status = field.number(300, 399).and_then(|status| u16::try_from(status).ok())?;
+    if ![301, 302, 303, 307, 308].contains(&status) {
+        field.error("wrong-number", format!("{status} is no redirect status"), "301, 302, 303, 307 or 308");
+        return None;
+    }
+    Some(status)
+}
+
+fn decode_respond(field: &Field<'_>) -> Option<Respond> {
+    let mut fields = field.fields("a direct response")?;
+    let status = fields.require("status").and_then(|f| f.number(200, 599));
+    let mut text = String::new();
+    if let Some(body) = fields.get("body") {
+        let mut inner = body.fields("a body")?;
+        if let Some(string) = inner.get("string") {
+            text = string.text().unwrap_or("").to_string();
+        }
+        inner.not_supported(&["bytes"]);
+        inner.finish();
+        if text.len() > BODY_BYTES_MAX {
+            body.error("limit", format!("the body is longer than {BODY_BYTES_MAX} bytes"), "shorten it");
+        }
+    }
+    fields.finish();
+    Some(Respond { status: u16::try_from(status?).ok()?, body: text, response: HeaderEdits::default() })
+}
+
+fn headers(field: Option<Field<'_>>, authority: Option<&mut String>) -> (HeaderEdits, HeaderEdits) {
+    let Some(mut fields) = field.and_then(|f| f.fields("headers")) else { return Default::default() };
+    let request = fields.get("request").map(|f| patterns::header_operations(&f, authority)).unwrap_or_default();
+    let response = fields.get("response").map(|f| patterns::header_operations(&f, None)).unwrap_or_default();
+    fields.finish();
+    (request, response)
+}
+
+/// A weighted list of destinations. One alone has weight 1 whatever is written; all zero is an error.
+fn destinations(list: &Field<'_>) -> Vec<Destination> {
+    let items = list.items();
+    let mut destinations: Vec<_> = items.iter().filter_map(destination).collect();
+    match destinations.as_mut_slice() {
+        [] if list.context.broken() => {}
+        [] => list.error("missing-field", "a route has to have a destination", "add one"),
+        [one] => one.weight = 1,
+        several if several.iter().all(|one| one.weight == 0) => {
+            list.error("zero-weights", "every destination has weight 0", "give one of them a weight");
+        }
+        _ => {}
+    }
+    destinations
+}
+
+fn destination(item: &Field<'_>) -> Option<Destination> {
+    let mut fields = item.fields("a route destination")?;
+    let weight = fields.get("weight").map_or(Some(0), |f| f.number(0, 1_000_000));
+    let (request, response) = headers(fields.get("headers"), None);
+    let inner = fields.require("destination");
+    fields.finish();
+    let inner = inner?;
+    let mut fields = inner.fields("a destination")?;
+    let host_field = fields.require("host")?;
+    let host = host_field.text().and_then(|text| patterns::host_name(&host_field, text, false));
+    let subset = fields.get("subset");
+    let subset_spot = subset.as_ref().map_or_else(|| inner.spot(), Field::spot);
+    let subset = subset.and_then(|f| f.text()).unwrap_or("").to_string();
+    let mut port = None;
+    if let Some(mut fields) = fields.get("port").and_then(|f| f.fields("a port selector")) {
+        port = fields.require("number").and_then(|f| f.port());
+        fields.finish();
+    }
+    fields.finish();
+    let weight = u32::try_from(weight?).ok()?;
+    let (path, spot, host_spot) = (item.path.clone(), item.spot(), host_field.spot());
+    Some(Destination { path, spot, host: host?, host_spot, subset, subset_spot, port, weight, request, response })
+}
+
+fn tcp_rule(item: &Field<'_>) -> Option<TcpRule> {
+    let mut fields = item.fields("a TCP rule")?;
+    let matches = fields.get("match").map(|f| f.items()).unwrap_or_default();
+    let matches = matches.iter().filter_map(tcp_match).collect();
+    let route = fields.require("route");
+    fields.finish();
+    let destinations = destinations(&route?);
+    Some(TcpRule { path: item.path.clone(), spot: item.spot(), matches, destinations })
+}
+
+fn tcp_match(item: &Field<'_>) -> Option<TcpMatch> {
+    let mut fields = item.fields("a TCP match")?;
+    let port = fields.get("port").and_then(|f| f.port());
+    let gateways = fields.get("gateways").map(|f| f.texts()).unwrap_or_default();
+    let source_namespace = fields.get("sourceNamespace").and_then(|f| f.text()).map(String::from);
+    fields.not_supported(&["destinationSubnets", "sourceLabels", "sourceSubnet"]);
+    fields.finish();
+    Some(TcpMatch { port, gateways, source_namespace })
+}

@@ -1,0 +1,4 @@
+//! Where manifests come from.
+
+pub mod folder;
+pub mod watch;

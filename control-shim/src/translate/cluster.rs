@@ -1,0 +1,136 @@
+//! Clusters and their endpoints: `outbound|PORT|SUBSET|HOST`.
+
+use super::registry::{Destination, DestinationKind, Endpoint, Port};
+use super::{Pass, View};
+use crate::object::service::Carried;
+use ringway_config::Blob;
+use ringway_config::model::{Cluster, Endpoint as ModelEndpoint, EndpointSet, Model, Protocol, Workload};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+/// Istio's default connect timeout.
+pub(super) const CONNECT_TIMEOUT_MS: u32 = 10_000;
+/// Istio's default idle time of a pooled connection, and of an opaque one.
+pub(super) const IDLE_TIMEOUT_MS: u64 = 3_600_000;
+
+/// Names a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ClusterKey {
+    pub host: String,
+    pub port: u16,
+    pub subset: String,
+}
+
+impl ClusterKey {
+    pub fn name(&self) -> String {
+        format!("outbound|{}|{}|{}", self.port, self.subset, self.host)
+    }
+}
+
+/// A cluster's blob and its endpoints'.
+pub(super) type Pair = [Blob; 2];
+
+/// Encoded clusters by view, so that each is made once.
+#[derive(Default)]
+pub(super) struct Clusters {
+    made: RefCell<HashMap<(String, ClusterKey), Option<Pair>>>,
+}
+
+impl Pass<'_> {
+    /// A cluster with its endpoints; `None` when nothing has that host, port or subset.
+    pub(super) fn cluster(&self, view: View<'_>, key: &ClusterKey) -> Option<Pair> {
+        let made = self.clusters.made.borrow().get(&(view.to_string(), key.clone())).cloned();
+        made.unwrap_or_else(|| {
+            let blobs = self.make_cluster(view, key);
+            self.clusters.made.borrow_mut().insert((view.to_string(), key.clone()), blobs.clone());
+            blobs
+        })
+    }
+
+    fn make_cluster(&self, view: View<'_>, key: &ClusterKey) -> Option<Pair> {
+        let destination = self.registry.get(&key.host)?;
+        let port = destination.port(key.port)?;
+        let rules = self.destination_rules.find(view, &key.host, destination.meta.namespace());
+        for (first, other) in rules.conflicts() {
+            let message = format!(
+                "{} has the same host as {}; its traffic policy does not count",
+                other.meta.reference, first.meta.reference
+            );
+            self.findings.warning(&other.meta.reference, &other.host_spot, "conflict", message, "merge the two");
+        }
+        let subset = match key.subset.as_str() {
+            "" => None,
+            name => Some(rules.subset(name)?),
+        };
+        let rule = match rules.origin(subset) {
+            Some((meta, field, spot)) => self.rule(meta, &field, spot),
+            None => self.rule(destination.meta, &port.field, port.spot),
+        };
+        let labels = subset.map(|(_, subset)| &subset.labels);
+        let chosen: Vec<_> =
+            port.endpoints.iter().filter(|e| labels.is_none_or(|labels| e.in_subset(labels))).collect();
+        let policy = rules.policy(subset.map(|(_, subset)| subset), key.port);
+        let name = key.name();
+        let cluster = Cluster {
+            name: name.clone(),
+            rule,
+            protocol: protocol(port),
+            balance: policy.balance.unwrap_or_default(),
+            endpoints: name.clone(),
+            connect_timeout_ms: policy.pool.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS),
+            idle_timeout_ms: policy.pool.idle_timeout_ms.unwrap_or(IDLE_TIMEOUT_MS),
+            max_requests_per_connection: policy.pool.max_requests_per_connection.unwrap_or(0),
+            max_connections: u32::MAX,
+            max_pending_requests: u32::MAX,
+            service_host: key.host.clone(),
+            service_name: destination.service_name.clone(),
+            service_namespace: destination.meta.namespace().into(),
+            mesh_internal: internal(destination, &chosen),
+        };
+        let endpoints = endpoint_set(&name, &chosen);
+        Some([self.encode(&Model::Cluster(cluster))?, self.encode(&Model::Endpoints(endpoints))?])
+    }
+
+    /// The cluster of a pod's own app: `inbound|PORT||`.
+    pub(super) fn inbound_cluster(&self, cluster: Cluster, app: SocketAddr, workload: &Workload) -> Option<Pair> {
+        let endpoint = ModelEndpoint { address: app, weight: 1, draining: false, workload: 0 };
+        let endpoints =
+            EndpointSet { name: cluster.name.clone(), workloads: vec![workload.clone()], endpoints: vec![endpoint] };
+        Some([self.encode(&Model::Cluster(cluster))?, self.encode(&Model::Endpoints(endpoints))?])
+    }
+}
+
+fn protocol(port: &Port<'_>) -> Protocol {
+    match port.carried {
+        Carried::Http => Protocol::Http1,
+        Carried::Tcp => Protocol::Tcp,
+    }
+}
+
+/// Metadata of peers must not reach an app, so one endpoint without a proxy makes the whole cluster a foreign one.
+fn internal(destination: &Destination<'_>, endpoints: &[&Endpoint<'_>]) -> bool {
+    let mesh = match destination.kind {
+        DestinationKind::Service(_) => true,
+        DestinationKind::Entry(entry) => entry.internal,
+    };
+    mesh && endpoints.iter().all(|endpoint| endpoint.has_proxy())
+}
+
+fn endpoint_set(name: &str, chosen: &[&Endpoint<'_>]) -> EndpointSet {
+    let mut workloads: Vec<Workload> = Vec::new();
+    let mut known: HashMap<Workload, u32> = HashMap::new();
+    let endpoints = chosen
+        .iter()
+        .map(|endpoint| {
+            let workload = endpoint.pod.map_or(u32::MAX, |pod| {
+                *known.entry(pod.workload.clone()).or_insert_with(|| {
+                    workloads.push(pod.workload.clone());
+                    u32::try_from(workloads.len() - 1).unwrap_or(u32::MAX)
+                })
+            });
+            ModelEndpoint { address: endpoint.address, weight: endpoint.weight, draining: endpoint.draining, workload }
+        })
+        .collect();
+    EndpointSet { name: name.into(), workloads, endpoints }
+}

@@ -1,0 +1,204 @@
+//! The result of a translation: what each proxy holds from the start, and every host that one may ask for.
+
+use super::Rules;
+use super::outbound::OUTBOUND;
+use super::rules::rules_of;
+use crate::diagnostic::Diagnostic;
+use crate::object::Objects;
+use ringway_config::model::{Kind, Model, Provenance, ProvenanceEntry, RuleId};
+use ringway_config::{Blob, EncodeError, Order, Snapshot, VerifyError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A compiled mesh. Immutable; share it by `Arc`.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// What refers to nothing, conflicts, or is not carried as written.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The objects in force: the mesh's, or an older version where a newer one refers to nothing.
+    pub objects: Objects,
+    /// Counts translations.
+    pub version: u64,
+    pub(super) cluster_domain: String,
+    pub(super) proxies: BTreeMap<String, Arc<ProxyConfig>>,
+    /// View → (domain pattern, port; 0 is any) → host.
+    pub(super) hosts: HashMap<String, HashMap<(String, u16), Arc<HostConfig>>>,
+    pub(super) rules: Arc<Rules>,
+}
+
+/// What a proxy holds from the start: its listeners, policy, inbound side, TCP outbound and gateway hosts.
+#[derive(Clone, Debug)]
+pub struct ProxyConfig {
+    /// `namespace/pod`.
+    pub node: String,
+    /// Everything but the provenance.
+    pub blobs: Vec<Blob>,
+    /// The rules that they name.
+    pub rules: BTreeSet<RuleId>,
+    /// Whether it has the listener that outbound hosts hang on; a gateway that stands in has none.
+    pub asks: bool,
+}
+
+/// An outbound host, with the clusters and endpoints that it refers to.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// Name of the host blob.
+    pub name: String,
+    /// The host blob first.
+    pub blobs: Vec<Blob>,
+    /// The rules that they name.
+    pub rules: BTreeSet<RuleId>,
+}
+
+impl ProxyConfig {
+    pub(super) fn new(node: String, blobs: Vec<Blob>) -> Self {
+        let rules = rules_of_all(&blobs);
+        let asks = blobs.iter().any(|blob| match blob.model() {
+            Model::Listeners(set) => set.listeners.iter().any(|listener| listener.name == OUTBOUND),
+            _ => false,
+        });
+        ProxyConfig { node, blobs, rules, asks }
+    }
+}
+
+impl HostConfig {
+    pub(super) fn new(name: String, blobs: Vec<Blob>) -> Self {
+        let rules = rules_of_all(&blobs);
+        HostConfig { name, blobs, rules }
+    }
+}
+
+fn rules_of_all(blobs: &[Blob]) -> BTreeSet<RuleId> {
+    let mut rules = BTreeSet::new();
+    blobs.iter().for_each(|blob| rules_of(blob.model(), &mut rules));
+    rules
+}
+
+impl Compiled {
+    /// What `node` (`namespace/pod`) holds from the start; `None` when it has no proxy.
+    pub fn proxy(&self, node: &str) -> Option<&Arc<ProxyConfig>> {
+        self.proxies.get(node)
+    }
+
+    /// Every proxy.
+    pub fn proxies(&self) -> impl Iterator<Item = &Arc<ProxyConfig>> {
+        self.proxies.values()
+    }
+
+    /// The host that answers to `authority` (`host[:port]`, 80 when it has no port) for proxies of a namespace.
+    pub fn host(&self, node_namespace: &str, authority: &str) -> Option<&Arc<HostConfig>> {
+        let hosts = self.hosts.get(node_namespace).or_else(|| self.hosts.get(""))?;
+        let (host, port) = split_authority(authority)?;
+        let at = |name: &str| hosts.get(&(name.to_string(), port)).or_else(|| hosts.get(&(name.to_string(), 0)));
+        if let Some(found) = at(&host) {
+            return Some(found);
+        }
+        if !host.contains('.') && !host.contains(':') {
+            let full = format!("{host}.{node_namespace}.svc.{}", self.cluster_domain);
+            if let Some(found) = at(&full) {
+                return Some(found);
+            }
+        }
+        let mut rest = host.as_str();
+        while let Some((_, suffix)) = rest.split_once('.') {
+            if let Some(found) = at(&format!("*.{suffix}")) {
+                return Some(found);
+            }
+            rest = suffix;
+        }
+        at("*")
+    }
+
+    /// Every outbound host as seen from a namespace, by name.
+    pub fn hosts(&self, node_namespace: &str) -> BTreeMap<&str, &Arc<HostConfig>> {
+        let hosts = self.hosts.get(node_namespace).or_else(|| self.hosts.get(""));
+        hosts.into_iter().flat_map(HashMap::values).map(|host| (host.name.as_str(), host)).collect()
+    }
+
+    /// Where a rule stands.
+    pub fn origin(&self, rule: RuleId) -> Option<ProvenanceEntry> {
+        self.rules.entry(rule)
+    }
+
+    /// The blobs that a proxy holds when it has asked for these hosts, its provenance included.
+    ///
+    /// # Errors
+    /// When the provenance does not fit into a blob.
+    pub fn blobs(
+        &self,
+        proxy: &ProxyConfig,
+        hosts: &[Arc<HostConfig>],
+    ) -> Result<BTreeMap<(Kind, String), Blob>, EncodeError> {
+        let mut all = BTreeMap::new();
+        let mut rules = proxy.rules.clone();
+        let mut put =
+            |blob: &Blob| all.entry((blob.kind(), blob.name().to_string())).or_insert_with(|| blob.clone()).hash();
+        proxy.blobs.iter().for_each(|blob| {
+            put(blob);
+        });
+        for host in hosts {
+            rules.extend(&host.rules);
+            host.blobs.iter().for_each(|blob| {
+                put(blob);
+            });
+        }
+        let provenance = Provenance { name: proxy.node.clone(), entries: self.rules.entries(&rules) };
+        put(&Blob::encode(&Model::Provenance(provenance))?);
+        Ok(all)
+    }
+
+    /// What a proxy would run when it has asked for these authorities; unknown ones are left out. For files, tests and `explain`.
+    ///
+    /// # Errors
+    /// When the blobs are no closed set: a bug of this translation.
+    pub fn snapshot(&self, node: &str, authorities: &[&str], order: Order) -> Option<Result<Snapshot, VerifyError>> {
+        let proxy = self.proxy(node)?;
+        let namespace = node.split_once('/').map_or("", |(namespace, _)| namespace);
+        let authorities = authorities.iter().filter(|_| proxy.asks);
+        let hosts: Vec<_> = authorities.filter_map(|authority| self.host(namespace, authority).cloned()).collect();
+        Some(match self.blobs(proxy, &hosts) {
+            Ok(blobs) => Snapshot::from_blobs(order, blobs.into_values().collect()),
+            Err(error) => Err(VerifyError::Set(error.to_string())),
+        })
+    }
+}
+
+/// Host in lower case without a trailing dot, and port.
+fn split_authority(authority: &str) -> Option<(String, u16)> {
+    const HTTP_PORT: u16 = 80;
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']')?;
+            (host, rest.strip_prefix(':').or(rest.is_empty().then_some(""))?)
+        }
+        None => authority.split_once(':').unwrap_or((authority, "")),
+    };
+    let port = if port.is_empty() { HTTP_PORT } else { port.parse().ok()? };
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let host = host.parse::<IpAddr>().map_or(host, |address| address.to_string());
+    (!host.is_empty()).then_some((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities() {
+        for (text, expected) in [
+            ("a", Some(("a", 80))),
+            ("A.b.:9080", Some(("a.b", 9080))),
+            ("[::1]:80", Some(("::1", 80))),
+            ("[::1]", Some(("::1", 80))),
+            ("[::1]x", None),
+            ("a:b", None),
+            ("a:99999", None),
+            ("", None),
+            (":80", None),
+        ] {
+            let found = split_authority(text);
+            assert_eq!(found.as_ref().map(|(host, port)| (host.as_str(), *port)), expected, "{text}");
+        }
+    }
+}

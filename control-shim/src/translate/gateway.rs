@@ -1,0 +1,284 @@
+//! Istio's Gateway: what listens at a gateway's pod, and the hosts that VirtualServices put there.
+
+use super::gateway_api::K8S_GATEWAY_LABEL;
+use super::virtual_service::{MESH, Routes, Seat, gateway_key};
+use super::{Pass, View, expand, intersect};
+use crate::mesh::Pod;
+use crate::object::gateway::{Gateway, Server, ServerHost, ServerProtocol};
+use crate::object::service::Carried;
+use crate::object::virtual_service::VirtualService;
+use crate::object::{K8sGateway, Object, selects};
+use ringway_config::Blob;
+use ringway_config::model::{Domain, Host, Listener, ListenerProtocol, Model, Role, RuleId};
+use std::collections::BTreeMap;
+
+/// One port of a gateway's pod while it is put together.
+pub(super) struct GatewayPort<'p> {
+    /// The pod's view of the mesh.
+    pub view: View<'p>,
+    /// Declared number.
+    pub number: u16,
+    /// Name of its listener.
+    pub listener: String,
+    /// Routes by domain.
+    pub hosts: BTreeMap<String, (RuleId, Routes)>,
+}
+
+impl Pass<'_> {
+    /// The gateway listeners of a pod, with their hosts and clusters.
+    pub(super) fn gateway_listeners(
+        &self,
+        pod: &Pod,
+        view: View<'_>,
+        hosts: &mut Vec<Blob>,
+        clusters: &mut BTreeMap<String, [Blob; 2]>,
+    ) -> Vec<Listener> {
+        if pod.gateway.is_empty() {
+            return Vec::new();
+        }
+        let (istio, k8s) = self.gateways_of(pod);
+        let mut listeners = Vec::new();
+        for (number, address) in &pod.gateway {
+            let servers: Vec<_> = istio
+                .iter()
+                .flat_map(|gateway| gateway.servers.iter().map(move |server| (*gateway, server)))
+                .filter(|(_, server)| server.port == *number)
+                .collect();
+            let mut port =
+                GatewayPort { view, number: *number, listener: format!("gateway-{number}"), hosts: BTreeMap::new() };
+            let (rule, protocol) = match servers.first() {
+                Some((gateway, first)) => {
+                    self.warn_about_protocols(&servers, first.protocol);
+                    let rule = self.rule(&gateway.meta, &first.path, &first.spot);
+                    (rule, self.serve(&servers, first.protocol, pod, &mut port, clusters))
+                }
+                None => match self.k8s_port(&k8s, &mut port) {
+                    Some(rule) => (rule, http(*number)),
+                    None => continue,
+                },
+            };
+            for (domain, (host_rule, routes)) in std::mem::take(&mut port.hosts) {
+                let host = Host {
+                    name: format!("{}/{domain}", port.listener),
+                    listener: port.listener.clone(),
+                    rule: host_rule,
+                    domains: vec![Domain { pattern: domain, port: 0 }],
+                    routes: routes.routes,
+                    actions: routes.actions,
+                };
+                hosts.extend(self.encode(&Model::Host(host)));
+                for key in &routes.clusters {
+                    if let Some(made) = self.cluster(view, key) {
+                        clusters.insert(key.name(), made);
+                    }
+                }
+            }
+            listeners.push(Listener { name: port.listener, rule, address: *address, role: Role::Gateway, protocol });
+        }
+        listeners
+    }
+
+    fn gateways_of(&self, pod: &Pod) -> (Vec<&Gateway>, Vec<&K8sGateway>) {
+        let (mut istio, mut k8s) = (Vec::new(), Vec::new());
+        for entry in self.mesh.objects.iter() {
+            match &entry.object {
+                Object::Gateway(gateway) if selects(&gateway.selector, &pod.labels) => istio.push(gateway),
+                Object::K8sGateway(gateway)
+                    if gateway.meta.namespace() == pod.namespace
+                        && pod.labels.get(K8S_GATEWAY_LABEL).is_some_and(|name| name == gateway.meta.name()) =>
+                {
+                    k8s.push(gateway);
+                }
+                _ => {}
+            }
+        }
+        (istio, k8s)
+    }
+
+    fn warn_about_protocols(&self, servers: &[(&Gateway, &Server)], protocol: ServerProtocol) {
+        for (gateway, server) in servers.iter().filter(|(_, server)| server.protocol != protocol) {
+            let message =
+                format!("another server has port {} with another protocol; this one is not served", server.port);
+            self.findings.error(&gateway.meta.reference, &server.spot, "conflict", message, "give it another port");
+        }
+    }
+
+    fn serve(
+        &self,
+        servers: &[(&Gateway, &Server)],
+        protocol: ServerProtocol,
+        pod: &Pod,
+        port: &mut GatewayPort<'_>,
+        clusters: &mut BTreeMap<String, [Blob; 2]>,
+    ) -> ListenerProtocol {
+        let servers: Vec<_> = servers.iter().copied().filter(|(_, server)| server.protocol == protocol).collect();
+        match protocol {
+            ServerProtocol::Http => {
+                self.http_servers(&servers, pod, port);
+                http(port.number)
+            }
+            ServerProtocol::Tcp => self.tcp_servers(&servers, pod, port, clusters),
+        }
+    }
+
+    /// Merges the hosts of all servers on a port: VirtualServices of one host add up in order of age.
+    fn http_servers(&self, servers: &[(&Gateway, &Server)], pod: &Pod, port: &mut GatewayPort<'_>) {
+        let mut by_domain: BTreeMap<String, Vec<(&VirtualService, String)>> = BTreeMap::new();
+        for (gateway, server) in servers {
+            let key = gateway_key(gateway.meta.name(), gateway.meta.namespace());
+            for service in self.virtual_services.of_gateway(&key) {
+                if service.http.is_empty() || !service.export_to.visible(&pod.namespace) {
+                    continue;
+                }
+                for domain in self.domains(server, service) {
+                    let list = by_domain.entry(domain).or_default();
+                    if !list.iter().any(|(other, _)| other.meta.reference == service.meta.reference) {
+                        list.push((service, key.clone()));
+                    }
+                }
+            }
+        }
+        let age = |service: &VirtualService| {
+            self.virtual_services.iter().position(|other| other.meta.reference == service.meta.reference)
+        };
+        for (domain, mut services) in by_domain {
+            services.sort_by_key(|(service, _)| age(service));
+            let mut routes = Routes::default();
+            for (service, gateway) in &services {
+                self.virtual_service_routes(service, Seat { view: port.view, port: port.number, gateway }, &mut routes);
+            }
+            if services.len() > 1 {
+                routes.catch_alls_last();
+            }
+            let rule = services
+                .first()
+                .map_or(RuleId(0), |(service, _)| self.rule(&service.meta, "hosts", &service.meta.spot));
+            port.hosts.insert(domain, (rule, routes));
+        }
+    }
+
+    /// Where the hosts of a server and of a VirtualService meet.
+    fn domains(&self, server: &Server, service: &VirtualService) -> Vec<String> {
+        let own = service.meta.namespace();
+        let domain = &self.mesh.options.cluster_domain;
+        let meets = |host: &ServerHost| host.namespace.as_deref().is_none_or(|namespace| namespace == own);
+        let mut domains = Vec::new();
+        for host in server.hosts.iter().filter(|host| meets(host)) {
+            domains
+                .extend(service.hosts.iter().filter_map(|(name, _)| intersect(&host.host, &expand(name, own, domain))));
+        }
+        domains
+    }
+
+    fn tcp_servers(
+        &self,
+        servers: &[(&Gateway, &Server)],
+        pod: &Pod,
+        port: &GatewayPort<'_>,
+        clusters: &mut BTreeMap<String, [Blob; 2]>,
+    ) -> ListenerProtocol {
+        for (gateway, server) in servers {
+            let key = gateway_key(gateway.meta.name(), gateway.meta.namespace());
+            for service in self.virtual_services.of_gateway(&key) {
+                if !service.export_to.visible(&pod.namespace) || self.domains(server, service).is_empty() {
+                    continue;
+                }
+                let seat = Seat { view: port.view, port: port.number, gateway: &key };
+                let Some((rule, backends, keys)) = self.tcp_route(service, seat) else { continue };
+                let idle_timeout_ms = keys.first().map_or(0, |key| self.tcp_idle(port.view, key));
+                for key in &keys {
+                    if let Some(made) = self.cluster(port.view, key) {
+                        clusters.insert(key.name(), made);
+                    }
+                }
+                return ListenerProtocol::Tcp { backends, rule, idle_timeout_ms };
+            }
+        }
+        ListenerProtocol::Tcp { backends: Vec::new(), rule: RuleId(0), idle_timeout_ms: 0 }
+    }
+
+    /// References that no pod's translation would come across.
+    pub(super) fn check_references(&self) {
+        let gateways: BTreeMap<String, &Gateway> = self
+            .mesh
+            .objects
+            .iter()
+            .filter_map(|entry| match &entry.object {
+                Object::Gateway(gateway) => Some((gateway_key(gateway.meta.name(), gateway.meta.namespace()), gateway)),
+                _ => None,
+            })
+            .collect();
+        for service in self.virtual_services.iter() {
+            for (name, spot) in service.gateways.iter().filter(|(name, _)| name != MESH) {
+                let key = gateway_key(name, service.meta.namespace());
+                let object = &service.meta.reference;
+                match gateways.get(&key) {
+                    None => {
+                        let known: Vec<&str> = gateways.keys().map(String::as_str).collect();
+                        let near = crate::object::decode::nearest(&key, &known);
+                        let mend = near.map_or("add the Gateway".to_string(), |near| format!("did you mean `{near}`?"));
+                        self.findings.error(
+                            object,
+                            spot,
+                            "unknown-gateway",
+                            format!("there is no Gateway `{key}`"),
+                            mend,
+                        );
+                    }
+                    Some(gateway) if gateway.servers.iter().all(|server| self.domains(server, service).is_empty()) => {
+                        let message = format!("no host of this VirtualService is a host of Gateway `{key}`");
+                        self.findings.warning(object, spot, "no-common-host", message, "nothing of it is served there");
+                    }
+                    Some(_) => {}
+                }
+            }
+            self.check_protocols(service);
+            // Seen from nowhere in particular, so that a route without a gateway pod or service of its own is checked too.
+            let seat = Seat { view: "", port: 80, gateway: "" };
+            for gateway in service.gateways.iter().map(|(name, _)| gateway_key(name, service.meta.namespace())) {
+                if gateway != MESH && gateways.contains_key(&gateway) {
+                    continue;
+                }
+                let known = service.hosts.iter().any(|(host, _)| {
+                    self.registry
+                        .get(&expand(host, service.meta.namespace(), &self.mesh.options.cluster_domain))
+                        .is_some()
+                });
+                if !known {
+                    self.virtual_service_routes(service, Seat { gateway: &gateway, ..seat }, &mut Routes::default());
+                }
+            }
+        }
+        self.check_http_route_parents();
+    }
+
+    /// Rules for HTTP do nothing for a host that is carried as bytes, nor the other way round.
+    fn check_protocols(&self, service: &VirtualService) {
+        if !service.gateways.iter().any(|(name, _)| name == MESH) {
+            return;
+        }
+        for (name, spot) in &service.hosts {
+            let host = expand(name, service.meta.namespace(), &self.mesh.options.cluster_domain);
+            let Some(destination) = self.registry.get(&host) else { continue };
+            let has = |carried| destination.ports.iter().any(|port| port.carried == carried);
+            let dead = match (has(Carried::Http), has(Carried::Tcp)) {
+                (false, true) if !service.http.is_empty() => "`http` rules do nothing for",
+                (true, false) if !service.tcp.is_empty() => "`tcp` rules do nothing for",
+                _ => continue,
+            };
+            let carried = if has(Carried::Http) { "HTTP" } else { "opaque TCP" };
+            let message = format!("{dead} `{host}`, all ports of which carry {carried}");
+            self.findings.warning(
+                &service.meta.reference,
+                spot,
+                "not-applied",
+                message,
+                "name the Service's ports by what they speak",
+            );
+        }
+    }
+}
+
+fn http(port: u16) -> ListenerProtocol {
+    ListenerProtocol::Http { on_demand: false, search: Vec::new(), port }
+}

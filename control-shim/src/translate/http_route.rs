@@ -1,0 +1,298 @@
+//! HTTPRoute → routes, sorted by how specific they are, as the Gateway API says.
+
+use super::cluster::ClusterKey;
+use super::gateway_api::domains;
+use super::virtual_service::Routes;
+use super::{Pass, View};
+use crate::mesh::service_host;
+use crate::object::http_route::{BackendRef, HttpRoute, Parent, ParentKind, Rule};
+use crate::object::objects::K8S_GATEWAY;
+use crate::object::service::{Carried, Service, ServicePort};
+use crate::object::{Object, ObjectRef, Objects};
+use ringway_config::model::{Action, Backend, Forward, Match, PathMatch, Redirect, Route, RuleId};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+
+/// All of them, by (age, namespace, name).
+pub(super) struct HttpRoutes<'a> {
+    all: Vec<&'a HttpRoute>,
+    /// (namespace, name) of a Service → those attached to it.
+    by_service: HashMap<(&'a str, &'a str), Vec<&'a HttpRoute>>,
+    /// (from namespace, to namespace) → names of services that may be referred to; empty is any.
+    grants: HashMap<(&'a str, &'a str), Vec<&'a str>>,
+}
+
+/// Status for the share of a backend that is not there or not allowed.
+const MISSING_STATUS: u16 = 500;
+
+impl<'a> HttpRoutes<'a> {
+    pub fn new(objects: &'a Objects) -> Self {
+        let mut routes = HttpRoutes { all: Vec::new(), by_service: HashMap::new(), grants: HashMap::new() };
+        for entry in objects.iter() {
+            match &entry.object {
+                Object::HttpRoute(route) => routes.all.push(route),
+                Object::ReferenceGrant(grant) => {
+                    let from = grant
+                        .from
+                        .iter()
+                        .filter(|(group, kind, _)| group == "gateway.networking.k8s.io" && kind == "HTTPRoute");
+                    for (_, _, namespace) in from {
+                        let to = grant
+                            .to
+                            .iter()
+                            .filter(|(group, kind, _)| matches!(group.as_str(), "" | "core") && kind == "Service");
+                        let names = routes.grants.entry((namespace, grant.meta.namespace())).or_default();
+                        names.extend(to.map(|(_, _, name)| name.as_str()));
+                    }
+                }
+                _ => {}
+            }
+        }
+        routes.all.sort_by_key(|route| {
+            (route.meta.created.is_empty(), &route.meta.created, route.meta.namespace(), route.meta.name())
+        });
+        for route in &routes.all {
+            let services = route.parents.iter().filter(|parent| parent.kind == ParentKind::Service);
+            let names: BTreeSet<_> = services.map(|parent| (parent.namespace.as_str(), parent.name.as_str())).collect();
+            for name in names {
+                routes.by_service.entry(name).or_default().push(route);
+            }
+        }
+        routes
+    }
+
+    /// All, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &'a HttpRoute> + '_ {
+        self.all.iter().copied()
+    }
+
+    /// Namespaces with routes to services of others: only their own clients see those.
+    pub fn special(&self) -> BTreeSet<&'a str> {
+        let consumers = self.by_service.iter().flat_map(|((namespace, _), routes)| {
+            routes.iter().map(|route| route.meta.namespace()).filter(move |own| own != namespace)
+        });
+        consumers.collect()
+    }
+
+    /// Those that hold for a service's port as seen from a view: the client's own, else the service's.
+    pub fn of_service(&self, view: View<'_>, service: &Service, port: u16) -> Vec<&'a HttpRoute> {
+        let (namespace, name) = (service.meta.namespace(), service.meta.name());
+        let attached = |route: &&HttpRoute| {
+            let here = |parent: &Parent| {
+                parent.kind == ParentKind::Service
+                    && (parent.namespace.as_str(), parent.name.as_str()) == (namespace, name)
+                    && parent.port.is_none_or(|wanted| wanted == port)
+            };
+            route.parents.iter().any(here)
+        };
+        let all: Vec<_> =
+            self.by_service.get(&(namespace, name)).into_iter().flatten().copied().filter(attached).collect();
+        let consumer: Vec<_> =
+            all.iter().copied().filter(|route| route.meta.namespace() == view && view != namespace).collect();
+        if !consumer.is_empty() {
+            return consumer;
+        }
+        all.into_iter().filter(|route| route.meta.namespace() == namespace).collect()
+    }
+
+    fn granted(&self, from: &str, to: &str, name: &str) -> bool {
+        self.grants
+            .get(&(from, to))
+            .is_some_and(|names| names.iter().any(|granted| granted.is_empty() || *granted == name))
+    }
+}
+
+/// How specific a match is; smaller comes first. Exact, then the longest path, then method, headers, query.
+fn precedence(matches: &Match) -> impl Ord + use<> {
+    let (kind, length) = match &matches.path {
+        PathMatch::Exact(path) => (0, path.len()),
+        PathMatch::Segments(path) | PathMatch::Prefix(path) => (1, path.len()),
+        PathMatch::Regex(path) => (2, path.len()),
+        PathMatch::Any => (3, 0),
+    };
+    (kind, Reverse(length), matches.method.is_none(), Reverse(matches.headers.len()), Reverse(matches.query.len()))
+}
+
+impl Pass<'_> {
+    /// Appends what these routes say together, the most specific match first; equal ones in order of age, then of rules.
+    pub(super) fn http_route_routes(&self, attached: &[&HttpRoute], view: View<'_>, into: &mut Routes) {
+        let mut sorted = Vec::new();
+        for route in attached {
+            for rule in &route.rules {
+                let action = u32::try_from(into.actions.len()).unwrap_or(u32::MAX);
+                let made = self.rule_action(route, rule, view, &mut into.clusters);
+                into.actions.push(made);
+                for one in &rule.matches {
+                    let id = self.rule(&route.meta, &one.path, &one.spot);
+                    let name = if rule.name.is_empty() {
+                        format!("{}.{}", route.meta.namespace(), route.meta.name())
+                    } else {
+                        rule.name.clone()
+                    };
+                    sorted.push(Route { rule: id, name, matches: one.matches.clone(), action });
+                }
+            }
+        }
+        // The sort is stable: what is equally specific keeps its order.
+        sorted.sort_by_cached_key(|route| precedence(&route.matches));
+        into.routes.extend(sorted);
+    }
+
+    fn rule_action(
+        &self,
+        route: &HttpRoute,
+        rule: &Rule,
+        view: View<'_>,
+        clusters: &mut BTreeSet<ClusterKey>,
+    ) -> Action {
+        if let Some(redirect) = &rule.redirect {
+            return Action::Redirect(Redirect { response: rule.response.clone(), ..redirect.clone() });
+        }
+        let mut backends: Vec<_> =
+            rule.backends.iter().map(|backend| self.backend(route, backend, view, clusters)).collect();
+        if backends.iter().all(|backend| backend.weight == 0) {
+            // Nowhere to go, says the API, is an internal error.
+            let rule = self.rule(&route.meta, &rule.path, &rule.spot);
+            backends = vec![missing(rule, 1)];
+        }
+        Action::Forward(Forward {
+            backends,
+            timeout_ms: rule.timeout_ms,
+            path: rule.rewrite.clone(),
+            authority: rule.authority.clone(),
+            request: rule.request.clone(),
+            response: rule.response.clone(),
+        })
+    }
+
+    fn backend(
+        &self,
+        route: &HttpRoute,
+        backend: &BackendRef,
+        view: View<'_>,
+        clusters: &mut BTreeSet<ClusterKey>,
+    ) -> Backend {
+        let rule = self.rule(&route.meta, &backend.path, &backend.spot);
+        let Some(key) = self.backend_cluster(route, backend) else { return missing(rule, backend.weight) };
+        // A destination rule without subsets may still say how to talk to it; a cluster that cannot be made is missing too.
+        if self.cluster(view, &key).is_none() {
+            return missing(rule, backend.weight);
+        }
+        let made = Backend {
+            cluster: key.name(),
+            weight: backend.weight,
+            rule,
+            missing_status: MISSING_STATUS,
+            request: backend.request.clone(),
+            response: backend.response.clone(),
+        };
+        clusters.insert(key);
+        made
+    }
+
+    fn backend_cluster(&self, route: &HttpRoute, backend: &BackendRef) -> Option<ClusterKey> {
+        let object = &route.meta.reference;
+        let fail = |code, message: String, mend: String| {
+            let message = format!("{message}; its share of the requests gets {MISSING_STATUS}");
+            self.findings.error(object, &backend.spot, code, message, mend);
+            None
+        };
+        if let Some(foreign) = &backend.foreign {
+            return fail(
+                "not-supported-yet",
+                format!("a backend of kind {foreign} is not supported yet"),
+                "use a Service".into(),
+            );
+        }
+        let own = route.meta.namespace();
+        if backend.namespace != own && !self.http_routes.granted(own, &backend.namespace, &backend.name) {
+            let message = format!(
+                "no ReferenceGrant in `{}` lets HTTPRoutes of `{own}` use Service `{}`",
+                backend.namespace, backend.name
+            );
+            return fail("not-granted", message, format!("add a ReferenceGrant to namespace `{}`", backend.namespace));
+        }
+        let reference = ObjectRef::new("Service", &backend.namespace, &backend.name);
+        let Some(Object::Service(service)) = self.mesh.objects.get(&reference).map(|entry| &entry.object) else {
+            let host = format!("{}.{}.svc.{}", backend.name, backend.namespace, self.mesh.options.cluster_domain);
+            let mend = self
+                .registry
+                .nearest(&host)
+                .map_or("add the Service".to_string(), |near| format!("did you mean `{near}`?"));
+            return fail("unknown-backend", format!("there is no {reference}"), mend);
+        };
+        let ports: Vec<String> = service.ports.iter().map(|port| port.port.to_string()).collect();
+        let mend = format!("its ports: {}", ports.join(", "));
+        let Some(number) = backend.port else {
+            return fail("missing-field", "a Service as backend has to have a port".into(), mend);
+        };
+        match service.ports.iter().find(|port| port.port == number) {
+            None => fail("unknown-port", format!("{reference} has no port {number}"), mend),
+            Some(port) if port.carried == Carried::Tcp => fail(
+                "protocol-mismatch",
+                format!("port {number} of {reference} carries opaque TCP"),
+                "name the port http".into(),
+            ),
+            Some(_) => {
+                let host = service_host(service, &self.mesh.options.cluster_domain);
+                Some(ClusterKey { host, port: number, subset: String::new() })
+            }
+        }
+    }
+
+    /// Parents that are not there, and routes that no listener takes.
+    pub(super) fn check_http_route_parents(&self) {
+        for route in self.http_routes.iter() {
+            // Also finds broken backends of routes that are attached to nothing.
+            self.http_route_routes(&[route], "", &mut Routes::default());
+            for parent in &route.parents {
+                self.check_parent(route, parent);
+            }
+        }
+    }
+
+    fn check_parent(&self, route: &HttpRoute, parent: &Parent) {
+        let object = &route.meta.reference;
+        let kind = match parent.kind {
+            ParentKind::Gateway => K8S_GATEWAY,
+            ParentKind::Service => "Service",
+        };
+        let reference = ObjectRef::new(kind, &parent.namespace, &parent.name);
+        match self.mesh.objects.get(&reference).map(|entry| &entry.object) {
+            None => {
+                let message = format!("there is no {reference} to attach to");
+                self.findings.error(object, &parent.spot, "unknown-parent", message, "add it, or correct the name");
+            }
+            Some(Object::Service(service)) => {
+                if let Some(port) = parent.port.filter(|port| !service.ports.iter().any(|other| other.port == *port)) {
+                    let message = format!("{reference} has no port {port}");
+                    self.findings.error(object, &parent.spot, "unknown-port", message, "correct the port");
+                }
+                let here = |port: &&ServicePort| parent.port.is_none_or(|wanted| wanted == port.port);
+                if let Some(port) = service.ports.iter().filter(here).find(|port| port.carried == Carried::Tcp) {
+                    let message =
+                        format!("port {} of {reference} carries opaque TCP; this route does nothing for it", port.port);
+                    self.findings.warning(object, &parent.spot, "not-applied", message, "name the port http");
+                }
+                if !route.hostnames.is_empty() {
+                    let message = "`hostnames` do not count for a parent of kind Service".to_string();
+                    self.findings.warning(object, &parent.spot, "not-honoured", message, "");
+                }
+            }
+            Some(Object::K8sGateway(gateway)) => {
+                let only = HttpRoute { parents: vec![parent.clone()], ..route.clone() };
+                let taken = |listener| self.attaches(&only, gateway, listener) && !domains(&only, listener).is_empty();
+                if !gateway.listeners.iter().any(taken) {
+                    let message = format!("no listener of {reference} takes this route");
+                    let mend = "look at sectionName, port, hostnames and the listener's allowedRoutes";
+                    self.findings.error(object, &parent.spot, "not-attached", message, mend);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn missing(rule: RuleId, weight: u32) -> Backend {
+    Backend { weight, rule, missing_status: MISSING_STATUS, ..Backend::default() }
+}

@@ -1,0 +1,124 @@
+//! A proxy's own side: its listener set, and the way from each inbound listener to the app.
+
+use super::cluster::{CONNECT_TIMEOUT_MS, IDLE_TIMEOUT_MS};
+use super::compiled::ProxyConfig;
+use super::{Pass, View};
+use crate::mesh::{Pod, service_host};
+use crate::object::service::{Carried, Service, ServicePort};
+use ringway_config::Blob;
+use ringway_config::model::{
+    Action, Backend, Cluster, Domain, Forward, Host, Listener, ListenerProtocol, ListenerSet, Match, Model, Protocol,
+    Role, Route, RuleId, TcpBackend,
+};
+use std::collections::BTreeMap;
+
+impl Pass<'_> {
+    /// Everything that a proxy holds from the start.
+    pub(super) fn proxy(&self, pod: &Pod, view: View<'_>) -> Option<ProxyConfig> {
+        let mut clusters = BTreeMap::new();
+        let mut hosts = Vec::new();
+        let mut listeners = self.outbound_listeners(pod, view, &mut clusters);
+        for port in pod.inbound.keys() {
+            listeners.extend(self.inbound_listener(pod, *port, &mut hosts, &mut clusters));
+        }
+        listeners.extend(self.gateway_listeners(pod, view, &mut hosts, &mut clusters));
+        let policy = &self.mesh.options.policy;
+        let set = ListenerSet {
+            name: pod.node(),
+            node: pod.workload.clone(),
+            pod: pod.name.clone(),
+            policy: policy.name.clone(),
+            listeners,
+        };
+        let mut blobs = vec![self.encode(&Model::Listeners(set))?, self.encode(&Model::Policy(policy.clone()))?];
+        blobs.extend(hosts);
+        blobs.extend(clusters.into_values().flatten());
+        Some(ProxyConfig::new(pod.node(), blobs))
+    }
+
+    fn inbound_listener(
+        &self,
+        pod: &Pod,
+        port: u16,
+        hosts: &mut Vec<Blob>,
+        clusters: &mut BTreeMap<String, [Blob; 2]>,
+    ) -> Option<Listener> {
+        let address = *pod.inbound.get(&port)?;
+        let app = pod.app.get(&port).copied().unwrap_or(std::net::SocketAddr::new(pod.address, port));
+        let (services, carried) = self.services_of(pod, port);
+        let rule = services.first().map_or(RuleId(0), |(service, port)| {
+            self.rule(&service.meta, &format!("ports[{}]", port.port), &port.spot)
+        });
+        let name = format!("inbound|{port}||");
+        let first = services.first().map(|(service, _)| *service);
+        let cluster = Cluster {
+            name: name.clone(),
+            rule,
+            protocol: if carried == Carried::Http { Protocol::Http1 } else { Protocol::Tcp },
+            endpoints: name.clone(),
+            connect_timeout_ms: CONNECT_TIMEOUT_MS,
+            idle_timeout_ms: IDLE_TIMEOUT_MS,
+            max_connections: u32::MAX,
+            max_pending_requests: u32::MAX,
+            service_host: first
+                .map_or(String::new(), |service| service_host(service, &self.mesh.options.cluster_domain)),
+            service_name: first.map_or("", |service| service.meta.name()).into(),
+            service_namespace: first.map_or("", |service| service.meta.namespace()).into(),
+            ..Cluster::default()
+        };
+        clusters.insert(name.clone(), self.inbound_cluster(cluster, app, &pod.workload)?);
+        let listener = format!("inbound-{port}");
+        let protocol = match carried {
+            Carried::Tcp => {
+                let backends = vec![TcpBackend { cluster: name, weight: 1 }];
+                ListenerProtocol::Tcp { backends, rule, idle_timeout_ms: IDLE_TIMEOUT_MS }
+            }
+            Carried::Http => {
+                hosts.push(self.encode(&Model::Host(inbound_host(&listener, rule, name)))?);
+                ListenerProtocol::Http { on_demand: false, search: Vec::new(), port }
+            }
+        };
+        Some(Listener { name: listener, rule, address, role: Role::Inbound, protocol })
+    }
+
+    /// The service ports behind a pod's port, and how it is carried: as bytes where nobody says HTTP, or where they disagree.
+    fn services_of(&self, pod: &Pod, number: u16) -> (Vec<(&Service, &ServicePort)>, Carried) {
+        let selected: Vec<_> = self.selectors.of(&pod.namespace, &pod.labels).collect();
+        let mut found = Vec::new();
+        for service in selected {
+            let ports = service.ports.iter().filter(|port| pod.port(&port.target) == Some(number));
+            found.extend(ports.map(|port| (service, port)));
+        }
+        found.sort_by(|a, b| (a.0.meta.name(), a.1.port).cmp(&(b.0.meta.name(), b.1.port)));
+        let http = found.iter().filter(|(_, port)| port.carried == Carried::Http).count();
+        let carried = if http > 0 && http == found.len() { Carried::Http } else { Carried::Tcp };
+        if carried == Carried::Tcp
+            && let Some((service, port)) = found.iter().find(|(_, port)| port.carried == Carried::Http)
+        {
+            let message = format!(
+                "port {number} of its pods is HTTP for {} and TCP for another Service; it is carried as TCP",
+                service.meta.reference
+            );
+            self.findings.warning(
+                &service.meta.reference,
+                &port.spot,
+                "conflict",
+                message,
+                "give both the same protocol",
+            );
+        }
+        (found, carried)
+    }
+}
+
+fn inbound_host(listener: &str, rule: RuleId, cluster: String) -> Host {
+    let backend = Backend { cluster, weight: 1, rule, missing_status: 503, ..Backend::default() };
+    Host {
+        name: listener.into(),
+        listener: listener.into(),
+        rule,
+        domains: vec![Domain { pattern: "*".into(), port: 0 }],
+        routes: vec![Route { rule, name: "default".into(), matches: Match::default(), action: 0 }],
+        actions: vec![Action::Forward(Forward { backends: vec![backend], ..Forward::default() })],
+    }
+}

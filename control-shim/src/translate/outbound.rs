@@ -1,0 +1,192 @@
+//! The client's side: a host blob for each HTTP port of each destination, and what each TCP listener forwards to.
+
+use super::cluster::{ClusterKey, IDLE_TIMEOUT_MS};
+use super::compiled::HostConfig;
+use super::registry::{Destination, DestinationKind, Port};
+use super::virtual_service::{MESH, Routes, Seat};
+use super::{Pass, View};
+use crate::mesh::Pod;
+use crate::object::service::Carried;
+use ringway_config::Blob;
+use ringway_config::model::{
+    Action, Backend, Domain, Forward, Host, Listener, ListenerProtocol, Match, Model, Role, Route, TcpBackend,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Name of every sidecar's HTTP proxy listener; one name, so that hosts are shared by all.
+pub(super) const OUTBOUND: &str = "outbound";
+/// The port that an authority without one means.
+const HTTP_PORT: u16 = 80;
+
+impl Pass<'_> {
+    /// Every outbound host as a view sees it, by (domain, port).
+    pub(super) fn outbound_hosts(&self, view: View<'_>) -> HashMap<(String, u16), Arc<HostConfig>> {
+        let mut table = HashMap::new();
+        for destination in self.registry.iter().filter(|destination| destination.visible(view)) {
+            for port in destination.ports.iter().filter(|port| port.carried == Carried::Http) {
+                let domains = domains(destination, port.number, &self.mesh.options.cluster_domain);
+                let routes = self.destination_routes(view, destination, port);
+                let rule = self.rule(destination.meta, &port.field, port.spot);
+                let name = format!("{}:{}", destination.host, port.number);
+                self.put_host(
+                    view,
+                    Host { name, listener: OUTBOUND.into(), rule, domains, ..Host::default() },
+                    routes,
+                    &mut table,
+                );
+            }
+        }
+        self.virtual_hosts(view, &mut table);
+        table
+    }
+
+    /// Hosts that only VirtualServices know: `api.example.com` routed to services of the mesh, on any port.
+    fn virtual_hosts(&self, view: View<'_>, table: &mut HashMap<(String, u16), Arc<HostConfig>>) {
+        for host in self.virtual_services.hosts() {
+            let known = self
+                .registry
+                .get(host)
+                .is_some_and(|destination| destination.host == host && destination.visible(view));
+            let services = self.virtual_services.of_host(view, host);
+            let Some(service) = services.first().filter(|service| !known && !service.http.is_empty()) else { continue };
+            let mut routes = Routes::default();
+            self.virtual_service_routes(service, Seat { view, port: HTTP_PORT, gateway: MESH }, &mut routes);
+            let rule = self.rule(&service.meta, "hosts", &service.meta.spot);
+            let domains = vec![Domain { pattern: host.into(), port: 0 }];
+            self.put_host(
+                view,
+                Host { name: host.into(), listener: OUTBOUND.into(), rule, domains, ..Host::default() },
+                routes,
+                table,
+            );
+        }
+    }
+
+    fn put_host(
+        &self,
+        view: View<'_>,
+        mut host: Host,
+        routes: Routes,
+        table: &mut HashMap<(String, u16), Arc<HostConfig>>,
+    ) {
+        host.domains.retain(|domain| !table.contains_key(&(domain.pattern.clone(), domain.port)));
+        host.routes = routes.routes;
+        host.actions = routes.actions;
+        let keys: Vec<_> = host.domains.iter().map(|domain| (domain.pattern.clone(), domain.port)).collect();
+        let name = host.name.clone();
+        let Some(blob) = self.encode(&Model::Host(host)) else { return };
+        let mut blobs = vec![blob];
+        for key in &routes.clusters {
+            blobs.extend(self.cluster(view, key).into_iter().flatten());
+        }
+        let config = Arc::new(HostConfig::new(name, blobs));
+        for key in keys {
+            table.insert(key, config.clone());
+        }
+    }
+
+    /// What holds for a destination's port: a VirtualService, else HTTPRoutes, else straight to its endpoints.
+    fn destination_routes(&self, view: View<'_>, destination: &Destination<'_>, port: &Port<'_>) -> Routes {
+        let mut routes = Routes::default();
+        let seat = Seat { view, port: port.number, gateway: MESH };
+        let services = self.virtual_services.of_host(view, &destination.host);
+        let mut with_http = services.iter().filter(|service| !service.http.is_empty());
+        let attached = match destination.kind {
+            DestinationKind::Service(service) => self.http_routes.of_service(view, service, port.number),
+            DestinationKind::Entry(_) => Vec::new(),
+        };
+        if let Some(first) = with_http.next() {
+            self.virtual_service_routes(first, seat, &mut routes);
+            let others = with_http.map(|other| &other.meta).chain(attached.iter().map(|route| &route.meta));
+            for other in others {
+                let message = format!(
+                    "{} and {} both route `{}`; the first is in force",
+                    first.meta.reference, other.reference, destination.host
+                );
+                self.findings.warning(&other.reference, &other.spot, "conflict", message, "merge the two");
+            }
+            return routes;
+        }
+        if !attached.is_empty() {
+            self.http_route_routes(&attached, view, &mut routes);
+            return routes;
+        }
+        let key = ClusterKey { host: destination.host.clone(), port: port.number, subset: String::new() };
+        let rule = self.rule(destination.meta, &port.field, port.spot);
+        let backend = Backend { cluster: key.name(), weight: 1, rule, missing_status: 503, ..Backend::default() };
+        routes.actions.push(Action::Forward(Forward { backends: vec![backend], ..Forward::default() }));
+        routes.routes.push(Route { rule, name: "default".into(), matches: Match::default(), action: 0 });
+        routes.clusters.insert(key);
+        routes
+    }
+
+    /// The listeners of a sidecar towards the mesh, and the clusters that the TCP ones name.
+    pub(super) fn outbound_listeners(
+        &self,
+        pod: &Pod,
+        view: View<'_>,
+        blobs: &mut BTreeMap<String, [Blob; 2]>,
+    ) -> Vec<Listener> {
+        if pod.stand_in {
+            return Vec::new();
+        }
+        let search = vec![format!("{}.svc.{}", pod.namespace, self.mesh.options.cluster_domain)];
+        let mut listeners = vec![Listener {
+            name: OUTBOUND.into(),
+            rule: Default::default(),
+            address: pod.outbound,
+            role: Role::Outbound,
+            protocol: ListenerProtocol::Http { on_demand: true, search, port: HTTP_PORT },
+        }];
+        for ((host, number), address) in &pod.tcp {
+            let Some(destination) = self.registry.get(host).filter(|destination| destination.visible(view)) else {
+                continue;
+            };
+            let Some(port) = destination.port(*number).filter(|port| port.carried == Carried::Tcp) else { continue };
+            let declared = self.rule(destination.meta, &port.field, port.spot);
+            let seat = Seat { view, port: *number, gateway: MESH };
+            let services = self.virtual_services.of_host(view, host);
+            let routed = services.iter().find_map(|service| self.tcp_route(service, seat));
+            let key = ClusterKey { host: host.clone(), port: *number, subset: String::new() };
+            let (rule, backends, clusters) = routed.unwrap_or_else(|| {
+                (declared, vec![TcpBackend { cluster: key.name(), weight: 1 }], [key.clone()].into())
+            });
+            for key in &clusters {
+                if let Some(made) = self.cluster(view, key) {
+                    blobs.insert(key.name(), made);
+                }
+            }
+            listeners.push(Listener {
+                name: format!("{OUTBOUND}|{number}|{host}"),
+                rule: declared,
+                address: *address,
+                role: Role::Outbound,
+                protocol: ListenerProtocol::Tcp { backends, rule, idle_timeout_ms: self.tcp_idle(view, &key) },
+            });
+        }
+        listeners
+    }
+
+    /// How long an opaque connection to a destination may be silent.
+    pub(super) fn tcp_idle(&self, view: View<'_>, key: &ClusterKey) -> u64 {
+        let namespace = self.registry.get(&key.host).map_or("", |destination| destination.meta.namespace());
+        let policy = self.destination_rules.find(view, &key.host, namespace).policy(None, key.port);
+        policy.pool.tcp_idle_timeout_ms.unwrap_or(IDLE_TIMEOUT_MS)
+    }
+}
+
+/// The authorities of a destination: its host, what Kubernetes' search path allows, and its literal addresses.
+fn domains(destination: &Destination<'_>, port: u16, cluster_domain: &str) -> Vec<Domain> {
+    let mut names = vec![destination.host.clone()];
+    if let DestinationKind::Service(service) = destination.kind {
+        let short = format!("{}.{}", service.meta.name(), service.meta.namespace());
+        names.extend([format!("{short}.svc"), short]);
+        if service.headless {
+            // Single pods of a StatefulSet.
+            names.push(format!("*.{}.{}.svc.{cluster_domain}", service.meta.name(), service.meta.namespace()));
+        }
+        names.extend(service.cluster_ips.iter().map(ToString::to_string));
+    }
+    names.into_iter().map(|pattern| Domain { pattern, port }).collect()
+}

@@ -1,0 +1,290 @@
+//! Every host that traffic can go to: services and service entries, with their ports and endpoints.
+
+use super::Findings;
+use crate::mesh::{Mesh, Pod, service_host};
+use crate::object::patterns::ExportTo;
+use crate::object::service::{Carried, Service, ServicePort};
+use crate::object::{EndpointSlice, Labels, Meta, Object, ServiceEntry, Spot, selects};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+
+/// All destinations by host.
+pub(super) struct Registry<'a> {
+    by_host: BTreeMap<String, Destination<'a>>,
+}
+
+/// One host.
+pub(super) struct Destination<'a> {
+    pub host: String,
+    /// The object behind it.
+    pub meta: &'a Meta,
+    /// `destination_service_name`.
+    pub service_name: String,
+    pub ports: Vec<Port<'a>>,
+    pub kind: DestinationKind<'a>,
+}
+
+/// What is behind a host.
+pub(super) enum DestinationKind<'a> {
+    Service(&'a Service),
+    Entry(&'a ServiceEntry),
+}
+
+/// One port of a host.
+pub(super) struct Port<'a> {
+    pub number: u16,
+    pub carried: Carried,
+    /// `ports[9080]`.
+    pub field: String,
+    pub spot: &'a Spot,
+    pub endpoints: Vec<Endpoint<'a>>,
+}
+
+/// One address.
+#[derive(Clone)]
+pub(super) struct Endpoint<'a> {
+    pub address: SocketAddr,
+    pub weight: u32,
+    pub draining: bool,
+    pub labels: Option<&'a Labels>,
+    pub pod: Option<&'a Pod>,
+}
+
+impl<'a> Registry<'a> {
+    pub fn new(mesh: &'a Mesh, findings: &Findings) -> Self {
+        let pods = PodIndex::new(&mesh.pods);
+        let mut slices: HashMap<(&str, &str), Vec<&EndpointSlice>> = HashMap::new();
+        for entry in mesh.objects.iter() {
+            if let Object::EndpointSlice(slice) = &entry.object {
+                slices.entry((slice.meta.namespace(), &slice.service)).or_default().push(slice);
+            }
+        }
+        let mut registry = Registry { by_host: BTreeMap::new() };
+        for entry in mesh.objects.iter() {
+            if let Object::Service(service) = &entry.object {
+                let host = service_host(service, &mesh.options.cluster_domain);
+                let slices =
+                    slices.get(&(service.meta.namespace(), service.meta.name())).map_or(&[][..], Vec::as_slice);
+                let ports =
+                    service.ports.iter().map(|port| service_port(service, port, &pods, slices, findings)).collect();
+                let kind = DestinationKind::Service(service);
+                let service_name = service.meta.name().to_string();
+                registry
+                    .by_host
+                    .insert(host.clone(), Destination { host, meta: &service.meta, service_name, ports, kind });
+            }
+        }
+        for entry in mesh.objects.iter() {
+            if let Object::ServiceEntry(entry) = &entry.object {
+                registry.add_entry(entry, &pods, findings);
+            }
+        }
+        registry
+    }
+
+    fn add_entry(&mut self, entry: &'a ServiceEntry, pods: &PodIndex<'a>, findings: &Findings) {
+        for (host, spot) in &entry.hosts {
+            if let Some(other) = self.by_host.get(host) {
+                let message =
+                    format!("`{host}` belongs to {} already; this ServiceEntry does not take it", other.meta.reference);
+                findings.warning(&entry.meta.reference, spot, "duplicate-host", message, "remove one of the two");
+                continue;
+            }
+            if let Some(port) = entry.ports.iter().find(|port| host.starts_with('*') && port.carried == Carried::Tcp) {
+                let message = format!(
+                    "TCP port {} of the wildcard host `{host}` is not served: bytes carry no host name",
+                    port.number
+                );
+                findings.warning(
+                    &entry.meta.reference,
+                    &port.spot,
+                    "not-applied",
+                    message,
+                    "write a ServiceEntry with exact hosts",
+                );
+            }
+            let ports = entry.ports.iter().map(|port| entry_port(entry, port, pods)).collect();
+            let kind = DestinationKind::Entry(entry);
+            let destination =
+                Destination { host: host.clone(), meta: &entry.meta, service_name: host.clone(), ports, kind };
+            self.by_host.insert(host.clone(), destination);
+        }
+    }
+
+    /// The destination of exactly this host, or of the wildcard that covers it best.
+    pub fn get(&self, host: &str) -> Option<&Destination<'a>> {
+        if let Some(found) = self.by_host.get(host) {
+            return Some(found);
+        }
+        let mut rest = host;
+        while let Some((_, suffix)) = rest.split_once('.') {
+            if let Some(found) = self.by_host.get(&format!("*.{suffix}")) {
+                return Some(found);
+            }
+            rest = suffix;
+        }
+        None
+    }
+
+    /// All of them by host.
+    pub fn iter(&self) -> impl Iterator<Item = &Destination<'a>> {
+        self.by_host.values()
+    }
+
+    /// Hosts that one might have meant.
+    pub fn nearest(&self, host: &str) -> Option<&str> {
+        const HOSTS_LOOKED_AT_MAX: usize = 2_000;
+        let hosts: Vec<&str> = self.by_host.keys().take(HOSTS_LOOKED_AT_MAX).map(String::as_str).collect();
+        crate::object::decode::nearest(host, &hosts)
+    }
+
+    /// Namespaces that see some entry which others do not.
+    pub fn special(&self) -> BTreeSet<&'a str> {
+        let mut special = BTreeSet::new();
+        for destination in self.by_host.values() {
+            if let DestinationKind::Entry(entry) = destination.kind
+                && let ExportTo::Only(only) = &entry.export_to
+            {
+                special.extend(only.iter().map(String::as_str));
+            }
+        }
+        special
+    }
+}
+
+impl<'a> Destination<'a> {
+    /// Whether proxies of a namespace see it.
+    pub fn visible(&self, view: &str) -> bool {
+        match self.kind {
+            DestinationKind::Service(_) => true,
+            DestinationKind::Entry(entry) => entry.export_to.visible(view),
+        }
+    }
+
+    /// A port by number.
+    pub fn port(&self, number: u16) -> Option<&Port<'a>> {
+        self.ports.iter().find(|port| port.number == number)
+    }
+}
+
+impl Endpoint<'_> {
+    /// Whether a subset with these labels has it.
+    pub fn in_subset(&self, subset: &Labels) -> bool {
+        self.labels.is_some_and(|labels| selects(subset, labels)) || subset.is_empty()
+    }
+
+    /// Whether a proxy of this mesh answers there.
+    pub fn has_proxy(&self) -> bool {
+        self.pod.is_some_and(|pod| pod.sidecar)
+    }
+}
+
+/// Pods by namespace and one label, and by address.
+struct PodIndex<'a> {
+    by_label: HashMap<(&'a str, &'a str, &'a str), Vec<&'a Pod>>,
+    by_address: HashMap<IpAddr, &'a Pod>,
+}
+
+impl<'a> PodIndex<'a> {
+    fn new(pods: &'a [Pod]) -> Self {
+        let mut index = PodIndex { by_label: HashMap::new(), by_address: HashMap::new() };
+        for pod in pods {
+            index.by_address.insert(pod.address, pod);
+            for (key, value) in &pod.labels {
+                index.by_label.entry((&pod.namespace, key, value)).or_default().push(pod);
+            }
+        }
+        index
+    }
+
+    fn selected(&self, service: &'a Service) -> impl Iterator<Item = &'a Pod> {
+        let first = service.selector.first_key_value();
+        let candidates = first.and_then(|(key, value)| self.by_label.get(&(service.meta.namespace(), key, value)));
+        candidates.into_iter().flatten().copied().filter(|pod| selects(&service.selector, &pod.labels))
+    }
+}
+
+fn service_port<'a>(
+    service: &'a Service,
+    port: &'a ServicePort,
+    pods: &PodIndex<'a>,
+    slices: &[&'a EndpointSlice],
+    findings: &Findings,
+) -> Port<'a> {
+    let mut endpoints = Vec::new();
+    for pod in pods.selected(service) {
+        if pod.stand_in {
+            // A gateway's own Service leads to its gateway ports.
+            if let crate::object::service::TargetPort::Number(number) = &port.target
+                && let Some(address) = pod.gateway.get(number)
+            {
+                let (labels, pod) = (Some(&pod.labels), Some(pod));
+                endpoints.push(Endpoint { address: *address, weight: 1, draining: false, labels, pod });
+            }
+            continue;
+        }
+        let Some(number) = pod.port(&port.target) else {
+            let message = format!("pod {} has no port called as `targetPort` says", pod.node());
+            let mend = "declare it in the container's `ports`";
+            findings.warning(&service.meta.reference, &port.spot, "no-target-port", message, mend);
+            continue;
+        };
+        let address = pod.reach(number);
+        endpoints.push(Endpoint { address, weight: 1, draining: false, labels: Some(&pod.labels), pod: Some(pod) });
+    }
+    if service.selector.is_empty() {
+        for slice in slices {
+            endpoints.extend(slice_endpoints(slice, port, pods));
+        }
+    }
+    finish(&mut endpoints);
+    Port {
+        number: port.port,
+        carried: port.carried,
+        field: format!("ports[{}]", port.port),
+        spot: &port.spot,
+        endpoints,
+    }
+}
+
+fn slice_endpoints<'a>(slice: &'a EndpointSlice, port: &ServicePort, pods: &PodIndex<'a>) -> Vec<Endpoint<'a>> {
+    let Some((_, number)) = slice.ports.iter().find(|(name, _)| *name == port.name) else { return Vec::new() };
+    let endpoint = |endpoint: &crate::object::service::SliceEndpoint| {
+        let pod = pods.by_address.get(&endpoint.address).copied();
+        let address = pod.map_or(SocketAddr::new(endpoint.address, *number), |pod| pod.reach(*number));
+        Endpoint { address, weight: 1, draining: endpoint.draining, labels: pod.map(|pod| &pod.labels), pod }
+    };
+    slice.endpoints.iter().map(endpoint).collect()
+}
+
+fn entry_port<'a>(
+    entry: &'a ServiceEntry,
+    port: &'a crate::object::service_entry::EntryPort,
+    pods: &PodIndex<'a>,
+) -> Port<'a> {
+    let mut endpoints: Vec<_> = entry
+        .endpoints
+        .iter()
+        .map(|endpoint| {
+            let number =
+                endpoint.ports.iter().find(|(name, _)| *name == port.name).map_or(port.target, |(_, number)| *number);
+            let pod = pods.by_address.get(&endpoint.address).copied().filter(|_| entry.internal);
+            let address = pod.map_or(SocketAddr::new(endpoint.address, number), |pod| pod.reach(number));
+            Endpoint { address, weight: endpoint.weight, draining: false, labels: Some(&endpoint.labels), pod }
+        })
+        .collect();
+    finish(&mut endpoints);
+    Port {
+        number: port.number,
+        carried: port.carried,
+        field: format!("ports[{}]", port.number),
+        spot: &port.spot,
+        endpoints,
+    }
+}
+
+/// A deterministic order without doubles.
+fn finish(endpoints: &mut Vec<Endpoint<'_>>) {
+    endpoints.sort_by_key(|endpoint| endpoint.address);
+    endpoints.dedup_by_key(|endpoint| endpoint.address);
+}

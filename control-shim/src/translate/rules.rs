@@ -1,0 +1,81 @@
+//! Rule id → where the rule stands.
+
+use crate::object::{ObjectRef, Spot};
+use ringway_config::model::{Action, ListenerProtocol, Model, ProvenanceEntry, RuleId};
+use ringway_config::rules::rule_id;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Every rule of a translation.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    map: BTreeMap<RuleId, Rule>,
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    object: ObjectRef,
+    field: String,
+    spot: Spot,
+}
+
+impl Rules {
+    /// The id of a rule, and the rule that has it already if that is another one.
+    pub(super) fn add(&mut self, object: &ObjectRef, field: &str, spot: &Spot) -> (RuleId, Option<String>) {
+        let id = rule_id(&object.kind, &object.namespace, &object.name, field);
+        let entry = self.map.entry(id).or_insert_with(|| Rule {
+            object: object.clone(),
+            field: field.into(),
+            spot: spot.clone(),
+        });
+        let same = entry.object == *object && entry.field == field;
+        (id, (!same).then(|| format!("`{}` of {}", entry.field, entry.object)))
+    }
+
+    /// The entries of these rules, sorted.
+    pub fn entries(&self, ids: &BTreeSet<RuleId>) -> Vec<ProvenanceEntry> {
+        ids.iter().filter_map(|id| self.entry(*id)).collect()
+    }
+
+    /// Where a rule stands.
+    pub fn entry(&self, id: RuleId) -> Option<ProvenanceEntry> {
+        let rule = self.map.get(&id)?;
+        Some(ProvenanceEntry {
+            rule: id,
+            kind: rule.object.kind.to_string(),
+            namespace: rule.object.namespace.to_string(),
+            name: rule.object.name.to_string(),
+            field: rule.field.clone(),
+            file: rule.spot.file.name.to_string(),
+            line: rule.spot.span.line,
+            column: rule.spot.span.column,
+        })
+    }
+}
+
+/// The rules that a model names.
+pub(super) fn rules_of(model: &Model, into: &mut BTreeSet<RuleId>) {
+    match model {
+        Model::Listeners(set) => {
+            for listener in &set.listeners {
+                into.insert(listener.rule);
+                if let ListenerProtocol::Tcp { rule, .. } = &listener.protocol {
+                    into.insert(*rule);
+                }
+            }
+        }
+        Model::Host(host) => {
+            into.insert(host.rule);
+            into.extend(host.routes.iter().map(|route| route.rule));
+            for action in &host.actions {
+                if let Action::Forward(forward) = action {
+                    into.extend(forward.backends.iter().map(|backend| backend.rule));
+                }
+            }
+        }
+        Model::Cluster(cluster) => {
+            into.insert(cluster.rule);
+        }
+        Model::Endpoints(_) | Model::Policy(_) | Model::Provenance(_) => {}
+    }
+    into.remove(&RuleId(0));
+}

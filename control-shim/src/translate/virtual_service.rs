@@ -1,0 +1,359 @@
+//! VirtualService → routes: which one holds for a host, and what its rules become.
+
+use super::cluster::ClusterKey;
+use super::{Pass, View, covers, expand, seniority};
+use crate::object::patterns::ExportTo;
+use crate::object::service::Carried;
+use crate::object::virtual_service::{
+    Destination, HttpAction, HttpMatch, HttpRoute, HttpRule, TcpRule, VirtualService,
+};
+use crate::object::{Object, ObjectRef, Objects};
+use ringway_config::model::{Action, Backend, Forward, Match, PathMatch, PathRewrite, Route, RuleId, TcpBackend};
+use std::collections::{BTreeSet, HashMap};
+
+/// All of them in order of age, indexed by host.
+pub(super) struct VirtualServices<'a> {
+    all: Vec<&'a VirtualService>,
+    /// Expanded host → those of the mesh that have it, in order of age.
+    exact: HashMap<String, Vec<&'a VirtualService>>,
+    /// Patterns of the mesh, the longest first.
+    wildcard: Vec<(String, &'a VirtualService)>,
+    /// `namespace/name` of a gateway → those bound to it.
+    by_gateway: HashMap<String, Vec<&'a VirtualService>>,
+}
+
+/// Where routes are made for.
+#[derive(Clone, Copy)]
+pub(super) struct Seat<'s> {
+    /// From which namespace.
+    pub view: View<'s>,
+    /// The port that a request came to.
+    pub port: u16,
+    /// `mesh`, or the `namespace/name` of a gateway.
+    pub gateway: &'s str,
+}
+
+/// Routes with what they do, and the clusters that they need.
+#[derive(Default)]
+pub(super) struct Routes {
+    pub routes: Vec<Route>,
+    pub actions: Vec<Action>,
+    pub clusters: BTreeSet<ClusterKey>,
+}
+
+/// Status of a route whose destination is not there, as in Istio.
+const MISSING_STATUS: u16 = 503;
+/// Name of the gateway that stands for all sidecars.
+pub(super) const MESH: &str = "mesh";
+
+impl<'a> VirtualServices<'a> {
+    pub fn new(objects: &'a Objects, domain: &str) -> Self {
+        let mut all: Vec<_> = objects
+            .iter()
+            .filter_map(|entry| match &entry.object {
+                Object::VirtualService(service) => Some((service, entry.rank.0)),
+                _ => None,
+            })
+            .collect();
+        all.sort_by_key(|(service, rank)| seniority(&service.meta, *rank));
+        let mut index = VirtualServices {
+            all: Vec::new(),
+            exact: HashMap::new(),
+            wildcard: Vec::new(),
+            by_gateway: HashMap::new(),
+        };
+        for (service, _) in all {
+            index.all.push(service);
+            for gateway in service.gateways.iter().map(|(name, _)| gateway_key(name, service.meta.namespace())) {
+                index.by_gateway.entry(gateway).or_default().push(service);
+            }
+            if !service.gateways.iter().any(|(name, _)| name == MESH) {
+                continue;
+            }
+            for (host, _) in &service.hosts {
+                let host = expand(host, service.meta.namespace(), domain);
+                match host.starts_with('*') {
+                    true => index.wildcard.push((host, service)),
+                    false => index.exact.entry(host).or_default().push(service),
+                }
+            }
+        }
+        index.wildcard.sort_by_key(|(host, _)| std::cmp::Reverse(host.len()));
+        index
+    }
+
+    /// Namespaces that see some of them, or are matched by some, unlike others.
+    pub fn special(&self) -> BTreeSet<&'a str> {
+        let mut special = BTreeSet::new();
+        for service in &self.all {
+            if let ExportTo::Only(only) = &service.export_to {
+                special.extend(only.iter().map(String::as_str));
+            }
+            special.extend(
+                service.http.iter().flat_map(|rule| &rule.matches).filter_map(|one| one.source_namespace.as_deref()),
+            );
+            special.extend(
+                service.tcp.iter().flat_map(|rule| &rule.matches).filter_map(|one| one.source_namespace.as_deref()),
+            );
+        }
+        special
+    }
+
+    /// All, in order of age.
+    pub fn iter(&self) -> impl Iterator<Item = &'a VirtualService> + '_ {
+        self.all.iter().copied()
+    }
+
+    /// Those that a view of the mesh has for a host, the one in force first.
+    pub fn of_host(&self, view: View<'_>, host: &str) -> Vec<&'a VirtualService> {
+        let visible = |service: &&VirtualService| service.export_to.visible(view);
+        let exact: Vec<_> = self.exact.get(host).into_iter().flatten().copied().filter(visible).collect();
+        if !exact.is_empty() {
+            return exact;
+        }
+        let wildcard = self.wildcard.iter().find(|(pattern, service)| covers(pattern, host) && visible(service));
+        wildcard.map(|(_, service)| *service).into_iter().collect()
+    }
+
+    /// Hosts and patterns of the mesh that VirtualServices name.
+    pub fn hosts(&self) -> BTreeSet<&str> {
+        self.exact.keys().chain(self.wildcard.iter().map(|(host, _)| host)).map(String::as_str).collect()
+    }
+
+    /// Those bound to a gateway, by age.
+    pub fn of_gateway(&self, key: &str) -> &[&'a VirtualService] {
+        self.by_gateway.get(key).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// `namespace/name` of a gateway as a VirtualService names it; `mesh` stays.
+pub(super) fn gateway_key(name: &str, namespace: &str) -> String {
+    match name {
+        MESH => MESH.to_string(),
+        _ if name.contains('/') => name.to_string(),
+        _ => format!("{namespace}/{name}"),
+    }
+}
+
+impl Routes {
+    /// A rule that matches everything, as Envoy would sort it last when several VirtualServices share a host.
+    fn is_catch_all(route: &Route) -> bool {
+        let matches = &route.matches;
+        let any_path = match &matches.path {
+            PathMatch::Any => true,
+            PathMatch::Prefix(prefix) | PathMatch::Segments(prefix) => prefix == "/",
+            PathMatch::Regex(regex) => regex == ".*",
+            PathMatch::Exact(_) => false,
+        };
+        any_path && Match { path: PathMatch::Any, ignore_case: false, ..matches.clone() } == Match::default()
+    }
+
+    /// Puts catch-alls last, else keeps the order.
+    pub fn catch_alls_last(&mut self) {
+        self.routes.sort_by_key(Self::is_catch_all);
+    }
+}
+
+impl Pass<'_> {
+    /// Appends what a VirtualService says at a seat.
+    pub(super) fn virtual_service_routes(&self, service: &VirtualService, seat: Seat<'_>, into: &mut Routes) {
+        for rule in &service.http {
+            let matches: Vec<_> = rule.matches.iter().filter(|one| self.applies(service, one, seat)).collect();
+            if matches.is_empty() && !rule.matches.is_empty() {
+                continue;
+            }
+            let action = u32::try_from(into.actions.len()).unwrap_or(u32::MAX);
+            let made = self.http_action(service, rule, seat, &mut into.clusters);
+            into.actions.push(made);
+            let name = rule.name.clone();
+            if matches.is_empty() {
+                let id = self.rule(&service.meta, &rule.path, &rule.spot);
+                into.routes.push(Route { rule: id, name: name.clone(), matches: Match::default(), action });
+            }
+            for one in matches {
+                let id = self.rule(&service.meta, &one.path, &one.spot);
+                into.routes.push(Route { rule: id, name: name.clone(), matches: one.matches.clone(), action });
+            }
+        }
+    }
+
+    /// The selectors of a match that are decided here and not by the proxy.
+    fn applies(&self, service: &VirtualService, one: &HttpMatch, seat: Seat<'_>) -> bool {
+        one.port.is_none_or(|port| port == seat.port)
+            && seated(&one.gateways, service.meta.namespace(), seat)
+            && one.source_namespace.as_deref().is_none_or(|namespace| namespace == seat.view && seat.gateway == MESH)
+    }
+
+    fn http_action(
+        &self,
+        service: &VirtualService,
+        rule: &HttpRule,
+        seat: Seat<'_>,
+        clusters: &mut BTreeSet<ClusterKey>,
+    ) -> Action {
+        match &rule.action {
+            HttpAction::Redirect(redirect) => Action::Redirect(redirect.clone()),
+            HttpAction::Respond(respond) => Action::Respond(respond.clone()),
+            HttpAction::Route(route) => Action::Forward(self.forward(service, route, seat, clusters)),
+        }
+    }
+
+    fn forward(
+        &self,
+        service: &VirtualService,
+        route: &HttpRoute,
+        seat: Seat<'_>,
+        clusters: &mut BTreeSet<ClusterKey>,
+    ) -> Forward {
+        let backends = route
+            .destinations
+            .iter()
+            .map(|destination| {
+                let key = self.resolve(service, destination, seat, Carried::Http);
+                let backend = Backend {
+                    cluster: key.as_ref().map(ClusterKey::name).unwrap_or_default(),
+                    weight: destination.weight,
+                    rule: self.rule(&service.meta, &destination.path, &destination.spot),
+                    missing_status: MISSING_STATUS,
+                    request: destination.request.clone(),
+                    response: destination.response.clone(),
+                };
+                clusters.extend(key);
+                backend
+            })
+            .collect();
+        Forward {
+            backends,
+            timeout_ms: route.timeout_ms,
+            path: route.uri.as_ref().map_or(PathRewrite::Keep, |uri| PathRewrite::Prefix(uri.clone())),
+            authority: route.authority.clone(),
+            request: route.request.clone(),
+            response: route.response.clone(),
+        }
+    }
+
+    /// The weighted clusters of the first TCP rule that holds at a seat.
+    pub(super) fn tcp_route(
+        &self,
+        service: &VirtualService,
+        seat: Seat<'_>,
+    ) -> Option<(RuleId, Vec<TcpBackend>, BTreeSet<ClusterKey>)> {
+        let holds = |rule: &&TcpRule| {
+            rule.matches.is_empty()
+                || rule.matches.iter().any(|one| {
+                    one.port.is_none_or(|port| port == seat.port)
+                        && seated(&one.gateways, service.meta.namespace(), seat)
+                        && one
+                            .source_namespace
+                            .as_deref()
+                            .is_none_or(|namespace| namespace == seat.view && seat.gateway == MESH)
+                })
+        };
+        let rule = service.tcp.iter().find(holds)?;
+        let mut clusters = BTreeSet::new();
+        let mut backends = Vec::new();
+        for destination in &rule.destinations {
+            if let Some(key) = self.resolve(service, destination, seat, Carried::Tcp) {
+                backends.push(TcpBackend { cluster: key.name(), weight: destination.weight });
+                clusters.insert(key);
+            }
+        }
+        Some((self.rule(&service.meta, &rule.path, &rule.spot), backends, clusters))
+    }
+
+    /// The cluster of a destination, or a diagnostic that says what is missing.
+    fn resolve(
+        &self,
+        service: &VirtualService,
+        destination: &Destination,
+        seat: Seat<'_>,
+        carried: Carried,
+    ) -> Option<ClusterKey> {
+        let object = &service.meta.reference;
+        let host = expand(&destination.host, service.meta.namespace(), &self.mesh.options.cluster_domain);
+        let Some(target) = self.registry.get(&host) else {
+            let mend = self
+                .registry
+                .nearest(&host)
+                .map_or("add its Service or ServiceEntry".to_string(), |near| format!("did you mean `{near}`?"));
+            let message = format!("nothing has the host `{host}`; requests that take this route get {MISSING_STATUS}");
+            self.findings.error(object, &destination.host_spot, "unknown-host", message, mend);
+            return None;
+        };
+        let number = match destination.port {
+            Some(port) => port,
+            None if target.ports.len() == 1 => target.ports[0].number,
+            None => seat.port,
+        };
+        let Some(port) = target.port(number) else {
+            let ports: Vec<String> = target.ports.iter().map(|port| port.number.to_string()).collect();
+            let message = format!("`{host}` has no port {number}; requests that take this route get {MISSING_STATUS}");
+            self.findings.error(
+                object,
+                &destination.spot,
+                "unknown-port",
+                message,
+                format!("its ports: {}", ports.join(", ")),
+            );
+            return None;
+        };
+        if port.carried != carried {
+            let (is, route) = if port.carried == Carried::Tcp { ("opaque TCP", "an HTTP") } else { ("HTTP", "a TCP") };
+            let message =
+                format!("port {number} of `{host}` carries {is} and cannot be the destination of {route} route");
+            self.findings.error(
+                object,
+                &destination.spot,
+                "protocol-mismatch",
+                message,
+                "name the port by what it speaks",
+            );
+            return None;
+        }
+        self.check_subset(object, destination, seat.view, &host, number)?;
+        Some(ClusterKey { host, port: number, subset: destination.subset.clone() })
+    }
+
+    fn check_subset(
+        &self,
+        object: &ObjectRef,
+        destination: &Destination,
+        view: View<'_>,
+        host: &str,
+        port: u16,
+    ) -> Option<()> {
+        if destination.subset.is_empty() {
+            return Some(());
+        }
+        let target = self.registry.get(host)?;
+        let rules = self.destination_rules.find(view, host, target.meta.namespace());
+        let Some((_, subset)) = rules.subset(&destination.subset) else {
+            let known = rules.subsets();
+            let message = format!(
+                "no DestinationRule gives `{host}` a subset `{}`; requests that take this route get {MISSING_STATUS}",
+                destination.subset
+            );
+            let mend = match crate::object::decode::nearest(&destination.subset, &known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if known.is_empty() => "add a DestinationRule with it".into(),
+                None => format!("its subsets: {}", known.join(", ")),
+            };
+            self.findings.error(object, &destination.subset_spot, "unknown-subset", message, mend);
+            return None;
+        };
+        let endpoints = &target.port(port)?.endpoints;
+        if !endpoints.iter().any(|endpoint| endpoint.in_subset(&subset.labels)) {
+            let message = format!(
+                "subset `{}` of `{host}` has no endpoint; requests that take this route get 503",
+                destination.subset
+            );
+            self.findings.warning(object, &destination.subset_spot, "empty-subset", message, "no pod has its labels");
+        }
+        Some(())
+    }
+}
+
+/// Whether a match's `gateways` include the seat's.
+fn seated(gateways: &[String], namespace: &str, seat: Seat<'_>) -> bool {
+    gateways.is_empty() || gateways.iter().any(|name| gateway_key(name, namespace) == seat.gateway)
+}

@@ -1,0 +1,14 @@
+//! From manifests to what a proxy would do with them. Requests are decided by the proxy's own evaluator on the compiled config.
+
+mod apply;
+mod corpus;
+mod gateways;
+mod http_routes;
+mod last_good;
+mod manifests;
+mod publishing;
+mod reformat;
+mod refused;
+mod samples;
+mod services;
+mod virtual_services;

@@ -1,0 +1,142 @@
+//! What is refused, by name, place and mend: nothing is silently ignored.
+
+use super::manifests::{app, load, world};
+
+/// (manifest, code, part of the message, line)
+const TABLE: &[(&str, &str, &str, u32)] = &[
+    ("kind: Service\n", "no-kind", "apiVersion", 1),
+    ("apiVersion: v1\nkind: Service\nmetadata: {name: A_b}\n", "no-name", "metadata.name", 3),
+    ("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {prots: []}\n", "unknown-field", "`prots`", 4),
+    (
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {type: ExternalName, externalName: b.c}\n",
+        "not-supported-yet",
+        "ExternalName",
+        4,
+    ),
+    (
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{name: http, port: 70000}]}\n",
+        "wrong-number",
+        "ports[0].port",
+        4,
+    ),
+    ("apiVersion: v2\nkind: Service\nmetadata: {name: a}\nspec: {}\n", "unknown-version", "v2", 1),
+    (
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: a}\n",
+        "not-enforced",
+        "PeerAuthentication",
+        2,
+    ),
+    (
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a}\n",
+        "not-enforced",
+        "AuthorizationPolicy",
+        2,
+    ),
+    (
+        "apiVersion: networking.istio.io/v1\nkind: EnvoyFilter\nmetadata: {name: a}\n",
+        "not-supported-yet",
+        "EnvoyFilter",
+        2,
+    ),
+    (
+        "apiVersion: networking.istio.io/v1\nkind: VirtualServce\nmetadata: {name: a}\n",
+        "not-supported-yet",
+        "VirtualServce",
+        2,
+    ),
+    (
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nmetadata: {name: a}\n",
+        "not-supported-yet",
+        "GRPCRoute",
+        2,
+    ),
+    (
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, labels: {version: 1}}\nspec: {template: {spec: {containers: []}}}\n",
+        "wrong-type",
+        "version",
+        3,
+    ),
+];
+
+#[test]
+fn objects() {
+    for (text, code, part, line) in TABLE {
+        let loaded = load(text);
+        let found = loaded.diagnostics.iter().find(|diagnostic| diagnostic.code == *code);
+        let found = found.unwrap_or_else(|| panic!("no {code} in {:?} for\n{text}", loaded.diagnostics));
+        assert!(found.is_error() && found.message.contains(part), "{found}");
+        assert_eq!(found.place.as_ref().map(|place| place.line), Some(*line), "{found}");
+        assert!(loaded.objects.is_empty(), "{text}");
+    }
+}
+
+/// Fields of one VirtualService rule.
+#[test]
+fn virtual_service_fields() {
+    let rules = [
+        ("retries: {attempts: 1}", "not-supported-yet", "retries"),
+        ("fault: {abort: {httpStatus: 500}}", "not-supported-yet", "fault"),
+        ("mirror: {host: b}", "not-supported-yet", "mirror"),
+        ("corsPolicy: {}", "not-supported-yet", "corsPolicy"),
+        ("delegate: {name: d}", "not-supported-yet", "delegate"),
+        ("match: [{sourceLabels: {a: b}}]", "not-supported-yet", "sourceLabels"),
+        ("match: [{uri: {regex: '(?=x)'}}]", "wrong-regex", "(?=x)"),
+        ("match: [{uri: {exact: /a, prefix: /b}}]", "conflict", "only one"),
+        ("match: [{headers: {a: {suffix: b}}}]", "unknown-field", "suffix"),
+        ("timeout: 10", "wrong-type", "timeout"),
+        ("timeout: 10parsecs", "wrong-duration", "10parsecs"),
+        ("headers: {request: {set: {x: '%START_TIME%'}}}", "not-supported-yet", "%START_TIME%"),
+        ("headers: {request: {remove: [content-length]}}", "forbidden-header", "content-length"),
+        ("headers: {request: {set: {\"x\": \"a\\r\\nb\"}}}", "wrong-header", "control"),
+        ("rewrite: {uriRegexRewrite: {match: a, rewrite: b}}", "not-supported-yet", "uriRegexRewrite"),
+        ("redirect: {uri: /x}", "missing-field", "exactly one"),
+    ];
+    for (field, code, part) in rules {
+        let text = format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: a}}\nspec:\n  hosts: [b]\n  http:\n  - {field}\n    route: [{{destination: {{host: b}}}}]\n"
+        );
+        let loaded = load(&text);
+        let found = loaded.diagnostics.iter().find(|d| d.code == code && d.message.contains(part));
+        assert!(found.is_some_and(|d| d.is_error()), "{field}: {:?}", loaded.diagnostics);
+        assert!(loaded.objects.is_empty(), "{field}");
+    }
+}
+
+#[test]
+fn destination_rule_fields() {
+    let policies = [
+        ("outlierDetection: {}", "not-supported-yet"),
+        ("tls: {mode: SIMPLE}", "not-supported-yet"),
+        ("tls: {mode: ISTIO_MUTUAL}", "not-enforced"),
+        ("loadBalancer: {simple: PASSTHROUGH}", "not-supported-yet"),
+        ("loadBalancer: {consistentHash: {useSourceIp: true}}", "not-supported-yet"),
+        ("loadBalancer: {simple: LEAST_REQUESTS}", "wrong-value"),
+        ("connectionPool: {http: {http2MaxRequests: 1}}", "not-supported-yet"),
+        ("connectionPool: {htpp: {}}", "unknown-field"),
+    ];
+    for (policy, code) in policies {
+        let text = format!(
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: a}}\nspec:\n  host: b\n  trafficPolicy: {{{policy}}}\n"
+        );
+        let codes: Vec<_> = load(&text).diagnostics.iter().map(|d| d.code).collect();
+        assert_eq!(codes, [code], "{policy}");
+    }
+}
+
+#[test]
+fn what_the_mesh_has_no_business_with_is_one_notice_a_kind() {
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    let loaded = load(&format!("{map}{map}---\napiVersion: v1\nkind: Secret\nmetadata: {{name: a}}\n"));
+    let said: Vec<_> = loaded.diagnostics.iter().map(|d| (d.severity.word(), d.message.clone())).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].1.contains("ConfigMap") && said[0].1.contains("2 objects") && said[0].0 == "notice");
+}
+
+#[test]
+fn unknown_hosts_are_named_with_the_nearest_one() {
+    let text = app("reviews", &["v1"])
+        + "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [reviews]\n  http: [{route: [{destination: {host: revews}}]}]\n";
+    let world = world(&text);
+    assert_eq!(world.codes(), ["unknown-host"]);
+    assert_eq!(world.errors()[0].mend, "did you mean `reviews.default.svc.cluster.local`?");
+}

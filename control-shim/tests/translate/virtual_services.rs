@@ -1,0 +1,191 @@
+//! VirtualService and DestinationRule.
+
+use super::manifests::{Answer, Request, Text, app, app_in, good, to, world};
+use ringway_config::model::{Action, Balance, Model, PathRewrite};
+
+const RULE: &str = "---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews}
+spec:
+  host: reviews
+  trafficPolicy:
+    loadBalancer: {simple: RANDOM}
+    connectionPool: {tcp: {connectTimeout: 2s}, http: {maxRequestsPerConnection: 3}}
+  subsets:
+  - {name: v1, labels: {version: v1}}
+  - name: v2
+    labels: {version: v2}
+    trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}
+";
+
+fn reviews(spec: &str) -> String {
+    let service = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: reviews}\nspec:\n  hosts: [reviews]\n";
+    app("reviews", &["v1", "v2"]) + &app("web", &["v1"]) + RULE + service + spec
+}
+
+const V1: &str = "outbound|80|v1|reviews.default.svc.cluster.local";
+const V2: &str = "outbound|80|v2|reviews.default.svc.cluster.local";
+
+#[test]
+fn weights_split_as_written() {
+    let world = good(&reviews(
+        "  http:\n  - route:\n    - {destination: {host: reviews, subset: v1}, weight: 90}\n    - {destination: {host: reviews, subset: v2}, weight: 10}\n",
+    ));
+    let answers = world.ask_many("web-v1", "outbound", "reviews", Request::default(), 10_000);
+    let v2 = answers[&Text(V2.into())];
+    // Five standard deviations of a binomial with p = 0.1.
+    assert!((850..1150).contains(&v2), "{answers:?}");
+    assert_eq!(answers.len(), 2);
+}
+
+#[test]
+fn the_first_match_wins_in_the_order_written() {
+    let world = good(&reviews(
+        "  http:
+  - match:
+    - uri: {prefix: /static}
+      ignoreUriCase: true
+    - headers: {end-user: {exact: jason}}
+      method: {exact: POST}
+    route: [{destination: {host: reviews, subset: v2}}]
+  - match: [{queryParams: {v: {exact: two}}}, {withoutHeaders: {x-here: {}}, uri: {regex: '/a+'}}]
+    route: [{destination: {host: reviews, subset: v2}}]
+  - match: [{uri: {exact: /gone}}]
+    directResponse: {status: 410, body: {string: gone}}
+  - route: [{destination: {host: reviews, subset: v1}}]
+",
+    ));
+    let ask = |method, path, headers| world.ask("web-v1", "reviews.default:80", Request { method, path, headers });
+    assert_eq!(ask("GET", "/STATIC/a", &[]), to(V2));
+    assert_eq!(ask("POST", "/", &[("end-user", "jason")]), to(V2));
+    assert_eq!(ask("GET", "/", &[("end-user", "jason")]), to(V1));
+    assert_eq!(ask("GET", "/?v=two", &[]), to(V2));
+    assert_eq!(ask("GET", "/aaa", &[]), to(V2));
+    assert_eq!(ask("GET", "/aaa", &[("x-here", "1")]), to(V1));
+    assert_eq!(ask("GET", "/gone", &[]), Answer::Status(410));
+    assert_eq!(ask("GET", "/gone/x", &[]), to(V1));
+}
+
+#[test]
+fn every_way_to_write_the_host_is_answered() {
+    let world = good(&reviews("  http: [{route: [{destination: {host: reviews, subset: v1}}]}]\n"));
+    for authority in
+        ["reviews", "reviews:80", "REVIEWS.default.", "reviews.default.svc", "reviews.default.svc.cluster.local:80"]
+    {
+        assert_eq!(world.ask("web-v1", authority, Request::default()), to(V1), "{authority}");
+    }
+    for authority in ["reviews:81", "other", "reviews.elsewhere"] {
+        assert_eq!(world.ask("web-v1", authority, Request::default()), Answer::Unknown, "{authority}");
+    }
+}
+
+#[test]
+fn a_missing_subset_answers_503_for_its_share_and_is_an_error() {
+    let world = world(&reviews(
+        "  http:\n  - route:\n    - {destination: {host: reviews, subset: v1}, weight: 1}\n    - {destination: {host: reviews, subset: v3}, weight: 1}\n",
+    ));
+    assert_eq!(world.codes(), ["unknown-subset"]);
+    assert_eq!(world.errors()[0].place.as_ref().map(|place| place.line), Some(68));
+    let answers = world.ask_many("web-v1", "outbound", "reviews", Request::default(), 1000);
+    assert_eq!(answers.keys().map(|text| text.0.as_str()).collect::<Vec<_>>(), ["503", V1]);
+}
+
+#[test]
+fn edits_rewrites_timeouts_and_redirects() {
+    let world = good(&reviews(
+        "  http:
+  - match: [{uri: {prefix: /old}}]
+    redirect: {uri: /new, authority: 'a.example:8443', scheme: https, redirectCode: 308}
+  - match: [{uri: {prefix: /api/}}]
+    rewrite: {uri: /, authority: inner.example}
+    timeout: 1.5s
+    headers: {request: {set: {x-a: '1'}, add: {x-b: '100%%'}, remove: [x-c]}, response: {set: {x-d: '2'}}}
+    route: [{destination: {host: reviews, subset: v1}, headers: {response: {remove: [server]}}}]
+  - route: [{destination: {host: reviews}}]
+",
+    ));
+    let actions = world.actions("default", "reviews");
+    let Action::Redirect(redirect) = &actions[0] else { panic!("{actions:?}") };
+    assert_eq!((redirect.status, redirect.host.as_str(), redirect.port), (308, "a.example", 8443));
+    let Action::Forward(forward) = &actions[1] else { panic!("{actions:?}") };
+    assert_eq!((forward.timeout_ms, forward.authority.as_str()), (1500, "inner.example"));
+    assert_eq!(forward.path, PathRewrite::Prefix("/".into()));
+    assert_eq!(forward.request.add, [("x-b".to_string(), "100%".to_string())]);
+    assert_eq!(forward.backends[0].response.remove, ["server"]);
+}
+
+#[test]
+fn destination_rules_say_how_to_talk_to_a_host_and_its_subsets() {
+    let world = good(&reviews(
+        "  http:\n  - route: [{destination: {host: reviews, subset: v2}, weight: 1}, {destination: {host: reviews}, weight: 1}]\n",
+    ));
+    let host = world.compiled.host("default", "reviews").expect("known");
+    let cluster = |name: &str| {
+        let found = host.blobs.iter().find_map(|blob| match blob.model() {
+            Model::Cluster(cluster) if cluster.name == name => Some(cluster.clone()),
+            _ => None,
+        });
+        found.unwrap_or_else(|| panic!("{name}"))
+    };
+    let (base, v2) = (cluster("outbound|80||reviews.default.svc.cluster.local"), cluster(V2));
+    assert_eq!((base.balance, v2.balance), (Balance::Random, Balance::RoundRobin));
+    assert_eq!((v2.connect_timeout_ms, v2.max_requests_per_connection), (2000, 3));
+    assert!(base.mesh_internal);
+    let endpoints = host.blobs.iter().filter_map(|blob| match blob.model() {
+        Model::Endpoints(set) => Some((set.name.clone(), set.endpoints.len(), set.workloads.len())),
+        _ => None,
+    });
+    let endpoints: Vec<_> = endpoints.collect();
+    assert!(endpoints.contains(&(base.name.clone(), 2, 2)), "{endpoints:?}");
+    assert!(endpoints.contains(&(V2.into(), 1, 1)), "{endpoints:?}");
+}
+
+#[test]
+fn export_to_and_source_namespace_decide_by_the_clients_namespace() {
+    let text = app("reviews", &["v1", "v2"])
+        + &app("web", &["v1"])
+        + &app_in("other", "client", &["v1"])
+        + RULE
+        + "---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: hidden}
+spec:
+  hosts: [reviews]
+  exportTo: ['.']
+  http: [{route: [{destination: {host: reviews, subset: v1}}]}]
+";
+    let world = good(&text);
+    let full = "reviews.default.svc.cluster.local";
+    assert_eq!(world.ask("web-v1", full, Request::default()), to(V1));
+    assert_eq!(world.ask("client-v1", full, Request::default()), to("outbound|80||reviews.default.svc.cluster.local"));
+    let text = text.replace("  exportTo: ['.']\n  http: [{", "  http: [{match: [{sourceNamespace: other}], ");
+    let world = super::manifests::world(&text);
+    assert_eq!(world.ask("web-v1", full, Request::default()), Answer::Status(404));
+    assert_eq!(world.ask("client-v1", full, Request::default()), to(V1));
+}
+
+#[test]
+fn of_two_for_one_host_the_first_is_in_force_and_the_other_is_named() {
+    let one = "  http: [{route: [{destination: {host: reviews, subset: v1}}]}]\n";
+    let two = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: later}\nspec:\n  hosts: [reviews]\n  http: [{route: [{destination: {host: reviews, subset: v2}}]}]\n";
+    let world = good(&(reviews(one) + two));
+    assert_eq!(world.codes(), ["conflict"]);
+    assert_eq!(world.ask("web-v1", "reviews", Request::default()), to(V1));
+    // An older timestamp beats the order of files.
+    let aged = two.replace("{name: later}", "{name: later, creationTimestamp: '2020-01-01T00:00:00Z'}");
+    let world = good(&(reviews(one) + &aged));
+    assert_eq!(world.ask("web-v1", "reviews", Request::default()), to(V2));
+}
+
+#[test]
+fn hosts_that_only_a_virtual_service_knows_are_served_on_any_port() {
+    let world = good(
+        &reviews("  http: [{route: [{destination: {host: reviews, subset: v1}}]}]\n")
+            .replace("hosts: [reviews]", "hosts: [api.example.com, '*.wild.example']"),
+    );
+    assert_eq!(world.ask("web-v1", "api.example.com:1234", Request::default()), to(V1));
+    assert_eq!(world.ask("web-v1", "a.b.wild.example", Request::default()), to(V1));
+    assert_eq!(world.ask("web-v1", "wild.example", Request::default()), Answer::Unknown);
+}

@@ -1,0 +1,15 @@
+//! What a sidecar and a gateway do beyond HTTP's rules: pools, tunnels, timeouts, weights, drain, live config, telemetry, admin.
+
+// Test code: what cannot happen in a sound environment may panic.
+#![allow(clippy::unwrap_used)]
+
+mod admin;
+mod backend;
+mod drain;
+mod live_config;
+mod on_demand;
+mod pools;
+mod routing;
+mod telemetry;
+mod timeouts;
+mod tunnels;

@@ -1,0 +1,117 @@
+//! Upstream connections: kept, reused, and replaced without anybody noticing.
+
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use ringway_config::model::{Protocol, Role};
+use ringway_tests::harness::config::forward;
+use ringway_tests::harness::{Case, Config, Proxy, ProxyBuilder, Reply, Upstream, until};
+use ringway_tests::matrix;
+
+use crate::tunnels::nobody;
+
+matrix!(
+    many_clients_share_few_connections,
+    an_idle_connection_is_closed_in_time,
+    a_connection_is_closed_after_its_requests,
+    a_get_is_replayed_when_its_pooled_connection_died,
+    nobody_listens,
+    no_endpoint_at_all,
+);
+
+fn many_clients_share_few_connections(case: Case) {
+    let upstream = Upstream::serve(|request| Reply::ok(&request.target));
+    let proxy = Proxy::to(case, Role::Gateway, upstream.address());
+    // One after the other: one connection a worker is enough.
+    for i in 0..100 {
+        assert_eq!(proxy.get(&format!("/{i}")).text(), format!("/{i}"));
+    }
+    assert!(upstream.accepted() <= case.workers, "{} connections", upstream.accepted());
+    // At the same time: as many as there are requests under way.
+    let start = Arc::new(Barrier::new(16));
+    let threads: Vec<_> = (0..16)
+        .map(|t| {
+            let (start, mut client) = (start.clone(), proxy.client());
+            thread::spawn(move || {
+                start.wait();
+                for i in 0..200 {
+                    assert_eq!(client.get("up.test", &format!("/{t}/{i}")).text(), format!("/{t}/{i}"));
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|t| t.join().unwrap());
+    assert!(upstream.accepted() <= 16 + case.workers, "{} connections", upstream.accepted());
+    let reused = proxy.metric("ringway_upstream_reused_total", &[]);
+    assert!(
+        reused >= 3_300.0 - (16.0 + case.workers as f64),
+        "{reused} of 3,300 requests were sent on pooled connections"
+    );
+}
+
+fn an_idle_connection_is_closed_in_time(case: Case) {
+    let upstream = Upstream::echo();
+    let mut config = Config::http(Role::Outbound).upstream(upstream.address());
+    config.clusters[0].idle_timeout_ms = 300;
+    let proxy = ProxyBuilder::new(case, config).start();
+    let mut client = proxy.client();
+    client.expect_alive("up.test");
+    assert_eq!(upstream.accepted(), 1);
+    until("the idle connection to be closed", || (upstream.open() == 0).then_some(()));
+    client.expect_alive("up.test");
+    assert_eq!(upstream.accepted(), 2);
+}
+
+fn a_connection_is_closed_after_its_requests(case: Case) {
+    let upstream = Upstream::echo();
+    let mut config = Config::http(Role::Outbound).upstream(upstream.address());
+    config.clusters[0].max_requests_per_connection = 3;
+    let proxy = ProxyBuilder::new(case, config).start();
+    let mut client = proxy.client();
+    for _ in 0..9 {
+        client.expect_alive("up.test");
+    }
+    assert_eq!(upstream.requests().iter().map(|r| r.connection).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 1, 2, 2, 2]);
+}
+
+/// The server closes exactly when the next request is on its way: a GET on a reused connection is tried once more on a fresh one.
+fn a_get_is_replayed_when_its_pooled_connection_died(case: Case) {
+    let upstream = Upstream::script(|conn| {
+        let Ok(Some(_)) = conn.request() else { return };
+        conn.wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        // Takes the second request and goes without an answer.
+        let _ = conn.request();
+    });
+    let proxy = Proxy::to(case, Role::Outbound, upstream.address());
+    let mut client = proxy.client();
+    for _ in 0..6 {
+        assert_eq!(client.get("up.test", "/").status, 200);
+    }
+    assert!(proxy.metric("ringway_replays_total", &[]) >= 2.0);
+    // A POST may have had its effect: it is not repeated.
+    let proxy = Proxy::to(case, Role::Outbound, upstream.address());
+    let mut client = proxy.client();
+    assert_eq!(client.get("up.test", "/").status, 200);
+    client.send("POST / HTTP/1.1\r\nHost: up.test\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(client.response().status, 503);
+}
+
+fn nobody_listens(case: Case) {
+    let proxy = Proxy::to(case, Role::Outbound, nobody());
+    let mut client = proxy.client();
+    for _ in 0..10 {
+        assert_eq!(client.get("up.test", "/").status, 503);
+    }
+}
+
+fn no_endpoint_at_all(case: Case) {
+    let mut config = Config::http(Role::Outbound);
+    config.cluster("empty", Protocol::Http1, &[]);
+    config.host("any", "*", forward(&[("empty", 1)]));
+    let proxy = ProxyBuilder::new(case, config).start();
+    let mut client = proxy.client();
+    for _ in 0..3 {
+        let response = client.get("up.test", "/");
+        assert_eq!((response.status, response.text().trim()), (503, "no healthy upstream"));
+    }
+}

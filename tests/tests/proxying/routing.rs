@@ -1,0 +1,176 @@
+//! What the config's rules make of a request: weights, matches, rewrites, edits, redirects, fixed answers.
+
+use ringway_config::model::{
+    Action, Balance, HeaderEdits, HeaderMatch, Match, PathMatch, PathRewrite, Protocol, Redirect, Respond, Role,
+    RuleId, StringMatch,
+};
+use ringway_tests::harness::config::{forward, route};
+use ringway_tests::harness::{Case, Config, ProxyBuilder, Upstream};
+use ringway_tests::matrix;
+
+matrix!(
+    weights_split_the_traffic,
+    balancing_spreads_over_endpoints,
+    matches_are_first_come,
+    paths_and_headers_are_rewritten,
+    redirects_and_fixed_answers
+);
+
+/// 90/10 over 10,000 requests: five standard deviations on either side.
+fn weights_split_the_traffic(case: Case) {
+    let (many, few) = (Upstream::echo(), Upstream::echo());
+    let mut config = Config::http(Role::Gateway);
+    config.cluster("many", Protocol::Http1, &[many.address()]);
+    config.cluster("few", Protocol::Http1, &[few.address()]);
+    config.host("any", "*", forward(&[("many", 90), ("few", 10)]));
+    let proxy = ProxyBuilder::new(case, config).start();
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = proxy.client();
+            std::thread::spawn(move || (0..2_500).for_each(|_| client.expect_alive("up.test")))
+        })
+        .collect();
+    threads.into_iter().for_each(|t| t.join().unwrap());
+    let (many, few) = (many.requests().len(), few.requests().len());
+    assert_eq!(many + few, 10_000);
+    assert!((850..=1150).contains(&few), "{few} of 10,000 went to the 10 % side");
+}
+
+fn balancing_spreads_over_endpoints(case: Case) {
+    for balance in [Balance::LeastRequest, Balance::RoundRobin, Balance::Random] {
+        let upstreams: Vec<Upstream> = (0..3).map(|_| Upstream::echo()).collect();
+        let mut config = Config::http(Role::Outbound);
+        let addresses: Vec<_> = upstreams.iter().map(Upstream::address).collect();
+        config.cluster("up", Protocol::Http1, &addresses).balance = balance;
+        config.host("any", "*", forward(&[("up", 1)]));
+        let proxy = ProxyBuilder::new(case, config).start();
+        let mut client = proxy.client();
+        for _ in 0..300 {
+            client.expect_alive("up.test");
+        }
+        let counts: Vec<usize> = upstreams.iter().map(|u| u.requests().len()).collect();
+        let expected = if balance == Balance::RoundRobin { 100..=100 } else { 50..=150 };
+        assert!(counts.iter().all(|c| expected.contains(c)), "{balance:?}: {counts:?}");
+    }
+}
+
+fn matches_are_first_come(case: Case) {
+    let (one, two) = (Upstream::echo(), Upstream::echo());
+    let mut config = Config::http(Role::Outbound);
+    config.cluster("one", Protocol::Http1, &[one.address()]);
+    config.cluster("two", Protocol::Http1, &[two.address()]);
+    let host = config.host("any", "*", forward(&[("two", 1)]));
+    host.actions.push(Action::Forward(forward(&[("one", 1)])));
+    let by_header = Match {
+        headers: vec![HeaderMatch { name: "x-canary".into(), value: StringMatch::Exact("yes".into()), invert: false }],
+        ..Match::default()
+    };
+    let by_method = Match { method: Some(StringMatch::Exact("DELETE".into())), ..Match::default() };
+    let of = |matches: Match| ringway_config::model::Route { matches, ..route("special", PathMatch::Any, 1) };
+    host.routes.splice(
+        0..0,
+        [
+            of(by_header),
+            of(by_method),
+            route("exact", PathMatch::Exact("/exact".into()), 1),
+            route("prefix", PathMatch::Prefix("/pre".into()), 1),
+            route("segments", PathMatch::Segments("/seg".into()), 1),
+            route("regex", PathMatch::Regex("/r/[0-9]+".into()), 1),
+        ],
+    );
+    let proxy = ProxyBuilder::new(case, config).start();
+    let mut client = proxy.client();
+    for (request, to_one) in [
+        ("GET /exact", true),
+        ("GET /exact?x", true),
+        ("GET /exact/", false),
+        ("GET /prefix", true),
+        ("GET /seg", true),
+        ("GET /seg/x", true),
+        ("GET /segx", false),
+        ("GET /r/123", true),
+        ("GET /r/123x", false),
+        ("DELETE /x", true),
+        ("GET /x", false),
+    ] {
+        client.send(format!("{request} HTTP/1.1\r\nHost: up.test\r\n\r\n"));
+        assert_eq!(client.response().status, 200);
+        assert_eq!(
+            (one.take_requests().len(), two.take_requests().len()),
+            if to_one { (1, 0) } else { (0, 1) },
+            "{request}"
+        );
+    }
+    for (value, to_one) in [("yes", true), ("no", false), ("yesno", false)] {
+        client.send(format!("GET / HTTP/1.1\r\nHost: up.test\r\nX-Canary: {value}\r\n\r\n"));
+        assert_eq!(client.response().status, 200);
+        assert_eq!(
+            (one.take_requests().len(), two.take_requests().len()),
+            if to_one { (1, 0) } else { (0, 1) },
+            "{value}"
+        );
+    }
+}
+
+fn paths_and_headers_are_rewritten(case: Case) {
+    let upstream = Upstream::echo();
+    let mut config = Config::http(Role::Outbound).upstream(upstream.address());
+    let mut edited = forward(&[("up", 1)]);
+    edited.path = PathRewrite::Prefix("/new/".into());
+    edited.authority = "inside.test".into();
+    edited.request = edits();
+    edited.response = edits();
+    config.hosts[0].actions.push(Action::Forward(edited));
+    config.hosts[0].routes.insert(0, route("edited", PathMatch::Prefix("/old/".into()), 1));
+    let proxy = ProxyBuilder::new(case, config).start();
+    let mut client = proxy.client();
+    client.send("GET /old/x?y=/old/ HTTP/1.1\r\nHost: up.test\r\nX-Gone: a\r\nX-Set: b\r\nX-Add: c\r\n\r\n");
+    let response = client.response();
+    assert_eq!((response.header("x-set"), response.header("x-add")), (Some("set"), Some("added")));
+    let seen = upstream.take_requests().remove(0);
+    assert_eq!((seen.target.as_str(), seen.header("host")), ("/new/x?y=/old/", Some("inside.test")));
+    assert_eq!((seen.header("x-gone"), seen.header("x-set")), (None, Some("set")));
+    let added: Vec<_> =
+        seen.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case("x-add")).map(|(_, v)| v.as_str()).collect();
+    assert_eq!(added, ["c", "added"]);
+    assert_eq!(client.get("up.test", "/other").header("x-set"), None);
+}
+
+fn redirects_and_fixed_answers(case: Case) {
+    let upstream = Upstream::echo();
+    let mut config = Config::http(Role::Gateway).upstream(upstream.address());
+    let redirect = Redirect {
+        status: 301,
+        scheme: "https".into(),
+        path: PathRewrite::Full("/there".into()),
+        ..Redirect::default()
+    };
+    let respond = Respond { status: 418, body: "short and stout".into(), response: edits() };
+    config.hosts[0].actions.extend([Action::Redirect(redirect), Action::Respond(respond)]);
+    let mut routes =
+        [route("away", PathMatch::Exact("/away".into()), 1), route("here", PathMatch::Exact("/here".into()), 2)];
+    routes[0].rule = RuleId(77);
+    config.hosts[0].routes.splice(0..0, routes);
+    let proxy = ProxyBuilder::new(case, config).start();
+    let mut client = proxy.client();
+    let response = client.get("up.test", "/away?q");
+    assert_eq!((response.status, response.header("location")), (301, Some("https://up.test/there?q")));
+    let response = client.get("up.test", "/here");
+    assert_eq!(
+        (response.status, response.text().as_str(), response.header("x-set")),
+        (418, "short and stout", Some("set"))
+    );
+    client.send("HEAD /here HTTP/1.1\r\nHost: up.test\r\n\r\n");
+    assert_eq!(client.response_to_head().header("content-length"), Some("15"));
+    client.send("POST /here HTTP/1.1\r\nHost: up.test\r\nContent-Length: 4\r\n\r\nbody");
+    assert_eq!(client.response().status, 418);
+    assert_eq!(upstream.accepted(), 0);
+}
+
+fn edits() -> HeaderEdits {
+    HeaderEdits {
+        remove: vec!["x-gone".into()],
+        set: vec![("X-Set".into(), "set".into())],
+        add: vec![("X-Add".into(), "added".into())],
+    }
+}

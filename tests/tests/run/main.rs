@@ -1,0 +1,11 @@
+//! `ringway run`, as its users meet it: manifests in, a mesh out, edits while it runs.
+
+#![allow(missing_docs)]
+
+mod bookinfo;
+mod bookshop;
+mod edits;
+mod examples;
+mod load;
+mod processes;
+mod websockets;

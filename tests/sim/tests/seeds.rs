@@ -1,0 +1,36 @@
+//! 64 seeds of the simulated proxy, all green; one of them by its number: `RINGWAY_SEED=17 cargo test -p ringway-sim --test seeds -- --nocapture`.
+
+use ringway_sim::run::run;
+
+/// Seeds of a plain `cargo test`.
+const SEEDS: u64 = 64;
+
+#[test]
+fn sixty_four_seeds_answer_every_request_once_and_leak_nothing() {
+    if let Ok(seed) = std::env::var("RINGWAY_SEED") {
+        let seed = seed.parse().expect("RINGWAY_SEED is a number");
+        let report = run(seed, true).unwrap_or_else(|failure| panic!("{failure}"));
+        println!("{report:?}");
+        return;
+    }
+    let count = std::env::var("RINGWAY_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SEEDS);
+    let results: Vec<_> = (0..count).map(|seed| run(seed, false)).collect();
+    let failures: Vec<&String> = results.iter().filter_map(|r| r.as_ref().err()).collect();
+    assert!(failures.is_empty(), "{} of {count} seeds fail:\n{}", failures.len(), list(&failures));
+    let reports: Vec<_> = results.into_iter().flatten().collect();
+    let sum = |pick: fn(&ringway_sim::run::Report) -> usize| reports.iter().map(pick).sum::<usize>();
+    // The traffic is not empty: what is checked above did happen.
+    assert!(sum(|r| r.answered) > sum(|r| r.requests) / 2, "few requests were answered");
+    assert!(sum(|r| r.tunnels) > 10 && sum(|r| r.swaps) > 50 && sum(|r| r.replays as usize) > 0, "{reports:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in [1, 6, 7, 11] {
+        assert_eq!(run(seed, false), run(seed, false), "seed {seed}");
+    }
+}
+
+fn list(failures: &[&String]) -> String {
+    failures.iter().map(|f| format!("  {f}\n")).collect()
+}

@@ -1,0 +1,67 @@
+# Everything a contributor does. `make help` lists it.
+
+CARGO   ?= cargo
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+MESH    ?= examples/bookshop
+
+# One profile for all tests, so that the proxy under test is built once and dependencies are compiled once for clippy and tests alike.
+CHECKED := --profile checked --locked
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint tools fmt-check clippy binaries suite deny bench clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## Build and run the example mesh (MESH=folder-or-file for another)
+	@echo "Starting: ringway run $(MESH)   (Ctrl-C ends it)"
+	@exec $(TARGET)/fast/ringway run $(MESH)
+
+build: tools ## Build the proxy and the command, optimised
+	@echo "Building dataplane (the proxy) and ringway (the command): release without LTO, into $(TARGET)/fast."
+	@echo "The first time this compiles every dependency: some minutes on two cores; afterwards seconds."
+	@$(CARGO) build --locked --profile fast -p dataplane -p control-shim --bin dataplane --bin ringway
+
+test: tools fmt-check clippy binaries suite deny ## Everything that must pass: format, lints, all tests, dependency policy
+
+lint: tools fmt-check clippy deny ## Format, lints and dependency policy alone
+
+tools:
+	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs (rust-toolchain.toml names the version)"; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: it links the binaries. Debian: apt-get install gcc libc6-dev"; exit 1; }
+
+fmt-check:
+	@echo "Checking the format."
+	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; \
+	  else echo "SKIPPED: format: rustfmt is missing (rustup component add rustfmt)"; fi
+
+clippy:
+	@echo "Linting."
+	@if $(CARGO) clippy --version >/dev/null 2>&1; then $(CARGO) clippy $(CHECKED) --workspace --all-targets --quiet -- -D warnings; \
+	  else echo "SKIPPED: lints: clippy is missing (rustup component add clippy)"; fi
+
+binaries:
+	@echo "Building the binaries under test into $(TARGET)/checked."
+	@$(CARGO) build $(CHECKED) --quiet --workspace --bins
+
+# The committed fuzz corpora and the simulation's seeds are part of the crates' own tests.
+suite: binaries
+	@echo "Testing."
+	@command -v python3 >/dev/null || echo "python3 is missing: the tests that read the config format with it are skipped. Debian: apt-get install python3"
+	@RINGWAY_BIN_DIR="$$(realpath $(TARGET)/checked)" $(CARGO) test $(CHECKED) --workspace --no-fail-fast
+	@echo "Testing that the simulation finds planted bugs."
+	@$(CARGO) test $(CHECKED) -p ringway-sim --features planted-bugs --test planted
+
+# Licences, bans and sources are also a test of the suite (tests/tests/dependencies.rs), which needs no tool; advisories need cargo-deny and its database.
+deny:
+	@echo "Checking dependencies."
+	@if ! command -v cargo-deny >/dev/null; then echo "SKIPPED: cargo deny: not installed (cargo install --locked cargo-deny)"; \
+	  else cargo-deny --log-level error check licenses bans sources && \
+	    { if cargo-deny fetch db >/dev/null 2>&1; then cargo-deny --log-level error check advisories; \
+	      else echo "SKIPPED: advisories: the advisory database cannot be reached"; fi; }; fi
+
+bench: ## CPU per request beside nginx, HAProxy and Envoy (needs a quiet machine with two cores)
+	@bench/first-table.sh
+
+clean: ## Remove what was built
+	@$(CARGO) clean

@@ -22,8 +22,10 @@ const STUCK_MAX: usize = 5_000;
 const STUCK_MIN: usize = 500;
 /// Body of the replies they do not read.
 const REPLY_BYTES: usize = 64 << 10;
-/// What a machine's scheduler adds to a p99 in either measurement.
-const NOISE: Duration = Duration::from_millis(2);
+/// Measurements of each proxy, interleaved. Odd, for a median.
+const ROUNDS: usize = 9;
+/// What a machine's scheduler adds to one p99 and not to the other.
+const NOISE: Duration = Duration::from_micros(500);
 
 fn clients_that_never_read(case: Case) {
     let _alone = alone();
@@ -34,9 +36,10 @@ fn clients_that_never_read(case: Case) {
     });
     let mut config = Config::http(Role::Gateway).upstream(upstream.address());
     config.policy.body_idle_timeout_ms = 600_000;
+    // A second proxy without a crowd tells what the machine adds: 10,000 sockets with a closed window keep the kernel's timers busy.
+    let bystander = ProxyBuilder::new(case, config.clone()).start();
     let proxy = ProxyBuilder::new(case, config).start();
     let budget = printed_budget(&proxy);
-    let before = p99(&proxy);
 
     let crowd: Vec<TcpStream> = (0..stuck).map(|_| stuck_client(proxy.address())).collect();
     until("all of them to be waiting", || {
@@ -44,12 +47,12 @@ fn clients_that_never_read(case: Case) {
     });
     until("all requests to be upstream", || (upstream.requests_seen() >= stuck).then_some(()));
     until("everything that can move to have moved", || settled(&proxy).then_some(()));
-    let during = p99(&proxy);
+    let (without, with) = p99s_in_turns(&bystander, &proxy);
     let memory = proxy.program.resident_bytes_max();
 
     assert!(
-        during <= before * 2 + NOISE,
-        "p99 went from {before:?} to {during:?} with {stuck} clients that do not read"
+        with <= without * 2 + NOISE,
+        "p99 is {without:?} beside {stuck} clients that do not read, and {with:?} on the proxy that they ask"
     );
     assert!(memory <= budget, "{} MiB are used, {} MiB were promised", memory >> 20, budget >> 20);
     drop(crowd);
@@ -134,12 +137,16 @@ fn stuck_client(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// The 99th percentile over 4 connections; the best of three, since whatever else runs on the machine only ever adds to it.
-fn p99(proxy: &Proxy) -> Duration {
-    (0..3).map(|_| p99_once(proxy)).min().expect("three measurements")
+/// The median 99th percentiles of two proxies that are measured in turns.
+fn p99s_in_turns(a: &Proxy, b: &Proxy) -> (Duration, Duration) {
+    let (mut of_a, mut of_b): (Vec<_>, Vec<_>) = (0..ROUNDS).map(|_| (p99(a), p99(b))).unzip();
+    of_a.sort_unstable();
+    of_b.sort_unstable();
+    (of_a[ROUNDS / 2], of_b[ROUNDS / 2])
 }
 
-fn p99_once(proxy: &Proxy) -> Duration {
+/// The 99th percentile over 4 connections.
+fn p99(proxy: &Proxy) -> Duration {
     let threads: Vec<_> = (0..4)
         .map(|_| {
             let mut client = proxy.client();

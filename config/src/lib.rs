@@ -23,6 +23,6 @@ pub mod wire;
 pub use assembler::Assembler;
 pub use blob::{Blob, Hash};
 pub use error::{EncodeError, Fault, SectionFault, VerifyError};
-pub use file::FileError;
+pub use file::{FILE_MAGIC, FileError};
 pub use root::{Order, Root, RootDelta, RootEntry};
 pub use snapshot::Snapshot;

@@ -183,6 +183,14 @@ fn write_safe(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
     Ok(())
 }
 
+/// Text of others for a terminal: what is no printable character becomes one that is.
+pub fn visible(text: &str) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_safe(&mut out, text);
+    out
+}
+
 struct Style {
     error: &'static str,
     warning: &'static str,

@@ -133,7 +133,8 @@ fn edits(e: &HeaderEdits) -> Value {
     json!({"remove": e.remove, "set": e.set, "add": e.add})
 }
 
-fn action(a: &Action) -> Value {
+/// One action, as [`json`] shows it under `actions`.
+pub fn action(a: &Action) -> Value {
     match a {
         Action::Forward(f) => json!({"forward": {
             "timeout_ms": f.timeout_ms, "path": rewrite(&f.path), "authority": f.authority, "request": edits(&f.request), "response": edits(&f.response),

@@ -3,5 +3,5 @@
 mod json;
 mod text;
 
-pub use json::{content, json};
+pub use json::{action, content, json};
 pub use text::text;

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod dump;
+pub mod explain;
 pub mod leash;
 pub mod run;
 

@@ -25,11 +25,12 @@ type Shared = Rc<RefCell<House>>;
 type Answer = Response<Full<Bytes>>;
 
 /// Paths that read, with what they show.
-const READS: [(&str, &str); 8] = [
+const READS: [(&str, &str); 9] = [
     ("/", "this list"),
     ("/ready", "200 once config is applied and every listener is bound"),
     ("/stats/prometheus", "metrics"),
     ("/config_dump", "the config in use as JSON; ?format=text for people"),
+    ("/snapshot", "the config in use as a snapshot file, for `ringway dump` and `ringway explain`"),
     ("/clusters", "destinations and their endpoints"),
     ("/listeners", "addresses listened on"),
     ("/server_info", "version, driver, uptime, listeners"),
@@ -142,6 +143,7 @@ fn read(house: &mut House, path: &str, query: &str) -> Answer {
             with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", prometheus::page(house))
         }
         "/config_dump" => config_dump(house, query),
+        "/snapshot" => snapshot(house),
         "/clusters" => text(StatusCode::OK, &clusters(house)),
         "/listeners" => text(StatusCode::OK, &listeners(house)),
         "/server_info" => with_type(StatusCode::OK, "application/json", server_info(house).to_string() + "\n"),
@@ -168,6 +170,13 @@ fn config_dump(house: &House, query: &str) -> Answer {
         return text(StatusCode::OK, &out);
     }
     with_type(StatusCode::OK, "application/json", ringway_config::dump::json(snapshot).to_string() + "\n")
+}
+
+fn snapshot(house: &House) -> Answer {
+    let Some(snapshot) = &house.snapshot else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "no config applied yet\n");
+    };
+    with_type(StatusCode::OK, "application/octet-stream", snapshot.to_bytes())
 }
 
 /// `cluster::address::key::value` lines, as Envoy prints them.
@@ -256,8 +265,8 @@ fn text(status: StatusCode, body: &str) -> Answer {
     with_type(status, "text/plain; charset=utf-8", body.to_owned())
 }
 
-fn with_type(status: StatusCode, content_type: &'static str, body: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
+fn with_type(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));

@@ -1,0 +1,445 @@
+//! Why a request goes where it goes: the proxy's own decision on the proxy's own snapshot, told step by step with the manifest line behind each.
+//!
+//! Decides nothing itself: [`ringway_policy::decide`] does, with a recording trace. What depends on chance (weights, balancing) is told as shares.
+
+mod json;
+mod line;
+mod live;
+mod proxy;
+mod text;
+mod why;
+
+pub use line::LogLine;
+pub use live::fetch;
+pub use proxy::{Asked, Source, TargetUrl};
+pub use text::Palette;
+
+use ringway_config::model::{Action, ListenerProtocol, ProvenanceEntry, Role, RuleId};
+use ringway_config::{Snapshot, dump};
+use ringway_policy::view::BuildError;
+use ringway_policy::{Facts, Fields, Local, LocalKind, Note, Plan, Rng, State, Step, View, decide, decide_tcp, shares};
+use serde_json::Value;
+use std::net::SocketAddr;
+
+/// One proxy's configuration, ready to be asked.
+pub struct Subject {
+    view: View,
+    node: String,
+}
+
+/// A request as a proxy receives it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    /// Method.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// Host, and port if one was written.
+    pub authority: String,
+    /// The other header lines.
+    pub headers: Vec<(String, String)>,
+}
+
+/// A rule, and where it stands if that is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Its id.
+    pub id: RuleId,
+    /// The manifest line.
+    pub origin: Option<ProvenanceEntry>,
+}
+
+/// How one request is decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explanation {
+    /// The proxy, as `namespace/pod`.
+    pub node: String,
+    /// Name of the listener.
+    pub listener: String,
+    /// Where it listens.
+    pub address: Option<SocketAddr>,
+    /// Which side of the mesh it serves.
+    pub role: Option<Role>,
+    /// The host that the authority met.
+    pub host: Option<HostMet>,
+    /// The routes above the one that matched, and why each did not match.
+    pub passed: Vec<Passed>,
+    /// The route that matched.
+    pub route: Option<RouteMet>,
+    /// What it does, as `ringway dump --output json` shows it.
+    pub action: Value,
+    /// What becomes of the request.
+    pub outcome: Outcome,
+    /// The rule that decided, as the access log names it.
+    pub rule: Rule,
+}
+
+/// The host that an authority met.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostMet {
+    /// Its name.
+    pub name: String,
+    /// The authorities it answers to.
+    pub domains: Vec<String>,
+    /// The rule that declares it.
+    pub rule: Rule,
+}
+
+/// A route that was looked at and did not match.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Passed {
+    /// The route.
+    pub rule: Rule,
+    /// Its first condition that does not hold.
+    pub why: String,
+}
+
+/// The route that matched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteMet {
+    /// Its name; may be empty.
+    pub name: String,
+    /// The rule.
+    pub rule: Rule,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It is sent to one of these.
+    Forward {
+        /// Path and query as the endpoint sees them; empty for opaque connections.
+        target: String,
+        /// Authority as the endpoint sees it.
+        authority: String,
+        /// The destinations of any weight.
+        destinations: Vec<Destination>,
+    },
+    /// The proxy answers it itself.
+    Reply {
+        /// Its status.
+        status: u16,
+        /// Envoy's response flag.
+        flags: &'static str,
+        /// Envoy's response code details.
+        details: &'static str,
+        /// Where a redirect points to; empty for any other answer.
+        location: String,
+        /// Its body.
+        body: String,
+    },
+    /// The connection is closed.
+    Reject {
+        /// Envoy's response flag.
+        flags: &'static str,
+        /// Envoy's response code details.
+        details: &'static str,
+    },
+    /// The host is not in this snapshot; the proxy would ask its control shim for it.
+    Ask,
+}
+
+/// One weighted destination.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Destination {
+    /// The rule behind it.
+    pub rule: Rule,
+    /// The rule behind its cluster: a Service, a DestinationRule or a subset of one.
+    pub cluster_rule: Rule,
+    /// Its cluster; empty when it does not exist.
+    pub cluster: String,
+    /// How the cluster is talked to, as `ringway dump --output json` shows it; null without a cluster.
+    pub settings: Value,
+    /// Share of the requests, from 0 to 1.
+    pub probability: f64,
+    /// Its endpoints.
+    pub endpoints: Vec<Endpoint>,
+    /// The status with which the proxy answers this share itself, because nobody is there.
+    pub status: Option<u16>,
+}
+
+/// One endpoint of a destination.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// `namespace/workload`; empty when unknown.
+    pub workload: String,
+    /// Its version label.
+    pub version: String,
+    /// Share of all requests like this one, from 0 to 1; 0 while it drains.
+    pub probability: f64,
+    /// Takes no new requests.
+    pub draining: bool,
+}
+
+impl Subject {
+    /// Compiles a snapshot as the proxy does.
+    ///
+    /// # Errors
+    /// What the proxy would refuse it for.
+    pub fn new(snapshot: &Snapshot) -> Result<Subject, BuildError> {
+        let view = View::build(snapshot, None)?;
+        Ok(Subject { view, node: snapshot.listeners().name().to_string() })
+    }
+
+    /// What the proxy runs.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// A rule of this snapshot.
+    pub fn rule(&self, id: RuleId) -> Rule {
+        Rule { id, origin: self.view.origin(id).cloned() }
+    }
+
+    /// Decides on a request at a listener and tells why. `absent`: the shim was asked for the host and there is none.
+    pub fn explain(&self, listener: u32, request: &Request, absent: bool) -> Explanation {
+        let mut notes: Vec<Note> = Vec::new();
+        let mut state = self.state();
+        let mut facts = request.facts(listener, absent);
+        let step = decide(&self.view, &mut facts, &mut state, &mut Last, 0, &mut notes);
+        let mut told = self.blank(listener);
+        let host = notes.iter().find_map(|note| if let Note::Host(id) = note { Some(*id) } else { None });
+        told.host = host.map(|id| self.host(id));
+        told.passed = host.map(|id| self.passed(id, &notes, request)).unwrap_or_default();
+        let (route, rule) = match &step {
+            Step::Forward(plan) => (plan.route, plan.rule),
+            Step::Reply(local) => (local.route, local.rule),
+            Step::Ask(_) | Step::Reject(_) => (Plan::NONE, RuleId(0)),
+        };
+        told.rule = self.rule(rule);
+        if let Some(host) = host
+            && let Some(met) = self.view.host(host).routes().get(route as usize)
+        {
+            told.route = Some(RouteMet { name: met.name.clone(), rule: self.rule(met.rule) });
+            told.action = self.view.action(host, met.action).map(dump::action).unwrap_or_default();
+        }
+        told.outcome = match step {
+            Step::Forward(plan) => self.forward(&plan, request),
+            Step::Reply(local) => self.reply(host, &local, &facts, request),
+            Step::Ask(_) => Outcome::Ask,
+            Step::Reject(reason) => Outcome::Reject { flags: reason.flags(), details: reason.details() },
+        };
+        told
+    }
+
+    /// Decides on a connection at a TCP listener and tells why.
+    pub fn explain_tcp(&self, listener: u32) -> Explanation {
+        let mut told = self.blank(listener);
+        let step = decide_tcp(&self.view, listener, &mut self.state(), &mut Last, 0, &mut ());
+        told.outcome = match step {
+            Step::Forward(_) => Outcome::Forward {
+                target: String::new(),
+                authority: String::new(),
+                destinations: self.tcp_destinations(listener),
+            },
+            Step::Reject(reason) => Outcome::Reject { flags: reason.flags(), details: reason.details() },
+            Step::Reply(_) | Step::Ask(_) => Outcome::Ask,
+        };
+        if let Some(ListenerProtocol::Tcp { rule, .. }) =
+            self.view.listeners().get(listener as usize).map(|l| &l.protocol)
+        {
+            told.rule = self.rule(*rule);
+        }
+        told
+    }
+
+    fn state(&self) -> State {
+        let mut state = State::new();
+        state.adopt(&self.view, &mut Last, &mut Vec::new());
+        state
+    }
+
+    fn blank(&self, listener: u32) -> Explanation {
+        let listener = self.view.listeners().get(listener as usize);
+        Explanation {
+            node: self.node.clone(),
+            listener: listener.map_or(String::new(), |l| l.name.to_string()),
+            address: listener.map(|l| l.address),
+            role: listener.map(|l| l.role),
+            host: None,
+            passed: Vec::new(),
+            route: None,
+            action: Value::Null,
+            outcome: Outcome::Ask,
+            rule: self.rule(RuleId(0)),
+        }
+    }
+
+    fn host(&self, id: u32) -> HostMet {
+        let host = self.view.host(id);
+        let domains = host.model.domains.iter().map(|domain| match domain.port {
+            0 => domain.pattern.clone(),
+            port => format!("{}:{port}", domain.pattern),
+        });
+        HostMet { name: host.name.to_string(), domains: domains.collect(), rule: self.rule(host.model.rule) }
+    }
+
+    /// The trace names the routes passed in their order.
+    fn passed(&self, host: u32, notes: &[Note], request: &Request) -> Vec<Passed> {
+        let passed =
+            notes.iter().filter_map(|note| if let Note::Passed(rule, miss) = note { Some((rule, miss)) } else { None });
+        let routes = self.view.host(host).routes();
+        let why = |(route, (rule, miss)): (&ringway_config::model::Route, (&RuleId, &String))| Passed {
+            rule: self.rule(*rule),
+            why: why::sentence(miss, &route.matches, request),
+        };
+        routes.iter().zip(passed).map(why).collect()
+    }
+
+    fn forward(&self, plan: &Plan, request: &Request) -> Outcome {
+        let (forward, _) = self.view.forward(plan);
+        let mut target = Vec::new();
+        if !self.view.rewrite_path(plan, request.target.as_bytes(), &mut target) {
+            target = request.target.clone().into_bytes();
+        }
+        let authority = if forward.authority.is_empty() { &request.authority } else { &forward.authority };
+        Outcome::Forward {
+            target: String::from_utf8_lossy(&target).into_owned(),
+            authority: authority.clone(),
+            destinations: self.destinations(plan.host, plan.action),
+        }
+    }
+
+    fn reply(&self, host: Option<u32>, local: &Local, facts: &Facts<'_>, request: &Request) -> Outcome {
+        // One share of a split has nobody to go to; the others have.
+        if let (Some(host), LocalKind::ClusterNotFound | LocalKind::NoHealthyUpstream) = (host, local.kind)
+            && let Some(route) = self.view.host(host).routes().get(local.route as usize)
+        {
+            let destinations = self.destinations(host, route.action);
+            if destinations.iter().any(|d| d.status.is_none()) {
+                let plan = Plan { host, route: local.route, action: route.action, ..NOWHERE };
+                let Outcome::Forward { target, authority, .. } = self.forward(&plan, request) else {
+                    return Outcome::Ask;
+                };
+                return Outcome::Forward { target, authority, destinations };
+            }
+        }
+        let mut location = Vec::new();
+        self.view.location(local, facts, &mut location);
+        let body = match local.kind {
+            LocalKind::Respond { host, action } => match self.view.action(host, action) {
+                Some(Action::Respond(respond)) => respond.body.clone(),
+                _ => String::new(),
+            },
+            _ => local.body().to_string(),
+        };
+        Outcome::Reply {
+            status: local.status,
+            flags: local.flags(),
+            details: local.details(),
+            location: String::from_utf8_lossy(&location).into_owned(),
+            body,
+        }
+    }
+
+    fn destinations(&self, host: u32, action: u32) -> Vec<Destination> {
+        let Some(Action::Forward(forward)) = self.view.action(host, action) else { return Vec::new() };
+        let alone = forward.backends.len() == 1;
+        let total: f64 = forward.backends.iter().map(|b| f64::from(b.weight)).sum();
+        let mut all = Vec::new();
+        for (backend, number) in forward.backends.iter().zip(0..) {
+            let probability = if alone { 1.0 } else { f64::from(backend.weight) / total };
+            if probability > 0.0 {
+                let cluster = self.view.host(host).cluster(action, number);
+                let missing = if backend.missing_status == 0 { 503 } else { backend.missing_status };
+                all.push(self.destination(self.rule(backend.rule), cluster, probability, missing));
+            }
+        }
+        all
+    }
+
+    fn tcp_destinations(&self, listener: u32) -> Vec<Destination> {
+        let Some(listener) = self.view.listeners().get(listener as usize) else { return Vec::new() };
+        let ListenerProtocol::Tcp { backends, rule, .. } = &listener.protocol else { return Vec::new() };
+        let total: f64 = backends.iter().map(|b| f64::from(b.weight)).sum();
+        let with_cluster = backends.iter().zip(&listener.tcp_clusters).filter(|(backend, _)| backend.weight > 0);
+        let one = |(backend, cluster): (&ringway_config::model::TcpBackend, &u32)| {
+            self.destination(self.rule(*rule), Some(*cluster), f64::from(backend.weight) / total, 0)
+        };
+        with_cluster.map(one).collect()
+    }
+
+    fn destination(&self, rule: Rule, cluster: Option<u32>, probability: f64, missing: u16) -> Destination {
+        const NO_ENDPOINT: u16 = 503;
+        let Some(id) = cluster else {
+            let (cluster_rule, cluster) = (self.rule(RuleId(0)), String::new());
+            let (settings, endpoints, status) = (Value::Null, Vec::new(), Some(missing));
+            return Destination { rule, cluster_rule, cluster, settings, probability, endpoints, status };
+        };
+        let cluster = self.view.cluster(id);
+        let endpoints: Vec<Endpoint> = shares(&self.view, id)
+            .map(|(endpoint, share)| {
+                let endpoint = self.view.endpoint(endpoint);
+                let workload = endpoint.workload.as_deref();
+                Endpoint {
+                    address: endpoint.address,
+                    workload: workload.map_or(String::new(), |w| format!("{}/{}", w.namespace, w.name)),
+                    version: workload.map_or(String::new(), |w| w.version.clone()),
+                    probability: probability * share,
+                    draining: endpoint.draining,
+                }
+            })
+            .collect();
+        let status = endpoints.iter().all(|e| e.probability == 0.0).then_some(NO_ENDPOINT);
+        Destination {
+            rule,
+            cluster_rule: self.rule(cluster.model.rule),
+            cluster: cluster.name.to_string(),
+            settings: dump::content(cluster.model.blob().model()),
+            probability,
+            endpoints,
+            status,
+        }
+    }
+}
+
+/// A plan of no host.
+const NOWHERE: Plan = Plan {
+    rule: RuleId(0),
+    host: Plan::NONE,
+    route: Plan::NONE,
+    action: Plan::NONE,
+    backend: 0,
+    cluster: 0,
+    endpoint: 0,
+    slot: ringway_policy::Slot(u32::MAX),
+    timeout_ms: 0,
+};
+
+impl Request {
+    /// What a decision may know of it.
+    fn facts(&self, listener: u32, host_absent: bool) -> Facts<'_> {
+        Facts {
+            listener,
+            method: self.method.as_bytes(),
+            path: self.target.as_bytes(),
+            authority: self.authority.as_bytes(),
+            scheme: "http",
+            fields: self,
+            host_absent,
+        }
+    }
+}
+
+impl Fields for Request {
+    fn each(&self, name: &str, visit: &mut dyn FnMut(&[u8])) {
+        if name.eq_ignore_ascii_case("host") {
+            return visit(self.authority.as_bytes());
+        }
+        self.headers
+            .iter()
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+            .for_each(|(_, value)| visit(value.as_bytes()));
+    }
+}
+
+/// Always the last of what can be drawn: what happens to every request is drawn, what happens to some of them is not.
+struct Last;
+
+impl Rng for Last {
+    fn random(&mut self) -> u64 {
+        u64::MAX
+    }
+}

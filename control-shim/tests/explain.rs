@@ -1,0 +1,165 @@
+//! `ringway explain` on the examples: what it says, and that it says it of the right line.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is a folder of the repository")
+}
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ringway"))
+        .current_dir(repository())
+        .arg("explain")
+        .args(arguments)
+        .output()
+        .expect("starts")
+}
+
+fn explain(arguments: &[&str]) -> Value {
+    let output = run(&[arguments, &["--output", "json"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn usage(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = run(arguments);
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// The first line of a file that holds `text`.
+fn line_of(file: &str, text: &str) -> u64 {
+    let content = std::fs::read_to_string(repository().join(file)).expect("an example");
+    content.lines().position(|line| line.contains(text)).map_or(0, |at| at as u64 + 1)
+}
+
+const CANARY: &str = "examples/canary.yaml";
+
+#[test]
+fn the_route_that_matched_and_why_the_one_above_did_not() {
+    let told = explain(&[CANARY, "http://any.example:8080/new/things"]);
+    assert_eq!(told["proxy"], "istio-system/istio-ingressgateway");
+    assert_eq!(told["passed"][0]["why"], "header x-tester is not there, and has to be \"yes\"");
+    assert_eq!(told["passed"][0]["rule"]["field"], "http[0].match[0]");
+    let route = &told["route"]["rule"];
+    assert_eq!(
+        (&route["kind"], &route["name"], &route["file"]),
+        (&"VirtualService".into(), &"web".into(), &CANARY.into())
+    );
+    assert_eq!(route["line"], line_of(CANARY, "prefix: /new/"));
+    assert_eq!(told["outcome"]["target"], "/things");
+    assert_eq!(told["outcome"]["destinations"][0]["cluster"], "outbound|8000|v2|web.default.svc.cluster.local");
+    assert_eq!(told["rule"], told["route"]["rule"]);
+}
+
+#[test]
+fn headers_and_methods_are_looked_at() {
+    let told = explain(&[CANARY, "-H", "x-tester: yes", "DELETE", "http://any.example:8080/"]);
+    assert_eq!(told["route"]["name"], "testers");
+    let told = explain(&[CANARY, "-H", "X-Tester: no", "http://any.example:8080/"]);
+    assert_eq!(told["passed"][0]["why"], "header x-tester is \"no\", and has to be \"yes\"");
+}
+
+#[test]
+fn shares_of_destinations_and_endpoints_add_up() {
+    let told = explain(&["examples/bookshop", "--from", "storefront", "http://reviews:8000/"]);
+    let destinations = told["outcome"]["destinations"].as_array().expect("a list");
+    let share = |value: &Value| value["probability"].as_f64().expect("a number");
+    let sum: f64 = destinations.iter().map(share).sum();
+    let of_endpoints: f64 =
+        destinations.iter().flat_map(|d| d["endpoints"].as_array().expect("a list")).map(share).sum();
+    assert!((sum - 1.0).abs() < 1e-9 && (of_endpoints - 1.0).abs() < 1e-9, "{sum} {of_endpoints}");
+    assert!(destinations.len() > 1, "reviews are split");
+}
+
+#[test]
+fn answers_of_the_proxy_itself() {
+    let told = explain(&["examples/gateway-api.yaml", "http://any.example:8080/old/page"]);
+    assert_eq!((&told["outcome"]["kind"], &told["outcome"]["status"]), (&"reply".into(), &301.into()));
+    assert_eq!(told["outcome"]["location"], "http://any.example:8080/new/page");
+    let told = explain(&["examples/bookshop", "--from", "storefront", "http://nobody.example/"]);
+    assert_eq!((&told["outcome"]["status"], &told["outcome"]["flags"]), (&404.into(), &"NR".into()));
+    assert_eq!(told["host"], Value::Null);
+}
+
+#[test]
+fn opaque_connections_and_the_called_side() {
+    let told = explain(&["examples/bookshop", "--from", "catalog", "tcp://cache:6379"]);
+    assert_eq!(told["outcome"]["destinations"][0]["endpoints"][0]["workload"], "default/cache");
+    let told = explain(&["examples/bookshop", "--from", "catalog", "--inbound", "http://catalog:8000/"]);
+    assert_eq!((&told["listener"]["role"], &told["outcome"]["kind"]), (&"inbound".into(), &"forward".into()));
+}
+
+#[test]
+fn a_rule_id_leads_to_its_line() {
+    let told = explain(&[CANARY, "http://any.example:8080/new/things"]);
+    let id = told["rule"]["id"].as_str().expect("an id");
+    let rule = explain(&[CANARY, "--rule", id]);
+    assert_eq!(rule, told["rule"]);
+    let (code, said) = usage(&[CANARY, "--rule", "00000001"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("no rule in force"), "{said}");
+}
+
+#[test]
+fn a_line_of_the_access_log_is_explained() {
+    let told = explain(&[CANARY, "http://any.example:8080/new/things"]);
+    let id = told["rule"]["id"].as_str().expect("an id");
+    let line =
+        format!("{{\"method\":\"GET\",\"path\":\"/new/things\",\"authority\":\"any.example:8080\",\"rule\":\"{id}\"}}");
+    let again = explain(&[CANARY, "--log", &line]);
+    assert_eq!((&again["route"], &again["logged"]["same_rule"]), (&told["route"], &true.into()));
+    let other = explain(&[CANARY, "--log", &line, "-H", "x-tester: yes"]);
+    assert_eq!((&other["route"]["name"], &other["logged"]["same_rule"]), (&"testers".into(), &false.into()));
+    assert_eq!(other["logged"]["rule"], told["rule"]);
+}
+
+#[test]
+fn a_snapshot_file_stands_in_for_manifests() {
+    use control_shim::explain::Source;
+    use control_shim::mesh::placement::Sequential;
+    let paths = [repository().join(CANARY)];
+    let source = Source::compile(&paths, Default::default(), &mut Sequential::default());
+    let Source::Manifests { compiled, .. } = source else { panic!("these are manifests") };
+    let order = ringway_config::Order { incarnation: 1, sequence: 1 };
+    let snapshot =
+        compiled.snapshot("istio-system/istio-ingressgateway", &[], order).expect("a proxy").expect("closed");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file: PathBuf = folder.path().join("snapshot");
+    std::fs::write(&file, snapshot.to_bytes()).expect("written");
+    let told = explain(&[file.to_str().expect("utf-8"), "http://any.example:8080/new/things"]);
+    assert_eq!(told["route"]["name"], "new-paths");
+    let id = told["rule"]["id"].as_str().expect("an id");
+    assert_eq!(explain(&[file.to_str().expect("utf-8"), "--rule", id])["name"], "web");
+}
+
+#[test]
+fn wrong_questions_say_what_is_wrong() {
+    for (arguments, code, words) in [
+        (&[][..], 2, "a URL is missing"),
+        (&["http://a/"], 2, "manifests are missing"),
+        (&[CANARY, "ftp://a/"], 2, "not ftp"),
+        (&[CANARY, "-H", "nonsense", "http://a/"], 2, "no header line"),
+        (&[CANARY, "--rule", "xyz"], 2, "no rule id"),
+        (&[CANARY, "--log", "nonsense"], 2, "words of the text format"),
+        (&[CANARY, "--from", "nobody", "http://a/"], 1, "default/web-v1"),
+        (&[CANARY, "http://a:81/"], 1, "no gateway serves port 81"),
+        (&["--live", "/nowhere/at/all", "http://a/"], 1, "/nowhere/at/all"),
+    ] {
+        let (found, said) = usage(arguments);
+        assert_eq!(found, Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn the_text_names_every_step() {
+    let output = run(&[CANARY, "http://any.example:8080/new/things"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for step in ["listener", "host", "passed", "route", "sent as", "→", "rule"] {
+        assert!(text.lines().any(|line| line.trim_start().starts_with(step)), "{step} in {text}");
+    }
+    assert!(!text.contains('\x1b'), "no colours into a pipe");
+}

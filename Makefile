@@ -8,7 +8,7 @@ MESH    ?= examples/bookshop
 CHECKED := --profile checked --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint tools fmt-check clippy binaries suite deny bench clean
+.PHONY: help run build test lint tools fmt-check clippy binaries suite corpus deny bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,12 @@ suite: binaries
 	@RINGWAY_BIN_DIR="$$(realpath $(TARGET)/checked)" $(CARGO) test $(CHECKED) --workspace --no-fail-fast
 	@echo "Testing that the simulation finds planted bugs."
 	@$(CARGO) test $(CHECKED) -p ringway-sim --features planted-bugs --test planted
+
+# `make test` runs a share of it. RINGWAY_CORPUS_SEED=n runs the one mesh that a failure names.
+corpus: binaries ## The whole generated corpus: 100,000 requests (CASES=n for another number)
+	@echo "Running the generated corpus."
+	@RINGWAY_BIN_DIR="$$(realpath $(TARGET)/checked)" RINGWAY_CORPUS_CASES="$(or $(CASES),100000)" \
+	  $(CARGO) test $(CHECKED) -p ringway-corpus --no-fail-fast
 
 # Licences, bans and sources are also a test of the suite (tests/tests/dependencies.rs), which needs no tool; advisories need cargo-deny and its database.
 deny:

@@ -1,0 +1,261 @@
+//! One mesh from a seed: services with their pods, and routing rules of every kind at three places.
+
+pub mod http_route;
+pub mod request;
+pub mod virtual_service;
+pub mod words;
+
+use crate::dice::Dice;
+use serde_json::{Value, json};
+
+/// Where everything but the odd service lives.
+pub const NAMESPACE: &str = "shop";
+/// The subsets of every service.
+pub const SUBSETS: [&str; 2] = ["v1", "v2"];
+/// The services of every mesh.
+pub const SERVICES: [Service; 5] = [
+    Service { name: "alpha", namespace: NAMESPACE, sidecars: false },
+    Service { name: "beta", namespace: NAMESPACE, sidecars: false },
+    Service { name: "gamma", namespace: NAMESPACE, sidecars: false },
+    Service { name: "delta", namespace: NAMESPACE, sidecars: true },
+    Service { name: "omega", namespace: "back", sidecars: false },
+];
+/// Most pods of one version.
+const REPLICAS_MAX: usize = 2;
+/// Most pods of one mesh that answer requests.
+pub const ENDPOINTS_MAX: usize = SERVICES.len() * SUBSETS.len() * REPLICAS_MAX;
+
+/// A service with two versions.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    /// Name.
+    pub name: &'static str,
+    /// Namespace.
+    pub namespace: &'static str,
+    /// Whether its pods have proxies.
+    pub sidecars: bool,
+}
+
+/// Where requests enter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// Istio's Gateway, routed by VirtualServices.
+    Edge,
+    /// A Gateway of the Gateway API, routed by HTTPRoutes.
+    Side,
+    /// The outbound side of a sidecar.
+    Sidecar,
+}
+
+/// A host at a place.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Where.
+    pub place: Place,
+    /// Authorities that reach it.
+    pub authorities: Vec<String>,
+    /// Indices into [`Mesh::documents`] of what routes it.
+    pub routed_by: Vec<usize>,
+}
+
+/// A generated mesh.
+pub struct Mesh {
+    /// What it was made from.
+    pub seed: u64,
+    /// The manifests.
+    pub documents: Vec<Value>,
+    /// The hosts that requests may ask for.
+    pub sites: Vec<Site>,
+}
+
+impl Service {
+    /// Its host, fully qualified.
+    pub fn host(&self) -> String {
+        format!("{}.{}.svc.cluster.local", self.name, self.namespace)
+    }
+
+    /// Its host as a rule of `shop` may write it.
+    pub fn name_for(&self, dice: &mut Dice) -> String {
+        if self.namespace == NAMESPACE && dice.percent(60) { self.name.into() } else { self.host() }
+    }
+}
+
+impl Place {
+    /// All of them.
+    pub const ALL: [Place; 3] = [Place::Edge, Place::Side, Place::Sidecar];
+
+    /// For people and for listeners.
+    pub fn name(self) -> &'static str {
+        match self {
+            Place::Edge => "edge",
+            Place::Side => "side",
+            Place::Sidecar => "sidecar",
+        }
+    }
+
+    /// The pod whose proxy serves it.
+    pub fn node(self) -> &'static str {
+        match self {
+            Place::Edge => "istio-system/istio-edge",
+            Place::Side => "shop/side-istio",
+            Place::Sidecar => "shop/caller",
+        }
+    }
+
+    /// The proxy's listener.
+    pub fn listener(self) -> &'static str {
+        match self {
+            Place::Edge | Place::Side => "gateway-80",
+            Place::Sidecar => "outbound",
+        }
+    }
+}
+
+impl Mesh {
+    /// The mesh of a seed.
+    pub fn new(seed: u64) -> Mesh {
+        let mut mesh = Mesh { seed, documents: Vec::new(), sites: Vec::new() };
+        let dice = &mut Dice::new(seed, 1);
+        for service in &SERVICES {
+            mesh.service(dice, service);
+        }
+        let labels = json!({"app": "caller"});
+        mesh.documents.push(pod("caller", NAMESPACE, labels));
+        mesh.edge(dice);
+        mesh.side(dice);
+        mesh.sidecar(dice);
+        mesh
+    }
+
+    /// Its manifests as text.
+    pub fn yaml(&self) -> String {
+        crate::yaml::write(&self.documents)
+    }
+
+    /// The conditions that rules of a site have.
+    pub fn conditions(&self, site: &Site) -> Vec<Value> {
+        let objects = site.routed_by.iter().map(|index| &self.documents[*index]);
+        objects
+            .flat_map(|object| match object["kind"].as_str() {
+                Some("HTTPRoute") => http_route::conditions(object),
+                _ => virtual_service::conditions(object),
+            })
+            .collect()
+    }
+
+    fn service(&mut self, dice: &mut Dice, service: &Service) {
+        let Service { name, namespace, sidecars } = *service;
+        self.documents.push(json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+        }));
+        for version in SUBSETS {
+            for number in 0..1 + dice.below(REPLICAS_MAX) {
+                let inject = if sidecars { "true" } else { "false" };
+                let labels = json!({"app": name, "version": version, "sidecar.istio.io/inject": inject});
+                self.documents.push(pod(&format!("{name}-{version}-{number}"), namespace, labels));
+            }
+        }
+        self.documents.push(virtual_service::destination_rule(dice, service));
+    }
+
+    fn edge(&mut self, dice: &mut Dice) {
+        self.documents.push(json!({
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "Gateway",
+            "metadata": {"name": "edge", "namespace": NAMESPACE},
+            "spec": {
+                "selector": {"istio": "edge"},
+                "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}],
+            },
+        }));
+        for number in 0..6 {
+            let host = format!("h{number}.example.com");
+            let both = dice.percent(20);
+            let gateways: &[&str] = if both { &["edge", "mesh"] } else { &["edge"] };
+            let (hosts, authorities) = match number {
+                0 => (vec!["*.w.example.com".to_owned()], vec!["x.w.example.com".into(), "y.z.w.example.com".into()]),
+                _ => (vec![host.clone()], vec![host.clone(), format!("{host}:80"), host.to_uppercase()]),
+            };
+            let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+            let routed_by = vec![self.documents.len()];
+            self.documents.push(virtual_service::virtual_service(dice, &format!("edge-{number}"), &hosts, gateways));
+            self.sites.push(Site {
+                place: Place::Edge,
+                authorities: authorities.clone(),
+                routed_by: routed_by.clone(),
+            });
+            if both {
+                self.sites.push(Site { place: Place::Sidecar, authorities, routed_by });
+            }
+        }
+        // Nobody's host.
+        let authorities = vec!["nobody.example.com".into()];
+        self.sites.push(Site { place: Place::Edge, authorities, routed_by: Vec::new() });
+    }
+
+    fn side(&mut self, dice: &mut Dice) {
+        self.documents.push(json!({
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "Gateway",
+            "metadata": {"name": "side", "namespace": NAMESPACE},
+            "spec": {
+                "gatewayClassName": "istio",
+                "listeners": [{"name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}],
+            },
+        }));
+        for number in 0..5 {
+            let (hostname, authorities) = match number {
+                0 => ("*.w.example.org".to_owned(), vec!["x.w.example.org".to_owned()]),
+                _ => (
+                    format!("r{number}.example.org"),
+                    vec![format!("r{number}.example.org"), format!("R{number}.Example.org:80")],
+                ),
+            };
+            // Several routes may share a host: their rules are sorted together.
+            let mut routed_by = Vec::new();
+            for twin in 0..1 + usize::from(dice.percent(25)) {
+                routed_by.push(self.documents.len());
+                let name = format!("side-{number}-{twin}");
+                self.documents.push(http_route::http_route(dice, &name, json!({"name": "side"}), &[&hostname]));
+            }
+            self.sites.push(Site { place: Place::Side, authorities, routed_by });
+        }
+    }
+
+    fn sidecar(&mut self, dice: &mut Dice) {
+        for service in &SERVICES {
+            let mut routed_by = vec![self.documents.len()];
+            let name = format!("mesh-{}", service.name);
+            match (service.name, dice.below(10)) {
+                ("gamma", _) => {
+                    let parent = json!({"group": "", "kind": "Service", "name": "gamma"});
+                    self.documents.push(http_route::http_route(dice, &name, parent, &[]));
+                }
+                (_, 0..=6) => {
+                    let host = service.name_for(dice);
+                    self.documents.push(virtual_service::virtual_service(dice, &name, &[&host], &[]));
+                }
+                _ => routed_by.clear(),
+            }
+            let (name, namespace) = (service.name, service.namespace);
+            let mut authorities =
+                vec![service.host(), format!("{name}.{namespace}"), format!("{name}.{namespace}.svc:80")];
+            if namespace == NAMESPACE {
+                authorities.push(name.into());
+            }
+            self.sites.push(Site { place: Place::Sidecar, authorities, routed_by });
+        }
+    }
+}
+
+fn pod(name: &str, namespace: &str, labels: Value) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {"containers": [{"name": "app", "image": "example.com/app", "ports": [{"containerPort": 8080}]}]},
+    })
+}

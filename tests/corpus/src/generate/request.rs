@@ -1,0 +1,138 @@
+//! Requests that aim at a rule: most meet it, many nearly.
+
+use super::words::{METHODS, TAILS, VALUES, pattern};
+use super::{Mesh, Place, Site};
+use crate::dice::Dice;
+use serde_json::Value;
+use std::fmt;
+
+/// The header that tells requests apart, in access logs too.
+pub const ID: &str = "x-request-id";
+
+/// One request, as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Where it enters.
+    pub place: Place,
+    /// Method.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// Host.
+    pub authority: String,
+    /// Other headers in order; names as written.
+    pub headers: Vec<(String, String)>,
+    /// Body; there is none where this is empty.
+    pub body: String,
+}
+
+impl Request {
+    /// A request to a site of this mesh.
+    pub fn aim(dice: &mut Dice, mesh: &Mesh, site: &Site, id: &str) -> Request {
+        let authority = site.authorities[dice.below(site.authorities.len())].clone();
+        let mut request = Request {
+            place: site.place,
+            method: "GET".into(),
+            target: String::new(),
+            authority,
+            headers: vec![(ID.into(), id.into())],
+            body: String::new(),
+        };
+        let conditions = mesh.conditions(site);
+        let null = Value::Null;
+        let condition = if conditions.is_empty() { &null } else { &conditions[dice.below(conditions.len())] };
+        let mut path = path(dice, condition);
+        if dice.percent(20) {
+            path.push_str(dice.pick(&TAILS));
+        }
+        let mut query = values(dice, &condition["queryParams"]);
+        if let Some(method) = condition["method"]["exact"].as_str() {
+            request.method = method.into();
+        }
+        if dice.percent(15) {
+            request.method = dice.pick(&METHODS).into();
+        }
+        request.headers.extend(values(dice, &condition["headers"]));
+        if dice.percent(30) {
+            request.headers.extend(values(dice, &condition["withoutHeaders"]));
+        }
+        if dice.percent(30) {
+            request
+                .headers
+                .push((dice.pick(&["x-gone", "x-set", "x-add", "x-upper", "X-Gone"]).into(), "received".into()));
+        }
+        if dice.percent(15) {
+            query.push((dice.pick(&["q", "other"]).into(), dice.pick(&VALUES).into()));
+        }
+        request.target = path;
+        for (number, (name, value)) in query.iter().enumerate() {
+            let value = value.replace(' ', "%20");
+            request.target.push_str(&format!("{}{name}={value}", if number == 0 { '?' } else { '&' }));
+        }
+        if matches!(request.method.as_str(), "POST" | "PUT" | "PATCH") && dice.percent(60) {
+            request.body = "a=1&b=2".into();
+        }
+        request
+    }
+
+    /// Its bytes.
+    pub fn wire(&self) -> Vec<u8> {
+        let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", self.method, self.target, self.authority);
+        for (name, value) in &self.headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !self.body.is_empty() {
+            text.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
+        }
+        text.push_str("\r\n");
+        text.push_str(&self.body);
+        text.into_bytes()
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "at the {}:", self.place.name())?;
+        f.write_str(&String::from_utf8_lossy(&self.wire()).replace('\r', ""))
+    }
+}
+
+fn path(dice: &mut Dice, condition: &Value) -> String {
+    let uri = &condition["uri"];
+    let mut path = match (uri["exact"].as_str(), uri["prefix"].as_str(), uri["regex"].as_str()) {
+        (Some(exact), ..) => exact.to_owned(),
+        (_, Some(prefix), _) => format!("{prefix}{}", dice.pick(&TAILS)),
+        (.., Some(regex)) => example(dice, regex),
+        _ => dice.pick(&["/", "/a", "/other"]).to_owned(),
+    };
+    if condition["ignoreUriCase"] == true && dice.percent(50) {
+        path = path.to_uppercase();
+    }
+    path
+}
+
+/// Names with values that mostly meet these conditions; at times one is left out.
+fn values(dice: &mut Dice, conditions: &Value) -> Vec<(String, String)> {
+    let Some(conditions) = conditions.as_object() else { return Vec::new() };
+    let mut values = Vec::new();
+    for (name, condition) in conditions {
+        if dice.percent(12) {
+            continue;
+        }
+        let value = match (condition["exact"].as_str(), condition["prefix"].as_str(), condition["regex"].as_str()) {
+            _ if dice.percent(12) => dice.pick(&VALUES).to_owned(),
+            (Some(exact), ..) => exact.to_owned(),
+            (_, Some(prefix), _) => format!("{prefix}{}", dice.pick(&["", "-1"])),
+            (.., Some(regex)) => example(dice, regex),
+            _ => "any".to_owned(),
+        };
+        values.push((name.clone(), value));
+    }
+    values
+}
+
+fn example(dice: &mut Dice, text: &str) -> String {
+    let Some(pattern) = pattern(text) else { return dice.pick(&VALUES).to_owned() };
+    let of = if dice.percent(75) || pattern.misses.is_empty() { pattern.hits } else { pattern.misses };
+    dice.pick(of).to_owned()
+}

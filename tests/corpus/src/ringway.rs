@@ -1,0 +1,187 @@
+//! The proxies of a generated mesh: the control shim's library compiles the manifests, the real binaries run them.
+
+use crate::generate::request::{ID, Request};
+use crate::generate::{Mesh, Place};
+use crate::message::Answer;
+use crate::origins::Addresses;
+use crate::predict::Oracle;
+use control_shim::mesh::{self, Options, Placement, PodPlan};
+use control_shim::object::{SourceFile, decode, objects};
+use control_shim::translate::{Compiled, translate};
+use ringway_config::model::{AccessLog, Role};
+use ringway_config::{Order, Snapshot};
+use ringway_tests::harness::{Case, Client, Config, Link, Proxy, ProxyBuilder, until};
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// A mesh's manifests, compiled for the proxies of every place.
+pub struct Program {
+    snapshots: BTreeMap<Place, Snapshot>,
+    compiled: Compiled,
+}
+
+/// The running proxies.
+pub struct Proxies {
+    running: BTreeMap<Place, Running>,
+}
+
+struct Running {
+    proxy: Proxy,
+    link: Link,
+    client: Client,
+}
+
+impl Program {
+    /// Compiles manifests whose endpoints are at these addresses. Panics where the shim refuses anything that is not refused on purpose.
+    pub fn compile(yaml: &str, addresses: &Addresses, sequence: u64) -> Program {
+        let file = Arc::new(SourceFile { name: "mesh.yaml".into(), text: yaml.into() });
+        let loaded = objects::load(&[vec![file]], decode::Options::default());
+        let refused: Vec<String> =
+            loaded.diagnostics.iter().filter(|d| d.is_error()).map(ToString::to_string).collect();
+        assert!(refused.is_empty(), "generated manifests are refused:\n{}", refused.join("\n"));
+        let mut options = Options::default();
+        options.policy.access_log = AccessLog::Json;
+        let mesh = mesh::Mesh::new(loaded.objects, &mut Here(addresses), options);
+        let compiled = translate(&mesh, None);
+        let order = Order { incarnation: 1, sequence };
+        let snapshot = |place: Place| {
+            let proxy = compiled.proxy(place.node()).unwrap_or_else(|| panic!("{} has no proxy", place.node()));
+            let namespace = place.node().split_once('/').map_or("", |(namespace, _)| namespace);
+            let hosts: Vec<_> = compiled.hosts(namespace).into_values().filter(|_| proxy.asks).cloned().collect();
+            let blobs = compiled.blobs(proxy, &hosts).expect("the provenance fits");
+            let snapshot = Snapshot::from_blobs(order, blobs.into_values().collect());
+            (place, snapshot.unwrap_or_else(|e| panic!("no closed snapshot for {}: {e}", place.node())))
+        };
+        let snapshots = Place::ALL.into_iter().map(snapshot).collect();
+        Program { snapshots, compiled }
+    }
+
+    /// What the evaluator says at a place.
+    pub fn oracle(&self, place: Place) -> Oracle {
+        Oracle::new(&self.snapshots[&place], place.listener())
+    }
+
+    /// The field behind a rule id.
+    pub fn origin(&self, rule: &str) -> String {
+        let id = u32::from_str_radix(rule, 16).ok().map(ringway_config::model::RuleId);
+        match id.and_then(|id| self.compiled.origin(id)) {
+            Some(entry) => format!("{rule}: {} {}/{} {}", entry.kind, entry.namespace, entry.name, entry.field),
+            None => format!("{rule}: no rule"),
+        }
+    }
+}
+
+impl Proxies {
+    /// Starts one for each place.
+    pub fn start(case: Case, program: &Program) -> Proxies {
+        let start = |place: Place| {
+            let mut config = Config::http(Role::Outbound);
+            config.listeners.name = place.node().into();
+            let (child, dir, shim) = ProxyBuilder::new(case, config).spawn_with_shim();
+            let mut link = shim.accept();
+            link.publish(&program.snapshots[&place]);
+            let proxy = Proxy::when_ready(child, dir);
+            let client = Client::connect(proxy.listener(place.listener()));
+            (place, Running { proxy, link, client })
+        };
+        Proxies { running: Place::ALL.into_iter().map(start).collect() }
+    }
+
+    /// Brings them another mesh; their listeners and connections stay.
+    pub fn publish(&mut self, program: &Program) {
+        for (place, running) in &mut self.running {
+            running.link.publish(&program.snapshots[place]);
+        }
+    }
+
+    /// Sends a request and takes the answer.
+    pub fn ask(&mut self, request: &Request) -> Answer {
+        let running = self.running.get_mut(&request.place).expect("every place has a proxy");
+        let response = exchange(&mut running.client, request, || running.proxy.listener(request.place.listener()));
+        let mut answer = Answer::received(&response);
+        if let Answer::Endpoint { head, .. } = &mut answer {
+            // Only that they came is compared: their values are the peer's business.
+            if head.remove(crate::predict::PEER) && head.remove("x-envoy-peer-metadata-id") {
+                head.fields.push((crate::predict::PEER.into(), crate::predict::PRESENT.into()));
+                head.fields.sort_by(|a, b| a.0.cmp(&b.0));
+            }
+        }
+        answer
+    }
+
+    /// The rule ids of the access logs, by request. Waits until `wanted` of them are there.
+    pub fn logged(&self, wanted: usize) -> HashMap<String, String> {
+        until("the access logs of all requests", || {
+            let logs: Vec<String> = self.running.values().map(|running| running.proxy.program.stdout()).collect();
+            let lines = logs.iter().flat_map(|log| log.lines());
+            let entries = lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+            let rules: HashMap<_, _> =
+                entries.map(|entry| (text(&entry["request_id"]), text(&entry["rule"]))).collect();
+            (rules.len() >= wanted).then_some(rules)
+        })
+    }
+}
+
+/// One exchange on a kept connection; a new one where the server closed it.
+pub fn exchange(
+    client: &mut Client,
+    request: &Request,
+    address: impl Fn() -> SocketAddr,
+) -> ringway_tests::harness::Response {
+    let wire = request.wire();
+    let response = client.try_send(&wire).and_then(|()| client.try_response(request.method == "HEAD"));
+    let response = response.unwrap_or_else(|e| panic!("no answer ({e}) to the request {}", request.headers[0].1));
+    if response.closes() {
+        *client = Client::connect(address());
+    }
+    debug_assert_eq!(request.headers[0].0, ID);
+    response
+}
+
+/// Pods where the origins are; proxies on free ports of loopback.
+struct Here<'a>(&'a Addresses);
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+impl Here<'_> {
+    fn of(&self, plan: &PodPlan) -> SocketAddr {
+        self.0.get(&plan.name).copied().unwrap_or(SocketAddr::new(LOOPBACK, 0))
+    }
+}
+
+impl Placement for Here<'_> {
+    fn address(&mut self, _: &PodPlan) -> Option<IpAddr> {
+        Some(LOOPBACK)
+    }
+
+    fn app(&mut self, plan: &PodPlan, _: IpAddr, _: u16) -> SocketAddr {
+        self.of(plan)
+    }
+
+    fn inbound(&mut self, plan: &PodPlan, _: IpAddr, _: u16) -> SocketAddr {
+        self.of(plan)
+    }
+
+    fn tcp(&mut self, _: &PodPlan, address: IpAddr, _: &str, _: u16) -> SocketAddr {
+        SocketAddr::new(address, 0)
+    }
+
+    fn gateway(&mut self, _: &PodPlan, address: IpAddr, _: u16) -> SocketAddr {
+        SocketAddr::new(address, 0)
+    }
+
+    fn outbound(&mut self, _: &PodPlan, address: IpAddr) -> SocketAddr {
+        SocketAddr::new(address, 0)
+    }
+}
+
+/// What a failure prints: everything needed to see it again.
+pub fn reproducer(mesh: &Mesh, request: &Request) -> String {
+    let site =
+        mesh.sites.iter().find(|site| site.place == request.place && site.authorities.contains(&request.authority));
+    let routed_by: Vec<_> =
+        site.into_iter().flat_map(|site| &site.routed_by).map(|at| mesh.documents[*at].clone()).collect();
+    format!("seed {}, {request}\nrouted by\n{}", mesh.seed, crate::yaml::write(&routed_by))
+}

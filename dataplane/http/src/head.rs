@@ -60,10 +60,11 @@ pub enum Known {
     XEnvoyOriginalPath,
     XEnvoyDecoratorOperation,
     XForwardedClientCert,
+    XRingwayRule,
 }
 
 /// How many variants [`Known`] has.
-pub const KNOWN_COUNT: usize = 28;
+pub const KNOWN_COUNT: usize = 29;
 
 /// One header line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,6 +25,7 @@ impl Known {
             (12, b'x') => Known::XRequestId,
             (14, b'c') => Known::ContentLength,
             (14, b'h') => Known::Http2Settings,
+            (14, b'x') => Known::XRingwayRule,
             (15, b'x') => Known::XForwardedFor,
             (16, b'p') => Known::ProxyConnection,
             (16, b'x') => Known::XForwardedHost,
@@ -122,6 +123,7 @@ const NAMES: [(Known, &str); KNOWN_COUNT] = [
     (Known::XEnvoyOriginalPath, "x-envoy-original-path"),
     (Known::XEnvoyDecoratorOperation, "x-envoy-decorator-operation"),
     (Known::XForwardedClientCert, "x-forwarded-client-cert"),
+    (Known::XRingwayRule, "x-ringway-rule"),
 ];
 
 #[cfg(test)]

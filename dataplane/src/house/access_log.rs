@@ -57,13 +57,13 @@ impl Writer {
     }
 }
 
-/// Istio's default text line, to the byte; the rule's id is in the JSON format, which can take another key.
+/// Istio's default text line, and one word more: the rule's id, as the JSON format's key `rule` has it.
 fn text(out: &mut String, r: &Record) {
     let n = &r.numbers;
     let or_dash = |field: Text| Escaped(r.get(field), '-');
     let _ = writeln!(
         out,
-        "[{}] \"{} {} {}\" {} {} {} - \"{}\" {} {} {} {} \"{}\" \"{}\" \"{}\" \"{}\" \"{}\" {} {} {} {} - {}",
+        "[{}] \"{} {} {}\" {} {} {} - \"{}\" {} {} {} {} \"{}\" \"{}\" \"{}\" \"{}\" \"{}\" {} {} {} {} - {} {:08x}",
         Rfc3339(n.start_us),
         or_dash(Text::Method),
         or_dash(Text::Path),
@@ -86,6 +86,7 @@ fn text(out: &mut String, r: &Record) {
         Address(n.downstream_local),
         Address(n.downstream_remote),
         or_dash(Text::RouteName),
+        n.rule,
     );
 }
 
@@ -248,7 +249,7 @@ mod tests {
         assert_eq!(
             line,
             "[2000-02-29T00:00:00.000Z] \"GET /a?b=c HTTP/1.1\" 200 - via_upstream - \"-\" 5 128 12 11 \"-\" \"curl/8\" \"id\" \"reviews:9080\" \
-             \"10.0.0.2:9080\" outbound|9080|v1|reviews 10.0.0.1:40000 10.0.0.1:15001 10.0.0.1:50000 - default\n"
+             \"10.0.0.2:9080\" outbound|9080|v1|reviews 10.0.0.1:40000 10.0.0.1:15001 10.0.0.1:50000 - default 00000007\n"
         );
     }
 

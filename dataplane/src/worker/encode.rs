@@ -123,6 +123,8 @@ pub struct ResponseEdits<'a> {
     pub dechunk: bool,
     /// This is the 101 of a WebSocket.
     pub upgrade: bool,
+    /// The client is outside of the mesh: rule ids are not for it.
+    pub outside: bool,
 }
 
 /// Upper bound of the bytes that [`ResponseEdits`] adds.
@@ -139,6 +141,7 @@ pub fn response_head(out: &mut HeadWriter<'_>, head: &[u8], response: &ResponseH
     out.fields(head, &response.fields, |field| match field.known {
         Known::TransferEncoding => edits.dechunk,
         Known::XEnvoyPeerMetadata | Known::XEnvoyPeerMetadataId => true,
+        Known::XRingwayRule if edits.outside => true,
         _ => field.hop || rules.drop(field, head),
     });
     if edits.upgrade && response.upgrade == Upgrade::WebSocket {

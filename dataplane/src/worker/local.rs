@@ -1,6 +1,6 @@
 //! Answers that the proxy gives itself: refusals, redirects, fixed responses.
 
-use ringway_config::model::{Action, HeaderEdits};
+use ringway_config::model::{Action, HeaderEdits, Role};
 use ringway_engine::slab::Key;
 use ringway_engine::{Io, Piece};
 use ringway_http::h1::HeadWriter;
@@ -60,18 +60,17 @@ impl<I: Io> Worker<I> {
         self.detach(&mut exchange);
         exchange.status = reply.status;
         exchange.flag = reply.flag;
+        let rule = if reply.rule == 0 { exchange.plan.map_or(0, |plan| plan.rule.0) } else { reply.rule };
         if let Some(record) = &mut exchange.record {
             record.set(Text::Details, reply.details.as_bytes());
-            if reply.rule != 0 {
-                record.numbers.rule = reply.rule;
-            }
+            record.numbers.rule = rule;
         }
         // What is left of the request would be read as the next one.
         exchange.keep_downstream &= exchange.request_done && self.drain.is_none();
         let head_only = exchange.method == Method::Head;
         let close = !exchange.keep_downstream;
         exchange.bytes_sent = if head_only { 0 } else { reply.body.len() as u64 };
-        self.send_reply(key, &reply, head_only, close);
+        self.send_reply(key, &reply, rule, head_only, close);
         exchange.response = Response::Done;
         self.finish(key, exchange);
     }
@@ -92,7 +91,9 @@ impl<I: Io> Worker<I> {
         self.reply(key, exchange, LocalReply::new(status, flag, details));
     }
 
-    fn send_reply(&mut self, key: Key, reply: &LocalReply, head_only: bool, close: bool) {
+    fn send_reply(&mut self, key: Key, reply: &LocalReply, rule: u32, head_only: bool, close: bool) {
+        // Whoever asks from outside learns nothing of our rules; the log has them.
+        let inside = self.downs.get(key).is_some_and(|down| down.role != Role::Gateway);
         let room = 512 + reply.body.len() + reply.location.len() + super::encode::edits_len(&reply.edits);
         let mut out = self.out_buffer(room);
         let mut writer = HeadWriter::new(&mut out);
@@ -108,6 +109,10 @@ impl<I: Io> Worker<I> {
         }
         if !reply.body.is_empty() && !reply.edits.set.iter().any(|(n, _)| n.eq_ignore_ascii_case("content-type")) {
             writer.put(b"content-type: text/plain\r\n");
+        }
+        if inside && rule != 0 {
+            writer.put(b"x-ringway-rule: ");
+            writer.put(format!("{rule:08x}\r\n").as_bytes());
         }
         for (name, value) in reply.edits.set.iter().chain(&reply.edits.add) {
             writer.field(name.as_bytes(), value.as_bytes());

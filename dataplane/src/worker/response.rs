@@ -1,5 +1,6 @@
 //! From the upstream: response heads, bodies, and early ends.
 
+use ringway_config::model::Role;
 use ringway_engine::io::End;
 use ringway_engine::slab::Key;
 use ringway_engine::{Buf, Class, Io, Piece};
@@ -188,6 +189,7 @@ impl<I: Io> Worker<I> {
             keep_alive: is_final && exchange.keep_downstream && exchange.version == Version::Http10,
             dechunk: is_final && exchange.version == Version::Http10 && response.framing == Framing::Chunked,
             upgrade: response.status == 101,
+            outside: self.downs.get(down_key).is_some_and(|down| down.role == Role::Gateway),
         };
         let room = head.len() + encode::response_extra(&edits);
         let small = rest.len() <= COPY_BEHIND_HEAD_MAX;

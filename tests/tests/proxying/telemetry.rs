@@ -1,7 +1,7 @@
 //! Istio's metrics with Istio's labels, peer metadata between sidecars, access logs.
 
-use ringway_config::model::{AccessLog, Role};
-use ringway_tests::harness::{Case, Config, Proxy, ProxyBuilder, Reply, Upstream, until};
+use ringway_config::model::{AccessLog, Protocol, Role};
+use ringway_tests::harness::{Case, Config, Proxy, ProxyBuilder, Reply, Upstream, config::forward, until};
 use ringway_tests::matrix;
 
 matrix!(
@@ -9,6 +9,8 @@ matrix!(
     two_sidecars_know_each_other,
     peer_metadata_stays_in_the_mesh,
     access_logs_tell_what_happened,
+    answers_of_our_own_name_their_rule_inside_the_mesh,
+    rules_of_the_mesh_stay_inside,
     refused_requests_are_counted
 );
 
@@ -139,6 +141,31 @@ fn access_logs_tell_what_happened(case: Case) {
         "{line}"
     );
     assert_eq!(log["upstream_host"], upstream.address().to_string(), "{line}");
+    assert_eq!(log["rule"], "00000005", "{line}");
+}
+
+fn answers_of_our_own_name_their_rule_inside_the_mesh(case: Case) {
+    for (role, rule) in [(Role::Outbound, Some("00000005")), (Role::Inbound, Some("00000005")), (Role::Gateway, None)] {
+        let mut config = Config::http(role);
+        config.cluster("up", Protocol::Http1, &[]);
+        config.host("any", "*", forward(&[("up", 1)]));
+        config.policy.access_log = AccessLog::Text;
+        let proxy = ProxyBuilder::new(case, config).start();
+        let response = proxy.client().get("up.test", "/nobody");
+        assert_eq!((response.status, response.header("x-ringway-rule")), (503, rule), "{role:?}");
+        let line =
+            until("the log line", || proxy.program.stdout().lines().find(|l| l.contains("/nobody")).map(str::to_owned));
+        assert!(line.ends_with(" 00000005"), "{line}");
+    }
+}
+
+fn rules_of_the_mesh_stay_inside(case: Case) {
+    let answer = b"HTTP/1.1 404 Not Found\r\nx-ringway-rule: 00000007\r\ncontent-length: 0\r\n\r\n";
+    for (role, seen) in [(Role::Outbound, Some("00000007")), (Role::Gateway, None)] {
+        let upstream = Upstream::serve(move |_| Reply::raw(answer));
+        let proxy = Proxy::to(case, role, upstream.address());
+        assert_eq!(proxy.client().get("up.test", "/").header("x-ringway-rule"), seen, "{role:?}");
+    }
 }
 
 fn refused_requests_are_counted(case: Case) {

@@ -6,6 +6,7 @@ mod bookinfo;
 mod bookshop;
 mod edits;
 mod examples;
+mod explain;
 mod load;
 mod processes;
 mod websockets;

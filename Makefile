@@ -19,7 +19,7 @@ run: build ## Build and run the example mesh (MESH=folder-or-file for another)
 
 build: tools ## Build the proxy and the command, optimised
 	@echo "Building dataplane (the proxy) and ringway (the command): release without LTO, into $(TARGET)/fast."
-	@echo "The first time this compiles every dependency: some minutes on two cores; afterwards seconds."
+	@echo "The first time this compiles every dependency: a minute or two on two cores; afterwards seconds."
 	@$(CARGO) build --locked --profile fast -p dataplane -p control-shim --bin dataplane --bin ringway
 
 test: tools fmt-check clippy binaries suite deny ## Everything that must pass: format, lints, all tests, dependency policy

@@ -31,10 +31,7 @@ fn bulk_arrives_unchanged_both_ways(case: Case) {
     let proxy = ProxyBuilder::new(case, Config::tcp(Role::Outbound, upstream.address())).start();
     let mut client = proxy.client();
     let mut sender = Client::over_tcp(client.tcp().try_clone().unwrap()).unwrap();
-    let sending = thread::spawn(move || {
-        send_bulk(&mut sender, 1);
-        sender.finish();
-    });
+    let sending = thread::spawn(move || send_bulk(&mut sender, 1));
     assert_eq!(digest_rest(&mut client), digest_of(2), "what the upstream sent changed on its way");
     sending.join().unwrap();
 }

@@ -1,6 +1,7 @@
 //! What has to hold for any bytes. The fuzz targets call these, and so does a plain test over the committed corpora; a violation panics.
 //! Nothing here is part of the product.
 
+use crate::client_hello::{self, HELLO_BYTES_MAX, Hello};
 use crate::h1::{BodyDecoder, BodyError, HeadError, HeadLimits, HeadWriter, Output, Parse};
 use crate::head::{Fields, Framing, Known, Method, RequestHead, ResponseHead, Span};
 
@@ -93,6 +94,27 @@ pub fn chunked(bytes: &[u8]) {
         assert_eq!((&again.out, again.consumed, again.done), (&whole.out, whole.out.len(), true));
         let again = decode_all(&whole.out, whole.out.len(), Output::Data).expect("what is sent is well-formed");
         assert_eq!(again.out, data.out);
+    }
+}
+
+/// A ClientHello: pieces give what the whole gives, a wait asks for more than there is and no more than the limit, and a name is a DNS name.
+pub fn client_hello(bytes: &[u8]) {
+    let mut scratch = Vec::new();
+    let whole = client_hello::parse(bytes, &mut scratch);
+    match whole {
+        Ok(Hello::Partial { bytes: wanted }) => assert!(bytes.len() < wanted && wanted <= HELLO_BYTES_MAX),
+        Ok(Hello::Complete(Some(name))) => {
+            let name = name.as_bytes();
+            assert!(!name.is_empty() && name.iter().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase()));
+        }
+        Ok(Hello::Complete(None)) | Err(_) => {}
+    }
+    for cut in cuts(bytes.len()) {
+        match client_hello::parse(&bytes[..cut], &mut scratch) {
+            Ok(Hello::Partial { bytes: wanted }) => assert!(cut < wanted && wanted <= HELLO_BYTES_MAX),
+            // Decided early; nothing behind it changes that.
+            decided => assert_eq!(decided, whole),
+        }
     }
 }
 

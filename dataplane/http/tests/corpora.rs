@@ -31,3 +31,8 @@ fn h1_response() {
 fn chunked() {
     replay("chunked", ringway_http::fuzz::chunked);
 }
+
+#[test]
+fn client_hello() {
+    replay("client_hello", ringway_http::fuzz::client_hello);
+}

@@ -57,7 +57,11 @@ impl From<'_> {
         }
         for l in all::<ListenerRecord>(&self.view, section::LISTENER) {
             let backends = self.view.records::<TcpBackendRecord>(section::TCP_BACKEND, l.backends);
-            backends.into_iter().flatten().try_for_each(|b| self.need(Kind::Cluster, b.cluster, l.route_rule.get()))?;
+            self.tunnel(backends.into_iter().flatten(), l.route_rule.get())?;
+        }
+        for r in all::<TlsRouteRecord>(&self.view, section::TLS_ROUTE) {
+            let backends = self.view.records::<TcpBackendRecord>(section::TCP_BACKEND, r.backends);
+            self.tunnel(backends.into_iter().flatten(), r.rule.get())?;
         }
         Ok(())
     }
@@ -69,10 +73,15 @@ impl From<'_> {
                 return Err(self.dangling(head.rule.get(), format!("HTTP listener {listener:?}")));
             }
         }
-        // An empty name is a destination that does not exist, and says so itself.
+        // Likewise here.
         all::<BackendRecord>(&self.view, section::BACKEND)
             .filter(|b| b.cluster.len.get() != 0)
             .try_for_each(|b| self.need(Kind::Cluster, b.cluster, b.rule.get()))
+    }
+
+    /// An empty name is a destination that does not exist, and says so itself.
+    fn tunnel<'b>(&self, backends: impl Iterator<Item = &'b TcpBackendRecord>, rule: u32) -> Result<(), VerifyError> {
+        backends.filter(|b| b.cluster.len.get() != 0).try_for_each(|b| self.need(Kind::Cluster, b.cluster, rule))
     }
 
     fn cluster(&self) -> Result<(), VerifyError> {

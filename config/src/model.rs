@@ -124,12 +124,31 @@ pub enum ListenerProtocol {
         /// Close a connection after this long without bytes in either direction; 0 is never.
         idle_timeout_ms: u64,
     },
+    /// TLS that is not terminated: the server name in the ClientHello chooses one of these, then the bytes are opaque. The most specific pattern
+    /// wins, whatever the order; of equal ones the first. Without one that holds the connection is closed.
+    Tls {
+        /// What server names lead to.
+        routes: Vec<TlsRoute>,
+    },
 }
 
-/// A weighted cluster of a TCP route.
+/// Where TLS connections for some server names go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsRoute {
+    /// The rule behind it.
+    pub rule: RuleId,
+    /// Lower-case server names: exact, `*.suffix`, or `*`, which also takes a client that names none.
+    pub names: Vec<String>,
+    /// Cluster names with weights, one drawn for each connection; all zero or empty refuses.
+    pub backends: Vec<TcpBackend>,
+    /// As of [`ListenerProtocol::Tcp`].
+    pub idle_timeout_ms: u64,
+}
+
+/// A weighted cluster of a TCP or TLS route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpBackend {
-    /// Cluster name.
+    /// Cluster name. Empty: the destination does not exist; its share of the connections is closed.
     pub cluster: String,
     /// Relative weight.
     pub weight: u32,

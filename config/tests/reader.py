@@ -118,16 +118,28 @@ def listeners(blob):
 def listener(r):
     out = {"name": r.str(), "rule": r.rule(), "address": address(r)}
     out["role"] = r.choice({1: "outbound", 2: "inbound", 3: "gateway"})
-    protocol = r.choice({1: "http", 2: "tcp"})
+    protocol = r.choice({1: "http", 2: "tcp", 3: "tls"})
     on_demand = r.flag()
     r.reserved(1)
     port, search, backends, route_rule, idle_timeout_ms = r.u16(), r.span(4), r.span(5), r.rule(), r.u64()
+    tls_routes = r.span(16)
     if protocol == "http":
         content = {"on_demand": on_demand, "search": [s.str() for s in search], "port": port}
+    elif protocol == "tcp":
+        content = {"rule": route_rule, "idle_timeout_ms": idle_timeout_ms, "backends": tcp_backends(backends)}
     else:
-        backends = [{"cluster": b.str(), "weight": b.u32()} for b in backends]
-        content = {"rule": route_rule, "idle_timeout_ms": idle_timeout_ms, "backends": backends}
+        content = {"routes": [tls_route(t) for t in tls_routes]}
     out["protocol"] = {protocol: content}
+    return out
+
+
+def tcp_backends(records):
+    return [{"cluster": b.str(), "weight": b.u32()} for b in records]
+
+
+def tls_route(r):
+    out = {"rule": r.rule(), "names": [name.str() for name in r.span(17)], "backends": tcp_backends(r.span(5))}
+    out["idle_timeout_ms"] = r.u64()
     return out
 
 

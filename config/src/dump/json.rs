@@ -85,10 +85,19 @@ fn listener(l: &Listener) -> Value {
         }
         ListenerProtocol::Tcp { backends, rule: r, idle_timeout_ms } => json!({"tcp": {
             "rule": rule(*r), "idle_timeout_ms": idle_timeout_ms,
-            "backends": backends.iter().map(|b| json!({"cluster": b.cluster, "weight": b.weight})).collect::<Vec<_>>(),
+            "backends": tcp_backends(backends),
+        }}),
+        ListenerProtocol::Tls { routes } => json!({"tls": {
+            "routes": routes.iter().map(|r| json!({
+                "rule": rule(r.rule), "names": r.names, "idle_timeout_ms": r.idle_timeout_ms, "backends": tcp_backends(&r.backends),
+            })).collect::<Vec<_>>(),
         }}),
     };
     json!({"name": l.name, "rule": rule(l.rule), "address": l.address.to_string(), "role": role, "protocol": protocol})
+}
+
+fn tcp_backends(backends: &[TcpBackend]) -> Value {
+    backends.iter().map(|b| json!({"cluster": b.cluster, "weight": b.weight})).collect()
 }
 
 fn string_match(m: &StringMatch) -> Value {

@@ -110,10 +110,18 @@ impl<W: Write> Dump<'_, W> {
             ListenerProtocol::Tcp { backends, rule, idle_timeout_ms } => {
                 write!(self.out, "TCP, idle timeout {}", millis(*idle_timeout_ms))?;
                 self.rule(l.rule)?;
-                write!(self.out, "  → ")?;
-                let list: Vec<String> = backends.iter().map(|b| format!("{} × {}", b.weight, b.cluster)).collect();
-                write!(self.out, "{}", if list.is_empty() { "refuse".to_owned() } else { list.join(", ") })?;
+                write!(self.out, "  → {}", tunnel(backends))?;
                 self.rule(*rule)
+            }
+            ListenerProtocol::Tls { routes } => {
+                write!(self.out, "TLS by server name")?;
+                self.rule(l.rule)?;
+                for r in routes {
+                    write!(self.out, "  {}, idle timeout {}", r.names.join(" "), millis(r.idle_timeout_ms))?;
+                    write!(self.out, " → {}", tunnel(&r.backends))?;
+                    self.rule(r.rule)?;
+                }
+                Ok(())
             }
         }
     }
@@ -289,6 +297,12 @@ impl fmt::Display for Condition<'_> {
             StringMatch::Present => write!(f, "present"),
         }
     }
+}
+
+fn tunnel(backends: &[TcpBackend]) -> String {
+    let name = |b: &TcpBackend| if b.cluster.is_empty() { "missing".to_owned() } else { b.cluster.clone() };
+    let list: Vec<String> = backends.iter().map(|b| format!("{} × {}", b.weight, name(b))).collect();
+    if list.is_empty() { "refuse".to_owned() } else { list.join(", ") }
 }
 
 fn millis(ms: u64) -> String {

@@ -57,10 +57,13 @@ impl<'a> Decoder<'a> {
                 search: self.records(section::SEARCH, l.search).map(|s: &Str| self.str(*s)).collect(),
                 port: l.port.get(),
             },
-            _ => ListenerProtocol::Tcp {
-                backends: self.records(section::TCP_BACKEND, l.backends).map(|b| self.tcp_backend(b)).collect(),
+            tag::TCP => ListenerProtocol::Tcp {
+                backends: self.tcp_backends(l.backends),
                 rule: RuleId(l.route_rule.get()),
                 idle_timeout_ms: l.idle_timeout_ms.get(),
+            },
+            _ => ListenerProtocol::Tls {
+                routes: self.records(section::TLS_ROUTE, l.tls_routes).map(|r| self.tls_route(r)).collect(),
             },
         };
         Listener {
@@ -72,8 +75,18 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn tcp_backend(&self, b: &TcpBackendRecord) -> TcpBackend {
-        TcpBackend { cluster: self.str(b.cluster), weight: b.weight.get() }
+    fn tls_route(&self, r: &TlsRouteRecord) -> TlsRoute {
+        TlsRoute {
+            rule: RuleId(r.rule.get()),
+            names: self.records(section::SERVER_NAME, r.names).map(|s: &Str| self.str(*s)).collect(),
+            backends: self.tcp_backends(r.backends),
+            idle_timeout_ms: r.idle_timeout_ms.get(),
+        }
+    }
+
+    fn tcp_backends(&self, span: Span) -> Vec<TcpBackend> {
+        let backend = |b: &TcpBackendRecord| TcpBackend { cluster: self.str(b.cluster), weight: b.weight.get() };
+        self.records(section::TCP_BACKEND, span).map(backend).collect()
     }
 
     fn host(&self, name: String) -> Host {

@@ -47,6 +47,7 @@ fn put_listener<'m>(w: &mut Writer<'m>, l: &'m Listener) -> ListenerRecord {
         backends: Span::default(),
         route_rule: U32::new(0),
         idle_timeout_ms: U64::new(0),
+        tls_routes: Span::default(),
     };
     match &l.protocol {
         ListenerProtocol::Http { on_demand, search, port } => {
@@ -56,17 +57,34 @@ fn put_listener<'m>(w: &mut Writer<'m>, l: &'m Listener) -> ListenerRecord {
             out.port = U16::new(*port);
         }
         ListenerProtocol::Tcp { backends, rule, idle_timeout_ms } => {
-            let records: Vec<TcpBackendRecord> = backends
-                .iter()
-                .map(|b| TcpBackendRecord { cluster: w.str(&b.cluster), weight: U32::new(b.weight) })
-                .collect();
             out.protocol = tag::TCP;
-            out.backends = w.records(section::TCP_BACKEND, &records);
+            out.backends = put_tcp_backends(w, backends);
             out.route_rule = U32::new(rule.0);
             out.idle_timeout_ms = U64::new(*idle_timeout_ms);
         }
+        ListenerProtocol::Tls { routes } => {
+            let records: Vec<TlsRouteRecord> = routes.iter().map(|r| put_tls_route(w, r)).collect();
+            out.protocol = tag::TLS;
+            out.tls_routes = w.records(section::TLS_ROUTE, &records);
+        }
     }
     out
+}
+
+fn put_tls_route<'m>(w: &mut Writer<'m>, r: &'m TlsRoute) -> TlsRouteRecord {
+    let names: Vec<Str> = r.names.iter().map(|name| w.str(name)).collect();
+    TlsRouteRecord {
+        rule: U32::new(r.rule.0),
+        names: w.records(section::SERVER_NAME, &names),
+        backends: put_tcp_backends(w, &r.backends),
+        idle_timeout_ms: U64::new(r.idle_timeout_ms),
+    }
+}
+
+fn put_tcp_backends<'m>(w: &mut Writer<'m>, backends: &'m [TcpBackend]) -> Span {
+    let records: Vec<TcpBackendRecord> =
+        backends.iter().map(|b| TcpBackendRecord { cluster: w.str(&b.cluster), weight: U32::new(b.weight) }).collect();
+    w.records(section::TCP_BACKEND, &records)
 }
 
 fn put_host<'m>(w: &mut Writer<'m>, m: &'m Host) {

@@ -31,8 +31,10 @@ pub mod section {
     pub const WORKLOAD: u16 = 13;
     pub const ENDPOINT: u16 = 14;
     pub const ORIGIN: u16 = 15;
+    pub const TLS_ROUTE: u16 = 16;
+    pub const SERVER_NAME: u16 = 17;
     /// Ids from here on are unknown to this version.
-    pub const END: u16 = 16;
+    pub const END: u16 = 18;
 
     /// A section in words.
     pub fn name(id: u16) -> &'static str {
@@ -53,6 +55,8 @@ pub mod section {
             "workload",
             "endpoint",
             "origin",
+            "TLS route",
+            "server name",
         ];
         NAMES.get(id as usize).copied().unwrap_or("of an unknown id")
     }
@@ -60,7 +64,7 @@ pub mod section {
     /// The sections that a kind of blob uses besides pool and head.
     pub fn of(kind: Kind) -> &'static [u16] {
         match kind {
-            Kind::Listeners => &[LISTENER, SEARCH, TCP_BACKEND],
+            Kind::Listeners => &[LISTENER, SEARCH, TCP_BACKEND, TLS_ROUTE, SERVER_NAME],
             Kind::Host => &[DOMAIN, ROUTE, ACTION, HEADER_MATCH, QUERY_MATCH, BACKEND, EDIT],
             Kind::Endpoints => &[WORKLOAD, ENDPOINT],
             Kind::Provenance => &[ORIGIN],
@@ -74,6 +78,7 @@ pub mod tag {
     #![allow(missing_docs)]
     pub const HTTP: u8 = 1;
     pub const TCP: u8 = 2;
+    pub const TLS: u8 = 3;
 
     pub const FORWARD: u8 = 1;
     pub const REDIRECT: u8 = 2;

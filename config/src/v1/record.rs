@@ -23,11 +23,13 @@ records! {
     AddressRecord = 18 { ip: [u8; 16], port: U16 }
     /// Head of a listener set.
     ListenersRecord = 88 { node: WorkloadRecord, pod: Str, policy: Str, listeners: Span }
-    /// A listener. `protocol` 1 = HTTP, 2 = TCP; fields of the other protocol are zero.
-    ListenerRecord = 64 { name: Str, rule: U32, address: AddressRecord, role: u8, protocol: u8, on_demand: u8, reserved: u8, port: U16, search: Span,
-        backends: Span, route_rule: U32, idle_timeout_ms: U64 }
-    /// A weighted cluster of a TCP listener.
+    /// A listener. `protocol` 1 = HTTP, 2 = TCP, 3 = TLS; fields of other protocols are zero.
+    ListenerRecord = 72 { name: Str, rule: U32, address: AddressRecord, role: u8, protocol: u8, on_demand: u8, reserved: u8, port: U16, search: Span,
+        backends: Span, route_rule: U32, idle_timeout_ms: U64, tls_routes: Span }
+    /// A weighted cluster of a TCP listener or a TLS route.
     TcpBackendRecord = 12 { cluster: Str, weight: U32 }
+    /// Where TLS connections for some server names go.
+    TlsRouteRecord = 28 { rule: U32, names: Span, backends: Span, idle_timeout_ms: U64 }
     /// Head of a host.
     HostRecord = 36 { listener: Str, rule: U32, domains: Span, routes: Span, actions: Span }
     /// An authority pattern.

@@ -76,10 +76,17 @@ fn listener() -> impl Strategy<Value = Listener> {
     let role = prop_oneof![Just(Role::Outbound), Just(Role::Inbound), Just(Role::Gateway)];
     let http = (any::<bool>(), vec("[a-z]{1,5}(\\.[a-z]{1,5}){0,2}", 0..3), any::<u16>())
         .prop_map(|(on_demand, search, port)| ListenerProtocol::Http { on_demand, search, port });
-    let backend = (name(), weight()).prop_map(|(cluster, weight)| TcpBackend { cluster, weight });
-    let tcp = (vec(backend, 0..3), rule(), 0..1_000_000u64)
+    let backend = || {
+        (prop_oneof![Just(String::new()), name()], weight())
+            .prop_map(|(cluster, weight)| TcpBackend { cluster, weight })
+    };
+    let tcp = (vec(backend(), 0..3), rule(), 0..1_000_000u64)
         .prop_map(|(backends, rule, idle_timeout_ms)| ListenerProtocol::Tcp { backends, rule, idle_timeout_ms });
-    (name(), rule(), address(), role, prop_oneof![http, tcp])
+    let route =
+        (rule(), vec("\\*|(\\*\\.)?[a-z0-9-]{1,6}(\\.[a-z]{1,4}){0,2}", 0..3), vec(backend(), 0..3), 0..1_000_000u64)
+            .prop_map(|(rule, names, backends, idle_timeout_ms)| TlsRoute { rule, names, backends, idle_timeout_ms });
+    let tls = vec(route, 0..3).prop_map(|routes| ListenerProtocol::Tls { routes });
+    (name(), rule(), address(), role, prop_oneof![http, tcp, tls])
         .prop_map(|(name, rule, address, role, protocol)| Listener { name, rule, address, role, protocol })
 }
 

@@ -57,14 +57,14 @@ fn is_closed(models: &[Model]) -> bool {
     let sets: Vec<&ListenerSet> =
         models.iter().filter_map(|m| if let Model::Listeners(l) = m { Some(l) } else { None }).collect();
     let [set] = sets[..] else { return false };
+    let known = |b: &TcpBackend| b.cluster.is_empty() || names.contains(&(Kind::Cluster, &b.cluster));
     models.iter().all(|m| match m {
         Model::Listeners(l) => {
             names.contains(&(Kind::Policy, &l.policy))
                 && l.listeners.iter().all(|l| match &l.protocol {
                     ListenerProtocol::Http { .. } => true,
-                    ListenerProtocol::Tcp { backends, .. } => {
-                        backends.iter().all(|b| names.contains(&(Kind::Cluster, &b.cluster)))
-                    }
+                    ListenerProtocol::Tcp { backends, .. } => backends.iter().all(known),
+                    ListenerProtocol::Tls { routes } => routes.iter().flat_map(|r| &r.backends).all(known),
                 })
         }
         Model::Host(h) => {

@@ -75,7 +75,11 @@ fn each_rule_is_refused_by_field_and_fault() {
         (listeners(|m| m.listeners[0].protocol = http(&["A.b"])), "search", Characters),
         (listeners(|m| m.listeners[0].protocol = http(&[""])), "search", Empty),
         (listeners(|m| m.listeners[0].protocol = tcp(&[("a", u32::MAX), ("b", 1)])), "backends.weight", Weights),
-        (listeners(|m| m.listeners[0].protocol = tcp(&[("", 1)])), "backends.cluster", Empty),
+        (listeners(|m| m.listeners[0].protocol = tcp(&[("a\n", 1)])), "backends.cluster", Characters),
+        (listeners(|m| m.listeners[0].protocol = tls("A.b", &[], 0)), "tls_routes.names", Characters),
+        (listeners(|m| m.listeners[0].protocol = tls("", &[], 0)), "tls_routes.names", Empty),
+        (listeners(|m| m.listeners[0].protocol = tls("a", &[("a\n", 1)], 0)), "backends.cluster", Characters),
+        (listeners(|m| m.listeners[0].protocol = tls("a", &[], u64::MAX)), "tls_routes.idle_timeout_ms", Range),
         (host(|h| h.listener.clear()), "listener", Empty),
         (host(|h| h.domains[0].pattern = "Reviews".into()), "pattern", Characters),
         (host(|h| h.domains[0].pattern = "reviews:80".into()), "pattern", Characters),
@@ -138,8 +142,18 @@ fn http(search: &[&str]) -> ListenerProtocol {
 }
 
 fn tcp(backends: &[(&str, u32)]) -> ListenerProtocol {
-    let backends = backends.iter().map(|(cluster, weight)| TcpBackend { cluster: (*cluster).into(), weight: *weight });
-    ListenerProtocol::Tcp { backends: backends.collect(), rule: RuleId(1), idle_timeout_ms: 0 }
+    ListenerProtocol::Tcp { backends: tcp_backends(backends), rule: RuleId(1), idle_timeout_ms: 0 }
+}
+
+fn tls(name: &str, backends: &[(&str, u32)], idle_timeout_ms: u64) -> ListenerProtocol {
+    let names = vec![name.into()];
+    let route = TlsRoute { rule: RuleId(1), names, backends: tcp_backends(backends), idle_timeout_ms };
+    ListenerProtocol::Tls { routes: vec![route] }
+}
+
+fn tcp_backends(backends: &[(&str, u32)]) -> Vec<TcpBackend> {
+    let backend = |(cluster, weight): &(&str, u32)| TcpBackend { cluster: (*cluster).into(), weight: *weight };
+    backends.iter().map(backend).collect()
 }
 
 fn provenance(rules: &[u32]) -> Provenance {

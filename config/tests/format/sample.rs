@@ -94,6 +94,23 @@ pub fn models() -> Vec<Model> {
                         idle_timeout_ms: 3_600_000,
                     },
                 },
+                Listener {
+                    name: "tls".into(),
+                    rule,
+                    address: "127.0.0.1:8443".parse().unwrap(),
+                    role: Role::Gateway,
+                    protocol: ListenerProtocol::Tls {
+                        routes: vec![
+                            TlsRoute {
+                                rule,
+                                names: vec!["a.test".into(), "*.b.test".into()],
+                                backends: vec![TcpBackend { cluster: "outbound|9080|v1|reviews".into(), weight: 2 }],
+                                idle_timeout_ms: 1500,
+                            },
+                            TlsRoute { rule, names: vec!["*".into()], ..TlsRoute::default() },
+                        ],
+                    },
+                },
             ],
         }),
         Model::Host(Host {

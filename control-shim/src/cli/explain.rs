@@ -87,7 +87,10 @@ fn answer(arguments: &Arguments) -> Result<String, Failure> {
     }
     let Asked { subject, listener, absent } = asked;
     let (told, request) = match question.url.tcp {
-        true => (subject.explain_tcp(listener), Request { authority: question.url.authority, ..Request::default() }),
+        true => (
+            subject.explain_tcp(listener, question.url.host()),
+            Request { authority: question.url.authority, ..Request::default() },
+        ),
         false => (subject.explain(listener, &question.request, absent), question.request),
     };
     Ok(match arguments.output {

@@ -17,7 +17,9 @@ pub use text::Palette;
 use ringway_config::model::{Action, ListenerProtocol, ProvenanceEntry, Role, RuleId};
 use ringway_config::{Snapshot, dump};
 use ringway_policy::view::BuildError;
-use ringway_policy::{Facts, Fields, Local, LocalKind, Note, Plan, Rng, State, Step, View, decide, decide_tcp, shares};
+use ringway_policy::{
+    Facts, Fields, Local, LocalKind, Note, Plan, Rng, State, Step, View, decide, decide_tcp, decide_tls, shares,
+};
 use serde_json::Value;
 use std::net::SocketAddr;
 
@@ -224,23 +226,30 @@ impl Subject {
         told
     }
 
-    /// Decides on a connection at a TCP listener and tells why.
-    pub fn explain_tcp(&self, listener: u32) -> Explanation {
+    /// Decides on a connection at a TCP listener, or at a TLS listener for this server name, and tells why.
+    pub fn explain_tcp(&self, listener: u32, server_name: &str) -> Explanation {
         let mut told = self.blank(listener);
-        let step = decide_tcp(&self.view, listener, &mut self.state(), &mut Last, 0, &mut ());
+        let (mut state, protocol) = (self.state(), self.view.listeners().get(listener as usize).map(|l| &l.protocol));
+        let step = match protocol {
+            Some(ListenerProtocol::Tls { .. }) => {
+                let name = Some(server_name.as_bytes());
+                decide_tls(&self.view, listener, name, &mut state, &mut Last, &mut ())
+            }
+            _ => decide_tcp(&self.view, listener, &mut state, &mut Last, 0, &mut ()),
+        };
         told.outcome = match step {
-            Step::Forward(_) => Outcome::Forward {
+            Step::Forward(plan) => Outcome::Forward {
                 target: String::new(),
                 authority: String::new(),
-                destinations: self.tcp_destinations(listener),
+                destinations: self.tcp_destinations(listener, &plan),
             },
             Step::Reject(reason) => Outcome::Reject { flags: reason.flags(), details: reason.details() },
             Step::Reply(_) | Step::Ask(_) => Outcome::Ask,
         };
-        if let Some(ListenerProtocol::Tcp { rule, .. }) =
-            self.view.listeners().get(listener as usize).map(|l| &l.protocol)
-        {
-            told.rule = self.rule(*rule);
+        match (protocol, step) {
+            (_, Step::Forward(plan)) => told.rule = self.rule(plan.rule),
+            (Some(ListenerProtocol::Tcp { rule, .. }), _) => told.rule = self.rule(*rule),
+            _ => {}
         }
         told
     }
@@ -350,13 +359,19 @@ impl Subject {
         all
     }
 
-    fn tcp_destinations(&self, listener: u32) -> Vec<Destination> {
+    fn tcp_destinations(&self, listener: u32, plan: &Plan) -> Vec<Destination> {
         let Some(listener) = self.view.listeners().get(listener as usize) else { return Vec::new() };
-        let ListenerProtocol::Tcp { backends, rule, .. } = &listener.protocol else { return Vec::new() };
+        let (backends, clusters) = match &listener.protocol {
+            ListenerProtocol::Tcp { backends, .. } => (backends, &listener.tunnels[0]),
+            ListenerProtocol::Tls { routes } => {
+                (&routes[plan.route as usize].backends, &listener.tunnels[plan.route as usize])
+            }
+            ListenerProtocol::Http { .. } => return Vec::new(),
+        };
         let total: f64 = backends.iter().map(|b| f64::from(b.weight)).sum();
-        let with_cluster = backends.iter().zip(&listener.tcp_clusters).filter(|(backend, _)| backend.weight > 0);
-        let one = |(backend, cluster): (&ringway_config::model::TcpBackend, &u32)| {
-            self.destination(self.rule(*rule), Some(*cluster), f64::from(backend.weight) / total, 0)
+        let with_cluster = backends.iter().zip(clusters).filter(|(backend, _)| backend.weight > 0);
+        let one = |(backend, cluster): (&ringway_config::model::TcpBackend, &Option<u32>)| {
+            self.destination(self.rule(plan.rule), *cluster, f64::from(backend.weight) / total, 0)
         };
         with_cluster.map(one).collect()
     }

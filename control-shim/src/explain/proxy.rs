@@ -82,7 +82,8 @@ impl TargetUrl {
         }
     }
 
-    fn host(&self) -> &str {
+    /// The host of its authority, without brackets.
+    pub fn host(&self) -> &str {
         match self.authority.strip_prefix('[') {
             Some(rest) => rest.split(']').next().unwrap_or(""),
             None => self.authority.split(':').next().unwrap_or(""),
@@ -228,8 +229,9 @@ fn listener(subject: &Subject, inbound: bool, url: &TargetUrl) -> Result<u32, St
             let rest = l.name.strip_prefix(&format!("outbound|{port}|")).unwrap_or("").to_string();
             rest == host || rest.starts_with(&format!("{host}."))
         };
-        number(&|l| matches!(l.protocol, ListenerProtocol::Tcp { .. }) && l.role == Role::Outbound && full(l))
-            .or_else(|| number(&|l| matches!(l.protocol, ListenerProtocol::Tcp { .. }) && said(l) == Some(port)))
+        let opaque = |l: &ringway_policy::view::ListenerView| !matches!(l.protocol, ListenerProtocol::Http { .. });
+        number(&|l| opaque(l) && l.role == Role::Outbound && full(l))
+            .or_else(|| number(&|l| opaque(l) && said(l) == Some(port)))
     } else if inbound {
         number(&|l| l.role == Role::Inbound && said(l) == port)
     } else {

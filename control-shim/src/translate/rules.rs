@@ -58,8 +58,10 @@ pub(super) fn rules_of(model: &Model, into: &mut BTreeSet<RuleId>) {
         Model::Listeners(set) => {
             for listener in &set.listeners {
                 into.insert(listener.rule);
-                if let ListenerProtocol::Tcp { rule, .. } = &listener.protocol {
-                    into.insert(*rule);
+                match &listener.protocol {
+                    ListenerProtocol::Http { .. } => {}
+                    ListenerProtocol::Tcp { rule, .. } => drop(into.insert(*rule)),
+                    ListenerProtocol::Tls { routes } => into.extend(routes.iter().map(|route| route.rule)),
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! One decision: authority → host → route → action → destination → endpoint.
 
-use ringway_config::model::{ListenerProtocol, RuleId};
+use ringway_config::model::{ListenerProtocol, RuleId, TcpBackend, TlsRoute};
 
 use crate::authority::Authority;
 use crate::balance::{below, by_weight, pick};
@@ -31,7 +31,7 @@ pub struct Plan {
     pub host: u32,
     pub route: u32,
     pub action: u32,
-    /// Index into the action's (or TCP listener's) backends.
+    /// Index into the action's (or TCP listener's, or TLS route's) backends.
     pub backend: u32,
     pub cluster: u32,
     pub endpoint: u32,
@@ -41,7 +41,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// [`Plan::host`], [`Plan::route`] and [`Plan::action`] of a TCP connection.
+    /// [`Plan::host`] and [`Plan::action`] of an opaque connection, and [`Plan::route`] of one without a server name to choose by.
     pub const NONE: u32 = u32::MAX;
 }
 
@@ -86,8 +86,12 @@ pub enum Question {
 pub enum Reason {
     /// The listener is not in this view, or speaks another protocol.
     NoListener,
-    /// A TCP listener without a destination of any weight.
+    /// A TCP listener or TLS route without a destination of any weight.
     NoRoute,
+    /// No route of a TLS listener takes the server name.
+    NoServerName,
+    /// The destination drawn does not exist.
+    ClusterNotFound,
     /// A TCP destination without an endpoint that takes connections.
     NoHealthyUpstream,
 }
@@ -126,7 +130,8 @@ impl Reason {
     /// Istio's response flag.
     pub fn flags(&self) -> &'static str {
         match self {
-            Reason::NoListener | Reason::NoRoute => "NR",
+            Reason::NoListener | Reason::NoRoute | Reason::NoServerName => "NR",
+            Reason::ClusterNotFound => "NC",
             Reason::NoHealthyUpstream => "UH",
         }
     }
@@ -134,8 +139,9 @@ impl Reason {
     /// Istio's details.
     pub fn details(&self) -> &'static str {
         match self {
-            Reason::NoListener => "filter_chain_not_found",
+            Reason::NoListener | Reason::NoServerName => "filter_chain_not_found",
             Reason::NoRoute => "route_not_found",
+            Reason::ClusterNotFound => "cluster_not_found",
             Reason::NoHealthyUpstream => "no_healthy_upstream",
         }
     }
@@ -189,19 +195,55 @@ pub fn decide_tcp(
     let ListenerProtocol::Tcp { backends, rule, .. } = &listener.protocol else {
         return Step::Reject(Reason::NoListener);
     };
+    tunnel(view, Tunnel { rule: *rule, route: Plan::NONE, backends, clusters: &listener.tunnels[0] }, state, rng, trace)
+}
+
+/// Decides on a connection of a TLS listener by the server name in its ClientHello, in lower case: Forward or Reject. `state` must have adopted
+/// `view`. A plan's route is the index of the listener's.
+pub fn decide_tls(
+    view: &View,
+    listener: u32,
+    server_name: Option<&[u8]>,
+    state: &mut State,
+    rng: &mut impl Rng,
+    trace: &mut impl Trace,
+) -> Step {
+    let (Some(names), Some(listener)) = (view.server_names(listener), view.listeners().get(listener as usize)) else {
+        return Step::Reject(Reason::NoListener);
+    };
+    let ListenerProtocol::Tls { routes } = &listener.protocol else { return Step::Reject(Reason::NoListener) };
+    let found = Authority::parse(server_name.unwrap_or_default(), 0).and_then(|name| names.find(&name));
+    let Some(route) = found else {
+        trace.note(|| Note::NoHost);
+        return Step::Reject(Reason::NoServerName);
+    };
+    let TlsRoute { rule, backends, .. } = &routes[route as usize];
+    trace.note(|| Note::Route(*rule));
+    let clusters = &listener.tunnels[route as usize];
+    tunnel(view, Tunnel { rule: *rule, route, backends, clusters }, state, rng, trace)
+}
+
+/// Where opaque bytes may go.
+struct Tunnel<'v> {
+    rule: RuleId,
+    route: u32,
+    backends: &'v [TcpBackend],
+    clusters: &'v [Option<u32>],
+}
+
+fn tunnel(view: &View, to: Tunnel<'_>, state: &mut State, rng: &mut impl Rng, trace: &mut impl Trace) -> Step {
+    let Tunnel { rule, route, backends, clusters } = to;
     let total = backends.iter().map(|b| u64::from(b.weight)).sum();
     let drawn = below(rng, total).and_then(|point| by_weight(backends.iter().map(|b| b.weight), point));
     let Some(backend) = drawn else { return Step::Reject(Reason::NoRoute) };
-    trace.note(|| Note::Backend(*rule));
-    let cluster = listener.tcp_clusters[backend as usize];
+    trace.note(|| Note::Backend(rule));
+    let Some(cluster) = clusters[backend as usize] else { return Step::Reject(Reason::ClusterNotFound) };
     let Some((endpoint, slot)) = pick(view, cluster, state, rng, None) else {
         return Step::Reject(Reason::NoHealthyUpstream);
     };
     trace.note(|| Note::Endpoint(state.address(slot)));
     let none = Plan::NONE;
-    let plan =
-        Plan { rule: *rule, host: none, route: none, action: none, backend, cluster, endpoint, slot, timeout_ms: 0 };
-    Step::Forward(plan)
+    Step::Forward(Plan { rule, host: none, route, action: none, backend, cluster, endpoint, slot, timeout_ms: 0 })
 }
 
 /// The route that a request met.

@@ -14,7 +14,7 @@ mod trace;
 pub mod view;
 
 pub use balance::pick;
-pub use decide::{Local, LocalKind, Plan, Question, Reason, Step, decide, decide_tcp};
+pub use decide::{Local, LocalKind, Plan, Question, Reason, Step, decide, decide_tcp, decide_tls};
 pub use facts::{Facts, Fields, NoFields, Rng};
 pub use shares::shares;
 pub use state::{Slot, State};

@@ -63,7 +63,7 @@ fn text(out: &mut String, r: &Record) {
     let or_dash = |field: Text| Escaped(r.get(field), '-');
     let _ = writeln!(
         out,
-        "[{}] \"{} {} {}\" {} {} {} - \"{}\" {} {} {} {} \"{}\" \"{}\" \"{}\" \"{}\" \"{}\" {} {} {} {} - {} {:08x}",
+        "[{}] \"{} {} {}\" {} {} {} - \"{}\" {} {} {} {} \"{}\" \"{}\" \"{}\" \"{}\" \"{}\" {} {} {} {} {} {} {:08x}",
         Rfc3339(n.start_us),
         or_dash(Text::Method),
         or_dash(Text::Path),
@@ -85,6 +85,7 @@ fn text(out: &mut String, r: &Record) {
         Address(n.upstream_local),
         Address(n.downstream_local),
         Address(n.downstream_remote),
+        or_dash(Text::ServerName),
         or_dash(Text::RouteName),
         n.rule,
     );
@@ -108,6 +109,7 @@ fn json(out: &mut String, r: &Record) {
         ("request_id", Text::RequestId),
         ("authority", Text::Authority),
         ("upstream_cluster", Text::UpstreamCluster),
+        ("requested_server_name", Text::ServerName),
     ] {
         let value = r.get(field);
         let _ = match value.is_empty() {
@@ -128,7 +130,7 @@ fn json(out: &mut String, r: &Record) {
     }
     let _ = write!(
         out,
-        ",\"requested_server_name\":null,\"response_code\":{},\"bytes_received\":{},\"bytes_sent\":{},\"duration\":{}",
+        ",\"response_code\":{},\"bytes_received\":{},\"bytes_sent\":{},\"duration\":{}",
         n.status,
         n.bytes_received,
         n.bytes_sent,

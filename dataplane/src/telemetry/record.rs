@@ -23,10 +23,11 @@ pub enum Text {
     Termination,
     TransportFailure,
     Flags,
+    ServerName,
 }
 
 /// How many text fields a record has.
-pub const TEXTS: usize = 13;
+pub const TEXTS: usize = 14;
 
 /// Numbers and addresses of a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -83,7 +83,10 @@ impl<I: Io> Worker<I> {
             listener,
             role,
             peer,
-            phase: Phase::Idle,
+            phase: match view.protocol {
+                ListenerProtocol::Tls { .. } => Phase::Hello { wanted: 0 },
+                _ => Phase::Idle,
+            },
             pipe: Vec::new(),
             pipe_at: 0,
             scanned: 0,
@@ -103,7 +106,7 @@ impl<I: Io> Worker<I> {
             down.sock = sock;
         }
         match view.protocol {
-            ListenerProtocol::Http { .. } => {
+            ListenerProtocol::Http { .. } | ListenerProtocol::Tls { .. } => {
                 self.io.recv(sock, Class::Small, CREDIT);
                 self.arm_down(key);
             }

@@ -61,6 +61,11 @@ pub enum Phase {
     Idle,
     /// A head has begun.
     Head,
+    /// A ClientHello is awaited; it is looked at again when there are so many bytes.
+    Hello {
+        /// In all.
+        wanted: usize,
+    },
     /// Waiting for on-demand config; the request is in `pipe`.
     Parked,
     /// An exchange is running.

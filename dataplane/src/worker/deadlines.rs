@@ -21,7 +21,7 @@ impl<I: Io> Worker<I> {
         let (Some(down), Some(times)) = (self.downs.get(key), self.times()) else { return Time::NEVER };
         match &down.phase {
             Phase::Idle => down.since.after(times.downstream_idle),
-            Phase::Head => down.since.after(times.head),
+            Phase::Head | Phase::Hello { .. } => down.since.after(times.head),
             Phase::Parked => down.since.after(times.ask),
             Phase::Busy(exchange) => exchange_due(exchange, &times),
             Phase::Tunnel(tunnel) => {
@@ -82,6 +82,7 @@ impl<I: Io> Worker<I> {
         match std::mem::replace(&mut down.phase, Phase::Away) {
             Phase::Busy(exchange) => self.exchange_expired(key, exchange),
             Phase::Head => self.refuse(key, 408, "request_head_timeout"),
+            Phase::Hello { .. } => self.refuse_tcp(key, Flag::DT, "tls_hello_timeout"),
             Phase::Parked => self.refuse(key, 503, "on_demand_config_timeout"),
             Phase::Tunnel(tunnel) if tunnel.connect_deadline <= now => self.tunnel_connect_timeout(key, tunnel),
             Phase::Tunnel(tunnel) => self.end_tunnel(key, tunnel),

@@ -84,7 +84,7 @@ impl<I: Io> Worker<I> {
         self.forget_down(key, false);
     }
 
-    fn forget_down(&mut self, key: Key, reset: bool) {
+    pub(super) fn forget_down(&mut self, key: Key, reset: bool) {
         let pipe = self.take_pipe(key);
         self.keep_bytes(pipe);
         let Some(mut down) = self.downs.remove(key) else { return };

@@ -1,7 +1,7 @@
 //! A worker: one thread, one driver, its own connections, pools, counters and timers. It shares nothing mutable with another worker.
 //!
 //! The loop takes a turn of I/O, handles each completion, then timers, then what became ready. Handlers never call each other through the driver.
-//! Every handler is a method of [`Worker`], grouped by what it is about: `accept`, `request`, `response`, `upstream`, `tunnel`, `finish`, `deadlines`.
+//! Every handler is a method of [`Worker`], grouped by what it is about: `accept`, `request`, `response`, `upstream`, `hello`, `tunnel`, `finish`, `deadlines`.
 
 mod accept;
 mod connection;
@@ -9,6 +9,7 @@ mod deadlines;
 mod encode;
 mod exchange;
 mod finish;
+mod hello;
 mod holdings;
 mod local;
 mod request;
@@ -141,6 +142,7 @@ struct Scratch {
     request: RequestHead,
     response: ResponseHead,
     path: Vec<u8>,
+    hello: Vec<u8>,
     peers: request::PeerCache,
 }
 

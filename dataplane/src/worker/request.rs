@@ -43,6 +43,7 @@ impl<I: Io> Worker<I> {
             Phase::Busy(exchange) if exchange.request_done => drop(self.hold(key, &buf)),
             Phase::Busy(_) => self.request_body(key, buf),
             Phase::Tunnel(_) => self.tunnel_from_down(key, buf),
+            Phase::Hello { .. } => self.hello_received(key, buf),
             Phase::Linger => {
                 down.discarded = down.discarded.saturating_add(buf.len() as u32);
                 if down.discarded > LINGER_BYTES_MAX {
@@ -145,7 +146,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Appends to a connection's unconsumed input. When the worker's budget for that is spent, the connection is cut instead (false).
-    fn hold(&mut self, key: Key, bytes: &[u8]) -> bool {
+    pub(super) fn hold(&mut self, key: Key, bytes: &[u8]) -> bool {
         if self.held + bytes.len() > self.limits.held_bytes_max {
             self.count(|s| &s.input_budget_cuts);
             self.cut_down(key, Flag::OM, "overload_input");

@@ -174,7 +174,7 @@ impl<I: Io> Worker<I> {
     pub(super) fn drain_down(&mut self, key: Key) {
         let Some(down) = self.downs.get_mut(key) else { return };
         match &mut down.phase {
-            Phase::Idle => self.end_down(key),
+            Phase::Idle | Phase::Hello { .. } => self.end_down(key),
             Phase::Busy(exchange) => exchange.keep_downstream = false,
             Phase::Tunnel(_) => self.cut_tunnel(key),
             _ => {}

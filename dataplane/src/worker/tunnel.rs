@@ -1,4 +1,4 @@
-//! Opaque bytes between two connections: TCP listeners, and WebSockets after their 101.
+//! Opaque bytes between two connections: TCP listeners, TLS ones after their ClientHello, and WebSockets after their 101.
 //!
 //! Each direction copies through ring buffers at first; one that turns out to be bulk moves into the kernel by splice. FIN travels in each direction
 //! on its own; the tunnel ends when both have passed, or on an error, which resets the other side.
@@ -33,22 +33,42 @@ const CLOSING_IDLE_MAX: Duration = Duration::from_secs(60);
 impl<I: Io> Worker<I> {
     /// A connection of a TCP listener: chooses where it goes and connects at once, so that servers that speak first are not kept waiting.
     pub(super) fn start_tcp(&mut self, key: Key, pinned: &Pinned, listener: u32) {
-        let idle = match &pinned.view.listeners()[listener as usize].protocol {
-            ListenerProtocol::Tcp { idle_timeout_ms, .. } if *idle_timeout_ms > 0 => {
-                Some(Duration::from_millis(*idle_timeout_ms))
-            }
-            _ => None,
+        let idle_ms = match &pinned.view.listeners()[listener as usize].protocol {
+            ListenerProtocol::Tcp { idle_timeout_ms, .. } => *idle_timeout_ms,
+            _ => 0,
         };
         let step = decide_tcp(&pinned.view, listener, &mut self.state, &mut self.dice, self.now.0, &mut ());
+        self.start_tunnel(key, pinned, step, idle_ms, b"");
+    }
+
+    /// Opens what was decided for an opaque connection; false when it was refused and the client is gone.
+    pub(super) fn start_tunnel(
+        &mut self,
+        key: Key,
+        pinned: &Pinned,
+        step: Step,
+        idle_ms: u64,
+        server_name: &[u8],
+    ) -> bool {
         let plan = match step {
             Step::Forward(plan) => plan,
-            Step::Reject(reason) => return self.refuse_tcp(key, Flag::from_name(reason.flags()), reason.details()),
-            Step::Reply(local) => return self.refuse_tcp(key, Flag::from_name(local.flags()), local.details()),
-            Step::Ask(_) => return self.refuse_tcp(key, Flag::NR, "no_route"),
+            Step::Reject(reason) => {
+                self.refuse_tcp(key, Flag::from_name(reason.flags()), reason.details());
+                return false;
+            }
+            Step::Reply(local) => {
+                self.refuse_tcp(key, Flag::from_name(local.flags()), local.details());
+                return false;
+            }
+            Step::Ask(_) => {
+                self.refuse_tcp(key, Flag::NR, "no_route");
+                return false;
+            }
         };
         let (destination, service) = self.destination_labels(&pinned.view, plan.cluster, plan.endpoint);
         let Ok(up) = self.open(plan.slot, UpPhase::Connecting(key), 0, 0) else {
-            return self.refuse_tcp(key, Flag::UO, "upstream_connections_exhausted");
+            self.refuse_tcp(key, Flag::UO, "upstream_connections_exhausted");
+            return false;
         };
         self.state.started(plan.slot);
         let cluster = pinned.view.cluster(plan.cluster);
@@ -57,6 +77,7 @@ impl<I: Io> Worker<I> {
             && let Some(mut r) = self.take_record()
         {
             r.set(Text::UpstreamCluster, cluster.name.as_bytes());
+            r.set(Text::ServerName, server_name);
             r.numbers.rule = plan.rule.0;
             r.numbers.upstream_host = Some(self.state.address(plan.slot));
             record = Some(r);
@@ -69,7 +90,7 @@ impl<I: Io> Worker<I> {
             to_down: Flow::default(),
             start: self.now,
             progress: self.now,
-            idle,
+            idle: (idle_ms > 0).then(|| Duration::from_millis(idle_ms)),
             connect_deadline: self.now.after(connect_timeout(pinned, plan.cluster)),
             counted: Some(plan.slot),
             pinned: Some(pinned.clone()),
@@ -87,9 +108,10 @@ impl<I: Io> Worker<I> {
             down.phase = Phase::Tunnel(Box::new(tunnel));
         }
         self.arm_down(key);
+        true
     }
 
-    fn refuse_tcp(&mut self, key: Key, flag: Flag, details: &'static str) {
+    pub(super) fn refuse_tcp(&mut self, key: Key, flag: Flag, details: &'static str) {
         if self.active.as_ref().is_some_and(|a| a.view.policy().access_log != AccessLog::Off)
             && let Some(mut record) = self.take_record()
         {
@@ -99,9 +121,7 @@ impl<I: Io> Worker<I> {
             record.numbers.downstream_remote = self.downs.get(key).map(|d| d.peer);
             self.log(record);
         }
-        if let Some(down) = self.downs.remove(key) {
-            self.io.reset(down.sock);
-        }
+        self.forget_down(key, true);
     }
 
     /// The 101 is out: both connections carry frames from here on.

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use ringway_config::model::{
     Action, Backend, Cluster, Domain, Endpoint, EndpointSet, Forward, Host, Listener, ListenerProtocol, ListenerSet,
-    Match, Model, PathMatch, PolicySet, Protocol, Role, Route, RuleId, TcpBackend, Workload,
+    Match, Model, PathMatch, PolicySet, Protocol, Role, Route, RuleId, TcpBackend, TlsRoute, Workload,
 };
 use ringway_config::{Order, Snapshot};
 
@@ -40,6 +40,24 @@ impl Config {
         let mut config =
             Config::with_listener(role, ListenerProtocol::Tcp { backends, rule: RuleId(1), idle_timeout_ms: 0 });
         config.cluster("tcp", Protocol::Tcp, &[upstream]);
+        config
+    }
+
+    /// One TLS listener on a free port. Each (server names, upstream) is a route; the n-th has the cluster `tls-n`.
+    pub fn tls(role: Role, routes: &[(&[&str], SocketAddr)]) -> Config {
+        let mut config = Config::with_listener(role, ListenerProtocol::Tls { routes: Vec::new() });
+        let mut made = Vec::new();
+        for ((names, upstream), n) in routes.iter().zip(0..) {
+            let cluster = format!("tls-{n}");
+            config.cluster(&cluster, Protocol::Tcp, &[*upstream]);
+            made.push(TlsRoute {
+                rule: RuleId(n + 1),
+                names: names.iter().map(|name| (*name).into()).collect(),
+                backends: vec![TcpBackend { cluster, weight: 1 }],
+                idle_timeout_ms: 0,
+            });
+        }
+        config.listeners.listeners[0].protocol = ListenerProtocol::Tls { routes: made };
         config
     }
 

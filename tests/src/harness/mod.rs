@@ -11,6 +11,7 @@ pub mod matrix;
 pub mod mesh;
 pub mod proxy;
 pub mod shim;
+pub mod tls;
 pub mod upstream;
 pub mod wait;
 
@@ -21,5 +22,6 @@ pub use matrix::{Backend, Case, skip};
 pub use mesh::Mesh;
 pub use proxy::{Proxy, ProxyBuilder};
 pub use shim::{Link, Shim};
+pub use tls::client_hello;
 pub use upstream::{Conn, Reply, Request, Upstream};
 pub use wait::{PATIENCE, until};

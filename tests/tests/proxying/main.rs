@@ -12,4 +12,5 @@ mod pools;
 mod routing;
 mod telemetry;
 mod timeouts;
+mod tls_passthrough;
 mod tunnels;

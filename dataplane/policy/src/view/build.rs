@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ringway_config::model::{Cluster, EndpointSet, Kind, Listener, ListenerProtocol, ListenerSet, RuleId};
+use ringway_config::model::{Cluster, EndpointSet, Kind, Listener, ListenerProtocol, ListenerSet, RuleId, TcpBackend};
 use ringway_config::{Blob, RootEntry, Snapshot};
 
 use super::domains::{Domains, Refused};
@@ -183,19 +183,26 @@ fn host_all(
         hosts.push(HostView { name: held.name.clone(), model, program, clusters });
     }
     let domains = domains(set, &hosts)?;
+    let server_names = server_names(set)?;
     let mut listeners_by_name: Vec<u32> = (0..listeners.len() as u32).collect();
     listeners_by_name.sort_by_key(|id| &listeners[*id as usize].name);
-    Ok(Hosting { domains, listeners_by_name, hosts, host_blobs: blobs, listeners })
+    Ok(Hosting { domains, server_names, listeners_by_name, hosts, host_blobs: blobs, listeners })
 }
 
 fn listener_view(set: &ListenerSet, listener: &Listener, ids: &ClusterIds<'_>) -> Result<ListenerView, BuildError> {
-    let tcp_clusters = match &listener.protocol {
+    let tunnel = |backends: &[TcpBackend], rule: RuleId| {
+        let id = |name: &str| match ids.get(name) {
+            Some(id) => Ok(Some(*id)),
+            None if name.is_empty() => Ok(None),
+            None => Err(absent(Kind::Listeners, &set.name, rule, Kind::Cluster, name)),
+        };
+        backends.iter().map(|b| id(&b.cluster)).collect::<Result<_, _>>()
+    };
+    let tunnels = match &listener.protocol {
         ListenerProtocol::Http { .. } => Vec::new(),
-        ListenerProtocol::Tcp { backends, rule, .. } => {
-            let id = |name: &String| {
-                ids.get(&**name).copied().ok_or_else(|| absent(Kind::Listeners, &set.name, *rule, Kind::Cluster, name))
-            };
-            backends.iter().map(|b| id(&b.cluster)).collect::<Result<_, _>>()?
+        ListenerProtocol::Tcp { backends, rule, .. } => vec![tunnel(backends, *rule)?],
+        ListenerProtocol::Tls { routes } => {
+            routes.iter().map(|r| tunnel(&r.backends, r.rule)).collect::<Result<_, _>>()?
         }
     };
     Ok(ListenerView {
@@ -204,7 +211,7 @@ fn listener_view(set: &ListenerSet, listener: &Listener, ids: &ClusterIds<'_>) -
         address: listener.address,
         role: listener.role,
         protocol: listener.protocol.clone(),
-        tcp_clusters,
+        tunnels,
     })
 }
 
@@ -254,8 +261,26 @@ fn domains(set: &ListenerSet, hosts: &[HostView]) -> Result<Vec<Option<Domains>>
 fn domains_of(protocol: &ListenerProtocol) -> Option<Domains> {
     match protocol {
         ListenerProtocol::Http { search, port, .. } => Some(Domains::new(search, *port)),
-        ListenerProtocol::Tcp { .. } => None,
+        ListenerProtocol::Tcp { .. } | ListenerProtocol::Tls { .. } => None,
     }
+}
+
+/// Which of its routes a server name takes at each TLS listener; of equal patterns the first.
+fn server_names(set: &ListenerSet) -> Result<Vec<Option<Domains>>, BuildError> {
+    let of = |listener: &Listener| {
+        let ListenerProtocol::Tls { routes } = &listener.protocol else { return Ok(None) };
+        let mut names = Domains::new(&[], 0);
+        for (route, number) in routes.iter().zip(0..) {
+            for name in &route.names {
+                if names.insert(name, 0, number) == Err(Refused::Pattern) {
+                    let cause = Cause::Domain(name.clone());
+                    return Err(BuildError { kind: Kind::Listeners, blob: set.name.clone(), rule: route.rule, cause });
+                }
+            }
+        }
+        Ok(Some(names))
+    };
+    set.listeners.iter().map(of).collect()
 }
 
 fn absent(kind: Kind, blob: &str, rule: RuleId, wanted: Kind, name: &str) -> BuildError {

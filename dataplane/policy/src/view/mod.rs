@@ -62,8 +62,9 @@ pub struct ListenerView {
     pub role: Role,
     /// What is spoken there.
     pub protocol: ListenerProtocol,
-    /// The clusters of a TCP listener's backends, in their order.
-    pub tcp_clusters: Vec<u32>,
+    /// The clusters of a TCP listener's backends, in their order; of a TLS listener one list for each of its routes.
+    /// None: the destination does not exist.
+    pub tunnels: Vec<Vec<Option<u32>>>,
 }
 
 /// One destination.
@@ -110,8 +111,10 @@ pub(crate) struct Group {
 /// Everything that hosts and listeners decide: shared between views when only endpoints changed.
 struct Hosting {
     listeners: Vec<ListenerView>,
-    /// Beside `listeners`; None for TCP.
+    /// Beside `listeners`; None for TCP and TLS.
     domains: Vec<Option<Domains>>,
+    /// Beside `listeners`: which route of a TLS listener a server name takes. None for other protocols.
+    server_names: Vec<Option<Domains>>,
     /// Listener numbers, sorted by name.
     listeners_by_name: Vec<u32>,
     hosts: Vec<HostView>,
@@ -218,6 +221,10 @@ impl View {
 
     pub(crate) fn domains(&self, listener: u32) -> Option<&Domains> {
         self.hosting.domains.get(listener as usize)?.as_ref()
+    }
+
+    pub(crate) fn server_names(&self, listener: u32) -> Option<&Domains> {
+        self.hosting.server_names.get(listener as usize)?.as_ref()
     }
 }
 

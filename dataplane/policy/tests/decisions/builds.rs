@@ -27,7 +27,7 @@ fn names_and_numbers() {
     assert!(view.endpoint(0).workload.is_none());
     assert_eq!((view.pod(), &*view.node().name, view.endpoints_len()), ("pod-1", "node", 3));
     assert_eq!(view.order(), Order { incarnation: 1, sequence: 1 });
-    assert_eq!((&*view.policy().name, view.listeners()[1].tcp_clusters.len()), ("default", 0));
+    assert_eq!((&*view.policy().name, &view.listeners()[1].tunnels), ("default", &vec![Vec::new()]));
 }
 
 #[test]

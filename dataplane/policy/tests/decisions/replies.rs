@@ -1,7 +1,7 @@
 //! Answers of the proxy itself, rewritten paths, redirects.
 
 use ringway_config::model::*;
-use ringway_policy::{Local, LocalKind, Plan, Reason, Step, decide_tcp};
+use ringway_policy::{Local, LocalKind, Plan, Reason, Step, View, decide_tcp, decide_tls};
 
 use crate::world::{
     Request, Seeded, TCP, World, adopted, bare_host, decided, explain, forward, get, plan, route, small,
@@ -145,9 +145,12 @@ fn tcp() {
     assert_eq!(view.endpoint(plan.endpoint).address, "10.0.0.1:80".parse().unwrap());
     // It has no route, and asking for one is harmless.
     assert_eq!((view.route(&plan).rule, view.forward(&plan).0.backends.len()), (RuleId(0), 0));
-    for (backends, reason) in
-        [(&[][..], Reason::NoRoute), (&[("c", 0)], Reason::NoRoute), (&[("none", 1)], Reason::NoHealthyUpstream)]
-    {
+    for (backends, reason) in [
+        (&[][..], Reason::NoRoute),
+        (&[("c", 0)], Reason::NoRoute),
+        (&[("none", 1)], Reason::NoHealthyUpstream),
+        (&[("", 1)], Reason::ClusterNotFound),
+    ] {
         assert_eq!(tcp(backends).1, Step::Reject(reason));
     }
     for listener in [0, 9] {
@@ -155,6 +158,51 @@ fn tcp() {
             decide_tcp(&view, listener, &mut adopted(&view), &mut Seeded(3), 0, &mut ()),
             Step::Reject(Reason::NoListener)
         );
+    }
+}
+
+#[test]
+fn tls_by_server_name() {
+    let route = |rule: u32, names: &[&str], cluster: &str| TlsRoute {
+        rule: RuleId(rule),
+        names: names.iter().map(|name| (*name).into()).collect(),
+        backends: vec![TcpBackend { cluster: cluster.into(), weight: 1 }],
+        idle_timeout_ms: 0,
+    };
+    let mut world = small();
+    let routes = vec![
+        route(1, &["*.example.com"], "c"),
+        route(2, &["www.example.com", "*.deep.example.com"], "c"),
+        route(3, &["www.example.com", "other.test"], "c"),
+        TlsRoute { backends: Vec::new(), ..route(4, &["nowhere.test"], "c") },
+    ];
+    world.listeners.listeners[TCP as usize].protocol = ListenerProtocol::Tls { routes: routes.clone() };
+    let decide = |view: &View, listener, name: Option<&str>| {
+        decide_tls(view, listener, name.map(str::as_bytes), &mut adopted(view), &mut Seeded(3), &mut ())
+    };
+    let view = world.view();
+    for (name, rule) in [
+        ("www.example.com", 2),
+        ("a.example.com", 1),
+        ("a.b.example.com", 1),
+        ("a.deep.example.com", 2),
+        ("deep.example.com", 1),
+        ("other.test", 3),
+    ] {
+        let Step::Forward(plan) = decide(&view, TCP, Some(name)) else { panic!("{name}") };
+        assert_eq!((plan.rule, plan.route, plan.host), (RuleId(rule), rule - 1, Plan::NONE), "{name}");
+        assert_eq!(view.route(&plan).rule, RuleId(0));
+    }
+    for name in [Some("example.com"), Some("test"), None] {
+        assert_eq!(decide(&view, TCP, name), Step::Reject(Reason::NoServerName), "{name:?}");
+    }
+    assert_eq!(decide(&view, TCP, Some("nowhere.test")), Step::Reject(Reason::NoRoute));
+    assert_eq!(decide(&view, 0, Some("other.test")), Step::Reject(Reason::NoListener));
+    let any = TlsRoute { names: vec!["*".into()], ..routes[0].clone() };
+    world.listeners.listeners[TCP as usize].protocol = ListenerProtocol::Tls { routes: vec![any] };
+    let view = world.view();
+    for name in [Some("anything"), None] {
+        assert!(matches!(decide(&view, TCP, name), Step::Forward(_)), "{name:?}");
     }
 }
 

@@ -119,6 +119,7 @@ impl Diagnostic {
             json["file"] = serde_json::json!(&*place.file);
             json["line"] = serde_json::json!(place.line);
             json["column"] = serde_json::json!(place.column);
+            json["length"] = serde_json::json!(place.length);
         }
         if let Some(object) = &self.object {
             json["object"] =

@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod explain;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod lint;
 pub mod mesh;
 pub mod object;
 pub mod publish;

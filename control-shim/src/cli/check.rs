@@ -1,11 +1,10 @@
 //! `ringway check`: what is wrong with manifests, without running anything.
 
-use super::Output;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::mesh::{Mesh, Options, placement};
+use crate::explain::Source;
+use crate::lint::lint;
+use crate::mesh::placement;
 use crate::object::decode;
-use crate::source::folder;
-use crate::translate;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -18,32 +17,63 @@ pub struct Arguments {
     /// Take security that is not enforced yet for a warning.
     #[arg(long)]
     pub allow_unenforced: bool,
+    /// The least that makes the exit code 1.
+    #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
+    pub fail_on: FailOn,
     /// How to write it.
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
 }
 
-/// Prints every finding. 1 when there is an error.
+/// The least finding that fails a check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum FailOn {
+    /// An object that is refused.
+    #[default]
+    Error,
+    /// What works, though not in every respect as written.
+    Warning,
+    /// Anything at all.
+    Notice,
+}
+
+/// How findings are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+    /// For code hosts: SARIF 2.1.0.
+    Sarif,
+}
+
+/// Prints every finding. 1 when there is one that fails.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let options = decode::Options { allow_unenforced: arguments.allow_unenforced };
-    let loaded = folder::load_with(&arguments.manifests, options);
-    let objects = loaded.objects.len();
-    let mut diagnostics = loaded.diagnostics;
-    let mesh = Mesh::new(loaded.objects, &mut placement::Sequential::default(), Options::default());
-    diagnostics.extend(mesh.diagnostics.iter().cloned());
-    diagnostics.extend(translate::translate(&mesh, None).diagnostics);
+    let source = Source::compile(&arguments.manifests, options, &mut placement::Sequential::default());
+    let Source::Manifests { mesh, compiled, mut diagnostics } = source else { return ExitCode::from(2) };
+    diagnostics.extend(lint(&compiled));
+    let (objects, pods) = (mesh.objects.len(), mesh.pods.len());
     let count = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let text = match arguments.output {
-        Output::Text => text(&diagnostics, objects, mesh.pods.len(), errors, warnings),
+        Output::Text => text(&diagnostics, objects, pods, errors, warnings),
         Output::Json => {
             let findings: Vec<_> = diagnostics.iter().map(Diagnostic::to_json).collect();
-            let json = serde_json::json!({"objects": objects, "pods": mesh.pods.len(), "errors": errors, "warnings": warnings, "findings": findings});
+            let json = serde_json::json!({"objects": objects, "pods": pods, "errors": errors, "warnings": warnings, "findings": findings});
             format!("{json:#}\n")
         }
+        Output::Sarif => format!("{:#}\n", super::sarif::sarif(&diagnostics)),
     };
     let written = super::print(&text);
-    if errors > 0 { ExitCode::from(1) } else { written }
+    let fails = match arguments.fail_on {
+        FailOn::Error => Severity::Error,
+        FailOn::Warning => Severity::Warning,
+        FailOn::Notice => Severity::Notice,
+    };
+    if diagnostics.iter().any(|finding| finding.severity >= fails) { ExitCode::from(1) } else { written }
 }
 
 fn text(diagnostics: &[Diagnostic], objects: usize, pods: usize, errors: usize, warnings: usize) -> String {

@@ -5,6 +5,7 @@ pub mod dump;
 pub mod explain;
 pub mod leash;
 pub mod run;
+mod sarif;
 
 /// How a subcommand writes its result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

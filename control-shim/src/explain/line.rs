@@ -75,20 +75,20 @@ fn text(line: &str) -> Result<LogLine, String> {
     let mut request_line = at(1).split(' ');
     let (method, target) = (request_line.next().unwrap_or(""), request_line.next().unwrap_or(""));
     let mut headers = Vec::new();
-    for (place, name) in [(10, "x-forwarded-for"), (11, "user-agent"), (12, "x-request-id")] {
+    for (place, name) in [(11, "x-forwarded-for"), (12, "user-agent"), (13, "x-request-id")] {
         headers.extend(given(place).map(|value| (name.to_string(), value)));
     }
     Ok(LogLine {
         request: Request {
             method: method.into(),
             target: target.into(),
-            authority: given(13).unwrap_or_default(),
+            authority: given(14).unwrap_or_default(),
             headers,
         },
         rule: rule(at(WORDS)),
-        listener: at(17).parse().ok(),
-        cluster: given(15).unwrap_or_default(),
-        endpoint: at(14).parse().ok(),
+        listener: at(18).parse().ok(),
+        cluster: given(16).unwrap_or_default(),
+        endpoint: at(15).parse().ok(),
         status: at(2).parse().unwrap_or(0),
         flags: at(3).into(),
     })

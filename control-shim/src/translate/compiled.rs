@@ -4,7 +4,7 @@ use super::Rules;
 use super::outbound::OUTBOUND;
 use super::rules::rules_of;
 use crate::diagnostic::Diagnostic;
-use crate::object::Objects;
+use crate::object::{ObjectRef, Objects, Spot};
 use ringway_config::model::{Kind, Model, Provenance, ProvenanceEntry, RuleId};
 use ringway_config::{Blob, EncodeError, Order, Snapshot, VerifyError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -114,6 +114,17 @@ impl Compiled {
     pub fn hosts(&self, node_namespace: &str) -> BTreeMap<&str, &Arc<HostConfig>> {
         let hosts = self.hosts.get(node_namespace).or_else(|| self.hosts.get(""));
         hosts.into_iter().flat_map(HashMap::values).map(|host| (host.name.as_str(), host)).collect()
+    }
+
+    /// Every blob of every proxy and of every host that one may ask for; one that is shared comes more than once.
+    pub fn every_blob(&self) -> impl Iterator<Item = &Blob> {
+        let hosts = self.hosts.values().flat_map(HashMap::values).flat_map(|host| &host.blobs);
+        self.proxies.values().flat_map(|proxy| &proxy.blobs).chain(hosts)
+    }
+
+    /// The object, field and place of a rule.
+    pub fn standing(&self, rule: RuleId) -> Option<(&ObjectRef, &str, &Spot)> {
+        self.rules.standing(rule)
     }
 
     /// Where a rule stands.

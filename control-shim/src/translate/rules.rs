@@ -36,6 +36,11 @@ impl Rules {
         ids.iter().filter_map(|id| self.entry(*id)).collect()
     }
 
+    /// The object, field and place of a rule.
+    pub fn standing(&self, id: RuleId) -> Option<(&ObjectRef, &str, &Spot)> {
+        self.map.get(&id).map(|rule| (&rule.object, rule.field.as_str(), &rule.spot))
+    }
+
     /// Where a rule stands.
     pub fn entry(&self, id: RuleId) -> Option<ProvenanceEntry> {
         let rule = self.map.get(&id)?;

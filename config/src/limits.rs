@@ -18,6 +18,8 @@ pub const BLOBS_MAX: usize = 1 << 20;
 pub const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 /// Milliseconds of any timeout: ten years.
 pub const TIMEOUT_MS_MAX: u64 = 10 * 366 * 86_400_000;
+/// A share of requests: all of them.
+pub const PER_MILLION_MAX: u32 = 1_000_000;
 /// Bytes of a request head; its positions are 16 bits wide.
 pub const HEAD_BYTES_MAX: u32 = 60 << 10;
 /// Bytes of a request head that every proxy takes.

@@ -289,6 +289,44 @@ pub struct Forward {
     pub request: HeaderEdits,
     /// Edits on the response.
     pub response: HeaderEdits,
+    /// Injected before the destination is chosen.
+    pub fault: Option<Fault>,
+    /// Which origins may read the response.
+    pub cors: Option<Cors>,
+}
+
+/// Faults for a share of the requests: first a delay, then an answer in place of the destination's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fault {
+    /// The rule behind it.
+    pub rule: RuleId,
+    /// Time to wait; 0 delays nothing.
+    pub delay_ms: u64,
+    /// Requests of a million that are delayed.
+    pub delay_per_million: u32,
+    /// 200 to 599; 0 aborts nothing.
+    pub abort_status: u16,
+    /// Requests of a million that are aborted.
+    pub abort_per_million: u32,
+}
+
+/// Cross-origin resource sharing (Istio's CorsPolicy, Gateway API's HTTPCORSFilter). An empty list or text leaves its header out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cors {
+    /// Origins that are allowed; one that matches `*` allows all.
+    pub origins: Vec<StringMatch>,
+    /// `access-control-allow-methods`; `*` repeats the one that was asked for.
+    pub methods: String,
+    /// `access-control-allow-headers`; `*` repeats those that were asked for.
+    pub headers: String,
+    /// `access-control-expose-headers`.
+    pub expose: String,
+    /// `access-control-max-age`, seconds.
+    pub max_age_s: Option<u32>,
+    /// `access-control-allow-credentials: true`.
+    pub credentials: bool,
+    /// Preflights of other origins go to the destination; otherwise they are answered without an allowed origin.
+    pub forward_unmatched: bool,
 }
 
 /// One weighted destination.
@@ -337,6 +375,8 @@ pub struct Redirect {
     pub path: PathRewrite,
     /// Edits on the response.
     pub response: HeaderEdits,
+    /// Injected before the answer.
+    pub fault: Option<Fault>,
 }
 
 /// A fixed answer.
@@ -348,6 +388,8 @@ pub struct Respond {
     pub body: String,
     /// Edits on the response.
     pub response: HeaderEdits,
+    /// Injected before the answer.
+    pub fault: Option<Fault>,
 }
 
 /// Header edits in Istio's order: remove, set, add (names keep their case).

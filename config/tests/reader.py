@@ -195,14 +195,40 @@ def action(r):
     path = path_kind and {path_kind: path}
     backends = [backend(b) for b in r.span(11)]
     request, response = edits(r.span(12)), edits(r.span(12))
+    injected, sharing = one(r.span(18), fault), one(r.span(19), cors)
     if kind == "forward":
         content = {"timeout_ms": timeout_ms, "path": path, "authority": text}
-        content.update(request=request, response=response, backends=backends)
+        content.update(request=request, response=response, backends=backends, fault=injected, cors=sharing)
     elif kind == "redirect":
         content = {"status": status, "scheme": scheme, "host": text, "port": port, "path": path, "response": response}
+        content["fault"] = injected
     else:
-        content = {"status": status, "body": text, "response": response}
+        content = {"status": status, "body": text, "response": response, "fault": injected}
     return {kind: content}
+
+
+def one(records, read):
+    need(len(records) <= 1, "more than one")
+    return read(records[0]) if records else None
+
+
+def fault(r):
+    out = {"rule": r.rule(), "delay_ms": r.u64()}
+    out["delay_per_million"], out["abort_per_million"] = r.u32(), r.u32()
+    out["abort_status"] = r.u16()
+    r.reserved(2)
+    return out
+
+
+def cors(r):
+    out = {"origins": [condition(o) for o in r.span(20)]}
+    for field in ("methods", "headers", "expose"):
+        out[field] = r.str()
+    seconds = r.u32()
+    out["max_age_s"] = seconds if r.flag() else None
+    out["credentials"], out["forward_unmatched"] = r.flag(), r.flag()
+    r.reserved(1)
+    return out
 
 
 def backend(r):

@@ -142,6 +142,24 @@ fn edits(e: &HeaderEdits) -> Value {
     json!({"remove": e.remove, "set": e.set, "add": e.add})
 }
 
+fn fault(f: &Option<Fault>) -> Value {
+    f.as_ref().map_or(Value::Null, |f| {
+        json!({
+            "rule": rule(f.rule), "delay_ms": f.delay_ms, "delay_per_million": f.delay_per_million,
+            "abort_status": f.abort_status, "abort_per_million": f.abort_per_million,
+        })
+    })
+}
+
+fn cors(c: &Option<Cors>) -> Value {
+    c.as_ref().map_or(Value::Null, |c| {
+        json!({
+            "origins": c.origins.iter().map(string_match).collect::<Vec<_>>(), "methods": c.methods, "headers": c.headers,
+            "expose": c.expose, "max_age_s": c.max_age_s, "credentials": c.credentials, "forward_unmatched": c.forward_unmatched,
+        })
+    })
+}
+
 /// One action, as [`json`] shows it under `actions`.
 pub fn action(a: &Action) -> Value {
     match a {
@@ -151,10 +169,14 @@ pub fn action(a: &Action) -> Value {
                 "cluster": b.cluster, "weight": b.weight, "rule": rule(b.rule), "missing_status": b.missing_status,
                 "request": edits(&b.request), "response": edits(&b.response),
             })).collect::<Vec<_>>(),
+            "fault": fault(&f.fault), "cors": cors(&f.cors),
         }}),
         Action::Redirect(r) => json!({"redirect": {
             "status": r.status, "scheme": r.scheme, "host": r.host, "port": r.port, "path": rewrite(&r.path), "response": edits(&r.response),
+            "fault": fault(&r.fault),
         }}),
-        Action::Respond(r) => json!({"respond": {"status": r.status, "body": r.body, "response": edits(&r.response)}}),
+        Action::Respond(r) => {
+            json!({"respond": {"status": r.status, "body": r.body, "response": edits(&r.response), "fault": fault(&r.fault)}})
+        }
     }
 }

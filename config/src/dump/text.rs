@@ -144,6 +144,7 @@ impl<W: Write> Dump<'_, W> {
                 Some(Action::Respond(r)) => {
                     writeln!(self.out, "      answer {} {:?}", r.status, r.body)?;
                     self.edits("      ", "response", &r.response)?;
+                    self.fault(&r.fault)?;
                 }
                 None => {}
             }
@@ -192,7 +193,42 @@ impl<W: Write> Dump<'_, W> {
         }
         self.rewrite(&f.path)?;
         self.edits("      ", "request", &f.request)?;
-        self.edits("      ", "response", &f.response)
+        self.edits("      ", "response", &f.response)?;
+        self.fault(&f.fault)?;
+        f.cors.iter().try_for_each(|cors| self.cors(cors))
+    }
+
+    fn fault(&mut self, fault: &Option<Fault>) -> fmt::Result {
+        let Some(f) = fault else { return Ok(()) };
+        let percent = |per_million: u32| f64::from(per_million) / 10_000.0;
+        if f.delay_ms != 0 {
+            write!(self.out, "      delays {} % by {}", percent(f.delay_per_million), millis(f.delay_ms))?;
+            self.rule(f.rule)?;
+        }
+        if f.abort_status != 0 {
+            write!(self.out, "      aborts {} % with {}", percent(f.abort_per_million), f.abort_status)?;
+            self.rule(f.rule)?;
+        }
+        Ok(())
+    }
+
+    fn cors(&mut self, c: &Cors) -> fmt::Result {
+        let origins: Vec<String> = c.origins.iter().map(|origin| Condition(origin).to_string()).collect();
+        write!(
+            self.out,
+            "      CORS for origins {}",
+            if origins.is_empty() { "none".into() } else { origins.join(", ") }
+        )?;
+        for (what, value) in [("methods", &c.methods), ("headers", &c.headers), ("exposes", &c.expose)] {
+            if !value.is_empty() {
+                write!(self.out, "; {what} {value}")?;
+            }
+        }
+        if let Some(seconds) = c.max_age_s {
+            write!(self.out, "; for {seconds} s")?;
+        }
+        write!(self.out, "{}", if c.credentials { "; with credentials" } else { "" })?;
+        writeln!(self.out, "{}", if c.forward_unmatched { "; other preflights pass" } else { "" })
     }
 
     fn redirect(&mut self, r: &Redirect) -> fmt::Result {
@@ -207,7 +243,8 @@ impl<W: Write> Dump<'_, W> {
         }
         writeln!(self.out)?;
         self.rewrite(&r.path)?;
-        self.edits("      ", "response", &r.response)
+        self.edits("      ", "response", &r.response)?;
+        self.fault(&r.fault)
     }
 
     fn rewrite(&mut self, p: &PathRewrite) -> fmt::Result {

@@ -154,6 +154,8 @@ impl<'a> Decoder<'a> {
                 authority: self.str(a.text),
                 request: self.edits(a.request),
                 response: self.edits(a.response),
+                fault: self.fault(a.fault),
+                cors: self.records(section::CORS, a.cors).next().map(|c| self.cors(c)),
             }),
             tag::REDIRECT => Action::Redirect(Redirect {
                 status: a.status.get(),
@@ -162,12 +164,38 @@ impl<'a> Decoder<'a> {
                 port: a.port.get(),
                 path: self.rewrite(a),
                 response: self.edits(a.response),
+                fault: self.fault(a.fault),
             }),
             _ => Action::Respond(Respond {
                 status: a.status.get(),
                 body: self.str(a.text),
                 response: self.edits(a.response),
+                fault: self.fault(a.fault),
             }),
+        }
+    }
+
+    fn fault(&self, span: Span) -> Option<Fault> {
+        let fault = |f: &FaultRecord| Fault {
+            rule: RuleId(f.rule.get()),
+            delay_ms: f.delay_ms.get(),
+            delay_per_million: f.delay_per_million.get(),
+            abort_status: f.abort_status.get(),
+            abort_per_million: f.abort_per_million.get(),
+        };
+        self.records(section::FAULT, span).next().map(fault)
+    }
+
+    fn cors(&self, c: &CorsRecord) -> Cors {
+        let origin = |o: &StringMatchRecord| self.string_match(o).expect(VERIFIED);
+        Cors {
+            origins: self.records(section::CORS_ORIGIN, c.origins).map(origin).collect(),
+            methods: self.str(c.methods),
+            headers: self.str(c.headers),
+            expose: self.str(c.expose),
+            max_age_s: (c.has_max_age != 0).then_some(c.max_age_s.get()),
+            credentials: c.credentials != 0,
+            forward_unmatched: c.forward_unmatched != 0,
         }
     }
 

@@ -167,6 +167,8 @@ fn put_action<'m>(w: &mut Writer<'m>, m: &'m Action) -> ActionRecord {
         backends: Span::default(),
         request: Span::default(),
         response: Span::default(),
+        fault: Span::default(),
+        cors: Span::default(),
     };
     match m {
         Action::Forward(f) => {
@@ -177,19 +179,52 @@ fn put_action<'m>(w: &mut Writer<'m>, m: &'m Action) -> ActionRecord {
             out.text = w.str(&f.authority);
             out.request = put_edits(w, &f.request);
             out.response = put_edits(w, &f.response);
+            out.fault = put_fault(w, f.fault.as_ref());
+            out.cors = put_cors(w, f.cors.as_ref());
         }
         Action::Redirect(d) => {
             (out.kind, out.status, out.port) = (tag::REDIRECT, U16::new(d.status), U16::new(d.port));
             (out.path_kind, out.path) = put_rewrite(w, &d.path);
             (out.text, out.scheme) = (w.str(&d.host), w.str(&d.scheme));
             out.response = put_edits(w, &d.response);
+            out.fault = put_fault(w, d.fault.as_ref());
         }
         Action::Respond(p) => {
             (out.kind, out.status, out.text) = (tag::RESPOND, U16::new(p.status), w.str(&p.body));
             out.response = put_edits(w, &p.response);
+            out.fault = put_fault(w, p.fault.as_ref());
         }
     }
     out
+}
+
+fn put_fault(w: &mut Writer<'_>, m: Option<&Fault>) -> Span {
+    let record = |f: &Fault| FaultRecord {
+        rule: U32::new(f.rule.0),
+        delay_ms: U64::new(f.delay_ms),
+        delay_per_million: U32::new(f.delay_per_million),
+        abort_per_million: U32::new(f.abort_per_million),
+        abort_status: U16::new(f.abort_status),
+        reserved: U16::new(0),
+    };
+    w.records(section::FAULT, m.map(record).as_slice())
+}
+
+fn put_cors<'m>(w: &mut Writer<'m>, m: Option<&'m Cors>) -> Span {
+    let Some(m) = m else { return Span::default() };
+    let origins: Vec<StringMatchRecord> = m.origins.iter().map(|o| put_match(w, Some(o))).collect();
+    let record = CorsRecord {
+        origins: w.records(section::CORS_ORIGIN, &origins),
+        methods: w.str(&m.methods),
+        headers: w.str(&m.headers),
+        expose: w.str(&m.expose),
+        max_age_s: U32::new(m.max_age_s.unwrap_or(0)),
+        has_max_age: u8::from(m.max_age_s.is_some()),
+        credentials: u8::from(m.credentials),
+        forward_unmatched: u8::from(m.forward_unmatched),
+        reserved: 0,
+    };
+    w.records(section::CORS, &[record])
 }
 
 fn put_backend<'m>(w: &mut Writer<'m>, b: &'m Backend) -> BackendRecord {

@@ -33,8 +33,11 @@ pub mod section {
     pub const ORIGIN: u16 = 15;
     pub const TLS_ROUTE: u16 = 16;
     pub const SERVER_NAME: u16 = 17;
+    pub const FAULT: u16 = 18;
+    pub const CORS: u16 = 19;
+    pub const CORS_ORIGIN: u16 = 20;
     /// Ids from here on are unknown to this version.
-    pub const END: u16 = 18;
+    pub const END: u16 = 21;
 
     /// A section in words.
     pub fn name(id: u16) -> &'static str {
@@ -57,6 +60,9 @@ pub mod section {
             "origin",
             "TLS route",
             "server name",
+            "fault",
+            "CORS",
+            "CORS origin",
         ];
         NAMES.get(id as usize).copied().unwrap_or("of an unknown id")
     }
@@ -65,7 +71,7 @@ pub mod section {
     pub fn of(kind: Kind) -> &'static [u16] {
         match kind {
             Kind::Listeners => &[LISTENER, SEARCH, TCP_BACKEND, TLS_ROUTE, SERVER_NAME],
-            Kind::Host => &[DOMAIN, ROUTE, ACTION, HEADER_MATCH, QUERY_MATCH, BACKEND, EDIT],
+            Kind::Host => &[DOMAIN, ROUTE, ACTION, HEADER_MATCH, QUERY_MATCH, BACKEND, EDIT, FAULT, CORS, CORS_ORIGIN],
             Kind::Endpoints => &[WORKLOAD, ENDPOINT],
             Kind::Provenance => &[ORIGIN],
             Kind::Cluster | Kind::Policy => &[],

@@ -45,12 +45,17 @@ records! {
     QueryMatchRecord = 20 { name: Str, value: StringMatchRecord }
     /// An action. `kind` 1 = forward, 2 = redirect, 3 = respond. `text` is authority, redirect host or body; `scheme` of a redirect.
     /// `path_kind` 0 = keep, 1 = prefix, 2 = segments, 3 = full.
-    ActionRecord = 64 { kind: u8, path_kind: u8, status: U16, port: U16, reserved: U16, timeout_ms: U64, text: Str, scheme: Str, path: Str,
-        backends: Span, request: Span, response: Span }
+    ActionRecord = 80 { kind: u8, path_kind: u8, status: U16, port: U16, reserved: U16, timeout_ms: U64, text: Str, scheme: Str, path: Str,
+        backends: Span, request: Span, response: Span, fault: Span, cors: Span }
     /// A weighted destination.
     BackendRecord = 36 { cluster: Str, weight: U32, rule: U32, missing_status: U16, reserved: U16, request: Span, response: Span }
     /// A header edit. `kind` 1 = remove, 2 = set, 3 = add.
     EditRecord = 20 { name: Str, value: Str, kind: u8, reserved: [u8; 3] }
+    /// Injected faults.
+    FaultRecord = 24 { rule: U32, delay_ms: U64, delay_per_million: U32, abort_per_million: U32, abort_status: U16, reserved: U16 }
+    /// Cross-origin resource sharing.
+    CorsRecord = 40 { origins: Span, methods: Str, headers: Str, expose: Str, max_age_s: U32, has_max_age: u8, credentials: u8, forward_unmatched: u8,
+        reserved: u8 }
     /// Head of a cluster. `protocol` 1 = HTTP/1.1, 2 = TCP; `balance` 1 = least request, 2 = round robin, 3 = random.
     ClusterRecord = 64 { rule: U32, protocol: u8, balance: u8, mesh_internal: u8, reserved: u8, endpoints: Str, connect_timeout_ms: U32,
         idle_timeout_ms: U64, max_requests_per_connection: U32, max_connections: U32, max_pending_requests: U32, service_host: Str,

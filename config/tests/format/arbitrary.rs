@@ -147,20 +147,49 @@ fn route() -> impl Strategy<Value = Route> {
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    let forward = (vec(backend(), 0..3), 0..1_000_000u64, rewrite(), "([a-z]{1,5}(:80)?)?", edits(), edits()).prop_map(
-        |(backends, timeout_ms, path, authority, request, response)| {
-            Action::Forward(Forward { backends, timeout_ms, path, authority, request, response })
+    let forward = (vec(backend(), 0..3), 0..1_000_000u64, rewrite(), "([a-z]{1,5}(:80)?)?", edits(), edits());
+    let forward = (forward, option::of(fault()), option::of(cors())).prop_map(
+        |((backends, timeout_ms, path, authority, request, response), fault, cors)| {
+            Action::Forward(Forward { backends, timeout_ms, path, authority, request, response, fault, cors })
         },
     );
     let status = prop_oneof![Just(301), Just(302), Just(303), Just(307), Just(308)];
-    let redirect = (status, "(https?)?", "([A-Za-z.]{0,5}[a-z])?", any::<u16>(), rewrite(), edits()).prop_map(
-        |(status, scheme, host, port, path, response)| {
-            Action::Redirect(Redirect { status, scheme, host, port, path, response })
-        },
-    );
-    let respond = (200..=599u16, free(), edits())
-        .prop_map(|(status, body, response)| Action::Respond(Respond { status, body, response }));
+    let redirect =
+        (status, "(https?)?", "([A-Za-z.]{0,5}[a-z])?", any::<u16>(), rewrite(), edits(), option::of(fault()));
+    let redirect = redirect.prop_map(|(status, scheme, host, port, path, response, fault)| {
+        Action::Redirect(Redirect { status, scheme, host, port, path, response, fault })
+    });
+    let respond = (200..=599u16, free(), edits(), option::of(fault()))
+        .prop_map(|(status, body, response, fault)| Action::Respond(Respond { status, body, response, fault }));
     prop_oneof![forward, redirect, respond]
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    let status = prop_oneof![Just(0), 200..=599u16];
+    (rule(), 0..1_000_000u64, 0..=1_000_000u32, status, 0..=1_000_000u32).prop_map(
+        |(rule, delay_ms, delay_per_million, abort_status, abort_per_million)| Fault {
+            rule,
+            delay_ms,
+            delay_per_million,
+            abort_status,
+            abort_per_million,
+        },
+    )
+}
+
+fn cors() -> impl Strategy<Value = Cors> {
+    let texts = ("[ -~]{0,6}", "[ -~]{0,6}", "[ -~]{0,6}");
+    (vec(string_match(), 0..3), texts, option::of(any::<u32>()), any::<bool>(), any::<bool>()).prop_map(
+        |(origins, (methods, headers, expose), max_age_s, credentials, forward_unmatched)| Cors {
+            origins,
+            methods,
+            headers,
+            expose,
+            max_age_s,
+            credentials,
+            forward_unmatched,
+        },
+    )
 }
 
 fn backend() -> impl Strategy<Value = Backend> {

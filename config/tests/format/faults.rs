@@ -1,6 +1,6 @@
 //! Every rule of the verifier that a model can break, broken once.
 
-use ringway_config::model::*;
+use ringway_config::model::{self, *};
 use ringway_config::{Blob, EncodeError, Fault, VerifyError};
 
 use crate::sample::models;
@@ -56,6 +56,12 @@ fn policy(edit: impl FnOnce(&mut PolicySet)) -> Model {
     Model::Policy(m)
 }
 
+fn fault(edit: impl FnOnce(&mut model::Fault)) -> model::Fault {
+    let mut m = model::Fault::default();
+    edit(&mut m);
+    m
+}
+
 fn request_edit(set: (&str, &str)) -> Model {
     forward(|f| f.request.set = vec![(set.0.into(), set.1.into())])
 }
@@ -108,6 +114,11 @@ fn each_rule_is_refused_by_field_and_fault() {
         (request_edit(("Content-Length", "1")), "request edits", FramingHeader),
         (request_edit(("transfer-encoding", "chunked")), "request edits", FramingHeader),
         (request_edit(("HOST", "a")), "request edits", FramingHeader),
+        (forward(|f| f.fault = Some(fault(|x| x.delay_ms = u64::MAX))), "fault", Range),
+        (forward(|f| f.fault = Some(fault(|x| x.delay_per_million = 1_000_001))), "fault", Range),
+        (redirect(|r| r.fault = Some(fault(|x| x.abort_status = 600))), "fault", Range),
+        (respond(|r| r.fault = Some(fault(|x| x.abort_status = 100))), "fault", Range),
+        (forward(|f| f.cors = Some(Cors { methods: "GET\r\nx: y".into(), ..Cors::default() })), "cors", Characters),
         (redirect(|r| r.status = 200), "status", Range),
         (redirect(|r| r.scheme = "ftp".into()), "scheme", Characters),
         (redirect(|r| r.host = "a/b".into()), "host", Characters),

@@ -33,6 +33,8 @@ pub fn models() -> Vec<Model> {
         response: edits(),
     };
     let missing = Backend { weight: 10, missing_status: 500, ..Backend::default() };
+    let fault =
+        Fault { rule, delay_ms: 1500, delay_per_million: 12_500, abort_status: 503, abort_per_million: 1_000_000 };
     let forward = Forward {
         backends: vec![backend, missing],
         timeout_ms: 1500,
@@ -40,6 +42,16 @@ pub fn models() -> Vec<Model> {
         authority: "ratings".into(),
         request: edits(),
         response: HeaderEdits::default(),
+        fault: Some(fault.clone()),
+        cors: Some(Cors {
+            origins: vec![StringMatch::Exact("https://shop.x".into()), StringMatch::Regex(".*[.]x".into())],
+            methods: "GET,PUT".into(),
+            headers: "x-a".into(),
+            expose: "x-b".into(),
+            max_age_s: Some(600),
+            credentials: true,
+            forward_unmatched: true,
+        }),
     };
     let redirect = Redirect {
         status: 308,
@@ -48,8 +60,9 @@ pub fn models() -> Vec<Model> {
         port: 8443,
         path: PathRewrite::Full("/f".into()),
         response: edits(),
+        fault: Some(Fault { abort_status: 0, abort_per_million: 0, ..fault }),
     };
-    let respond = Respond { status: 418, body: "short and stout".into(), response: HeaderEdits::default() };
+    let respond = Respond { status: 418, body: "short and stout".into(), ..Respond::default() };
     let matches = Match {
         path: PathMatch::Segments("/api".into()),
         ignore_case: true,

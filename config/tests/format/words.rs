@@ -37,6 +37,11 @@ fn a_dump_is_a_tree_with_rules_resolved_to_their_lines() {
         format!("      → 90 × outbound|9080|v1|reviews  {origin}"),
         "      → 10 × missing, answered with 500".to_owned(),
         "      timeout 1500 ms".to_owned(),
+        format!("      delays 1.25 % by 1500 ms  {origin}"),
+        format!("      aborts 100 % with 503  {origin}"),
+        "      CORS for origins = \"https://shop.x\", ~ \".*[.]x\"; methods GET,PUT; headers x-a; exposes x-b; for 600 s; \
+         with credentials; other preflights pass"
+            .to_owned(),
         "      redirect 308 scheme https host h port 8443".to_owned(),
         "      answer 418 \"short and stout\"".to_owned(),
         format!("listener tcp  [::1]:6379  outbound TCP, idle timeout 3600 s  {origin}"),

@@ -208,6 +208,7 @@ impl Subject {
         let (route, rule) = match &step {
             Step::Forward(plan) => (plan.route, plan.rule),
             Step::Reply(local) => (local.route, local.rule),
+            Step::Delay(delay) => (delay.route, delay.rule),
             Step::Ask(_) | Step::Reject(_) => (Plan::NONE, RuleId(0)),
         };
         told.rule = self.rule(rule);
@@ -220,7 +221,7 @@ impl Subject {
         told.outcome = match step {
             Step::Forward(plan) => self.forward(&plan, request),
             Step::Reply(local) => self.reply(host, &local, &facts, request),
-            Step::Ask(_) => Outcome::Ask,
+            Step::Ask(_) | Step::Delay(_) => Outcome::Ask,
             Step::Reject(reason) => Outcome::Reject { flags: reason.flags(), details: reason.details() },
         };
         told
@@ -244,7 +245,7 @@ impl Subject {
                 destinations: self.tcp_destinations(listener, &plan),
             },
             Step::Reject(reason) => Outcome::Reject { flags: reason.flags(), details: reason.details() },
-            Step::Reply(_) | Step::Ask(_) => Outcome::Ask,
+            Step::Reply(_) | Step::Ask(_) | Step::Delay(_) => Outcome::Ask,
         };
         match (protocol, step) {
             (_, Step::Forward(plan)) => told.rule = self.rule(plan.rule),
@@ -434,6 +435,8 @@ impl Request {
             scheme: "http",
             fields: self,
             host_absent,
+            // An injected delay changes when something happens and not what; the action tells of it.
+            delayed: true,
         }
     }
 }

@@ -209,6 +209,19 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// A number from `min` to `max`.
+    pub fn decimal(&self, min: f64, max: f64) -> Option<f64> {
+        let number = match &self.node.value {
+            Value::Scalar { text, plain: true } if yaml::is_number(text) => text.parse::<f64>().ok(),
+            _ => None,
+        };
+        let number = number.filter(|number| (min..=max).contains(number));
+        if number.is_none() {
+            self.error("wrong-number", format!("`{}` has to be a number from {min} to {max}", self.path), "");
+        }
+        number
+    }
+
     /// A port.
     pub fn port(&self) -> Option<u16> {
         self.number(1, 65_535).and_then(|port| u16::try_from(port).ok())

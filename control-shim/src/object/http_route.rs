@@ -1,11 +1,12 @@
 //! HTTPRoute of the Gateway API, for gateways and (GAMMA) for services.
 
+use super::cors;
 use super::decode::{Field, Fields};
 use super::patterns;
 use super::virtual_service::{path_text, redirect_status};
 use super::{Meta, Spot};
 use ringway_config::model::{
-    HeaderEdits, HeaderMatch, Match, PathMatch, PathRewrite, QueryMatch, Redirect, StringMatch,
+    Cors, HeaderEdits, HeaderMatch, Match, PathMatch, PathRewrite, QueryMatch, Redirect, StringMatch,
 };
 
 /// An HTTPRoute.
@@ -69,6 +70,8 @@ pub struct Rule {
     pub request: HeaderEdits,
     /// Edits on the response.
     pub response: HeaderEdits,
+    /// Who may read the response.
+    pub cors: Option<Cors>,
     /// The smaller of request and backendRequest; 0 is none.
     pub timeout_ms: u64,
 }
@@ -178,6 +181,7 @@ fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
         authority: String::new(),
         request: HeaderEdits::default(),
         response: HeaderEdits::default(),
+        cors: None,
         timeout_ms: 0,
     };
     for filter_item in fields.get("filters").map(|f| f.items()).unwrap_or_default() {
@@ -294,6 +298,11 @@ fn filter(item: &Field<'_>, rule: &mut Rule) {
         "URLRewrite" => {
             if let Some(rewrite) = fields.require("urlRewrite") {
                 url_rewrite(&rewrite, rule);
+            }
+        }
+        "CORS" => {
+            if let Some(field) = fields.require("cors") {
+                rule.cors = cors::filter(&field);
             }
         }
         other => item.not_supported(format!("filter {other}")),

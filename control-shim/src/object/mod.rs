@@ -2,9 +2,11 @@
 //!
 //! Knows nothing of other objects: what an object refers to is looked up in [`crate::translate`].
 
+pub mod cors;
 pub mod decode;
 pub mod destination_rule;
 pub mod duration;
+pub mod fault;
 pub mod gateway;
 pub mod gateway_api;
 pub mod http_route;

@@ -1,9 +1,11 @@
 //! VirtualService: routes as Istio writes them, first match wins.
 
+use super::cors;
 use super::decode::{Field, Fields};
+use super::fault::{self, FaultRule};
 use super::patterns::{self, ExportTo};
 use super::{Meta, Spot};
-use ringway_config::model::{HeaderEdits, Match, PathMatch, PathRewrite, Redirect, Respond, StringMatch};
+use ringway_config::model::{Cors, HeaderEdits, Match, PathMatch, PathRewrite, Redirect, Respond, StringMatch};
 
 /// A VirtualService.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +35,8 @@ pub struct HttpRule {
     pub name: String,
     /// Any of these; empty matches everything.
     pub matches: Vec<HttpMatch>,
+    /// Injected before anything else is done.
+    pub fault: Option<FaultRule>,
     /// What to do.
     pub action: HttpAction,
 }
@@ -80,6 +84,8 @@ pub struct HttpRoute {
     pub request: HeaderEdits,
     /// Edits on the response.
     pub response: HeaderEdits,
+    /// Who may read the response.
+    pub cors: Option<Cors>,
 }
 
 /// One weighted destination.
@@ -177,14 +183,15 @@ fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
     fields.not_supported(&[
         "delegate",
         "retries",
-        "fault",
         "mirror",
         "mirrors",
         "mirrorPercentage",
         "mirrorPercent",
         "mirror_percent",
-        "corsPolicy",
     ]);
+    let fault = fields.get("fault").and_then(|f| fault::fault(&f));
+    let cors_field = fields.get("corsPolicy");
+    let cors = cors_field.as_ref().and_then(cors::policy);
     let timeout_ms = fields.get("timeout").and_then(|f| f.duration_ms()).unwrap_or(0);
     let (mut uri, mut authority) = (None, String::new());
     if let Some(rewrite) = fields.get("rewrite") {
@@ -203,13 +210,17 @@ fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
     }
     let action = if let Some(route) = route {
         let destinations = destinations(&route);
-        HttpAction::Route(HttpRoute { destinations, timeout_ms, uri, authority, request, response })
+        HttpAction::Route(HttpRoute { destinations, timeout_ms, uri, authority, request, response, cors })
     } else if let Some(redirect) = redirect {
         HttpAction::Redirect(Redirect { response, ..decode_redirect(&redirect, &matches)? })
     } else {
         HttpAction::Respond(Respond { response, ..decode_respond(&respond?)? })
     };
-    Some(HttpRule { path: item.path.clone(), spot: item.spot(), name, matches, action })
+    if let (Some(field), HttpAction::Redirect(_) | HttpAction::Respond(_)) = (cors_field, &action) {
+        let message = format!("`{}` does nothing for answers of the proxy's own, as in Istio", field.path);
+        field.warning("not-honoured", message, "");
+    }
+    Some(HttpRule { path: item.path.clone(), spot: item.spot(), name, matches, fault, action })
 }
 
 fn http_match(item: &Field<'_>) -> Option<HttpMatch> {
@@ -342,7 +353,7 @@ fn decode_respond(field: &Field<'_>) -> Option<Respond> {
         }
     }
     fields.finish();
-    Some(Respond { status: u16::try_from(status?).ok()?, body: text, response: HeaderEdits::default() })
+    Some(Respond { status: u16::try_from(status?).ok()?, body: text, ..Respond::default() })
 }
 
 fn headers(field: Option<Field<'_>>, authority: Option<&mut String>) -> (HeaderEdits, HeaderEdits) {

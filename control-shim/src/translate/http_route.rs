@@ -162,6 +162,8 @@ impl Pass<'_> {
             authority: rule.authority.clone(),
             request: rule.request.clone(),
             response: rule.response.clone(),
+            fault: None,
+            cors: rule.cors.clone(),
         })
     }
 

@@ -74,9 +74,15 @@ pub(super) fn rules_of(model: &Model, into: &mut BTreeSet<RuleId>) {
             into.insert(host.rule);
             into.extend(host.routes.iter().map(|route| route.rule));
             for action in &host.actions {
-                if let Action::Forward(forward) = action {
-                    into.extend(forward.backends.iter().map(|backend| backend.rule));
-                }
+                let fault = match action {
+                    Action::Forward(forward) => {
+                        into.extend(forward.backends.iter().map(|backend| backend.rule));
+                        &forward.fault
+                    }
+                    Action::Redirect(redirect) => &redirect.fault,
+                    Action::Respond(respond) => &respond.fault,
+                };
+                into.extend(fault.iter().map(|fault| fault.rule));
             }
         }
         Model::Cluster(cluster) => {

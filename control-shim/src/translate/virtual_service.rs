@@ -8,7 +8,9 @@ use crate::object::virtual_service::{
     Destination, HttpAction, HttpMatch, HttpRoute, HttpRule, TcpRule, VirtualService,
 };
 use crate::object::{Object, ObjectRef, Objects};
-use ringway_config::model::{Action, Backend, Forward, Match, PathMatch, PathRewrite, Route, RuleId, TcpBackend};
+use ringway_config::model::{
+    Action, Backend, Fault, Forward, Match, PathMatch, PathRewrite, Redirect, Respond, Route, RuleId, TcpBackend,
+};
 use std::collections::{BTreeSet, HashMap};
 
 /// All of them in order of age, indexed by host.
@@ -191,10 +193,14 @@ impl Pass<'_> {
         seat: Seat<'_>,
         clusters: &mut BTreeSet<ClusterKey>,
     ) -> Action {
+        let fault =
+            rule.fault.as_ref().map(|f| Fault { rule: self.rule(&service.meta, &f.path, &f.spot), ..f.fault.clone() });
         match &rule.action {
-            HttpAction::Redirect(redirect) => Action::Redirect(redirect.clone()),
-            HttpAction::Respond(respond) => Action::Respond(respond.clone()),
-            HttpAction::Route(route) => Action::Forward(self.forward(service, route, seat, clusters)),
+            HttpAction::Redirect(redirect) => Action::Redirect(Redirect { fault, ..redirect.clone() }),
+            HttpAction::Respond(respond) => Action::Respond(Respond { fault, ..respond.clone() }),
+            HttpAction::Route(route) => {
+                Action::Forward(Forward { fault, ..self.forward(service, route, seat, clusters) })
+            }
         }
     }
 
@@ -229,6 +235,8 @@ impl Pass<'_> {
             authority: route.authority.clone(),
             request: route.request.clone(),
             response: route.response.clone(),
+            fault: None,
+            cors: route.cors.clone(),
         }
     }
 

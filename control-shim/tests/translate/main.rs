@@ -2,6 +2,7 @@
 
 mod apply;
 mod corpus;
+mod faults_and_cors;
 mod gateways;
 mod http_routes;
 mod last_good;

@@ -181,10 +181,12 @@ impl World {
                 scheme: "http",
                 fields: &headers,
                 host_absent: false,
+                delayed: false,
             };
             let text = match decide(&view, &mut facts, &mut state, &mut rng, 0, &mut ()) {
                 Step::Forward(plan) => view.cluster(plan.cluster).name.to_string(),
                 Step::Reply(local) => local.status.to_string(),
+                Step::Delay(delay) => format!("delayed by {} ms", delay.ms),
                 Step::Ask(_) => "unknown".into(),
                 Step::Reject(_) => "rejected".into(),
             };

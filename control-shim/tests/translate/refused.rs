@@ -75,9 +75,7 @@ fn objects() {
 fn virtual_service_fields() {
     let rules = [
         ("retries: {attempts: 1}", "not-supported-yet", "retries"),
-        ("fault: {abort: {httpStatus: 500}}", "not-supported-yet", "fault"),
         ("mirror: {host: b}", "not-supported-yet", "mirror"),
-        ("corsPolicy: {}", "not-supported-yet", "corsPolicy"),
         ("delegate: {name: d}", "not-supported-yet", "delegate"),
         ("match: [{sourceLabels: {a: b}}]", "not-supported-yet", "sourceLabels"),
         ("match: [{uri: {regex: '(?=x)'}}]", "wrong-regex", "(?=x)"),

@@ -114,6 +114,7 @@ fn time_decisions(view: &View, state: &mut State, requests: &[(String, String)],
                 scheme: "http",
                 fields: &NoFields,
                 host_absent: false,
+                delayed: false,
             };
             let step = decide(view, black_box(&mut facts), state, &mut rng, 0, &mut ());
             assert!(matches!(black_box(step), Step::Forward(_)));

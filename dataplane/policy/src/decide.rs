@@ -5,6 +5,7 @@ use ringway_config::model::{ListenerProtocol, RuleId, TcpBackend, TlsRoute};
 use crate::authority::Authority;
 use crate::balance::{below, by_weight, pick};
 use crate::facts::{Facts, Rng};
+use crate::fault::{Injected, inject};
 use crate::state::{Slot, State};
 use crate::trace::{Note, Trace};
 use crate::view::{Answer, HostView, Request, Share, Split, View};
@@ -18,6 +19,8 @@ pub enum Step {
     Reply(Local),
     /// Something must be known first; decide again with the answer.
     Ask(Question),
+    /// Wait, then decide again, [`Facts::delayed`].
+    Delay(Delay),
     /// Close without an answer.
     Reject(Reason),
 }
@@ -52,6 +55,8 @@ pub struct Local {
     pub status: u16,
     /// The rule that decided: of the route, else of the host, else of the listener.
     pub rule: RuleId,
+    /// Index of the host that was found; [`Plan::NONE`] when none was.
+    pub host: u32,
     /// Index of the route that matched; [`Plan::NONE`] when none did.
     pub route: u32,
     /// Why.
@@ -72,6 +77,21 @@ pub enum LocalKind {
     Redirect { host: u32, action: u32 },
     /// [`View::action`] has the body.
     Respond { host: u32, action: u32 },
+    /// An injected fault.
+    Fault,
+    /// A CORS preflight; [`View::preflight_lines`] has its headers.
+    Preflight { host: u32, action: u32 },
+}
+
+/// An injected delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delay {
+    /// How long.
+    pub ms: u64,
+    /// The rule that injects it.
+    pub rule: RuleId,
+    /// Index of the route that matched.
+    pub route: u32,
 }
 
 /// What must be known first.
@@ -103,7 +123,8 @@ impl Local {
             LocalKind::RouteNotFound => "NR",
             LocalKind::ClusterNotFound => "NC",
             LocalKind::NoHealthyUpstream => "UH",
-            LocalKind::Redirect { .. } | LocalKind::Respond { .. } => "-",
+            LocalKind::Fault => "FI",
+            LocalKind::Redirect { .. } | LocalKind::Respond { .. } | LocalKind::Preflight { .. } => "-",
         }
     }
 
@@ -114,6 +135,8 @@ impl Local {
             LocalKind::ClusterNotFound => "cluster_not_found",
             LocalKind::NoHealthyUpstream => "no_healthy_upstream",
             LocalKind::Redirect { .. } | LocalKind::Respond { .. } => "direct_response",
+            LocalKind::Fault => "fault_filter_abort",
+            LocalKind::Preflight { .. } => "cors_response",
         }
     }
 
@@ -121,6 +144,7 @@ impl Local {
     pub fn body(&self) -> &'static str {
         match self.kind {
             LocalKind::NoHealthyUpstream => "no healthy upstream",
+            LocalKind::Fault => "fault filter abort",
             _ => "",
         }
     }
@@ -170,14 +194,27 @@ pub fn decide(
     let found = host.program.find(&request, &mut state.scratch);
     note_misses(host, found, &request, &mut state.scratch, trace);
     let Some(route) = found else {
-        return reply(404, host.program.rule, Plan::NONE, LocalKind::RouteNotFound);
+        return Found { host: host_id, ..Found::NOTHING }.reply(404, host.program.rule, LocalKind::RouteNotFound);
     };
     let compiled = &host.program.routes[route as usize];
     let (rule, action) = (compiled.rule, compiled.action);
     trace.note(|| Note::Route(rule));
+    let found = Found { host: host_id, route };
+    if compiled.faulty
+        && let Some(fault) = host.program.fault(action)
+        && let Some(injected) = inject(fault, facts.delayed, rng)
+    {
+        return match injected {
+            Injected::Delay(ms) => Step::Delay(Delay { ms, rule: fault.rule, route }),
+            Injected::Abort(status) => found.reply(status, fault.rule, LocalKind::Fault),
+        };
+    }
     match &host.program.answers[action as usize] {
-        Answer::Redirect { status } => reply(*status, rule, route, LocalKind::Redirect { host: host_id, action }),
-        Answer::Respond { status } => reply(*status, rule, route, LocalKind::Respond { host: host_id, action }),
+        Answer::Redirect { status } => found.reply(*status, rule, LocalKind::Redirect { host: host_id, action }),
+        Answer::Respond { status } => found.reply(*status, rule, LocalKind::Respond { host: host_id, action }),
+        Answer::Forward(Split { sharing: Some(sharing), .. }) if sharing.answers(&request) => {
+            found.reply(200, rule, LocalKind::Preflight { host: host_id, action })
+        }
         Answer::Forward(split) => Met { host: host_id, route, action, rule }.forward(view, split, state, rng, trace),
     }
 }
@@ -269,7 +306,7 @@ impl Met {
         trace.note(|| Note::Backend(share.rule));
         let Some(cluster) = view.host(host).cluster_of(share) else { return self.missing(Some(share)) };
         let Some((endpoint, slot)) = pick(view, cluster, state, rng, None) else {
-            return reply(503, rule, route, LocalKind::NoHealthyUpstream);
+            return Found { host, route }.reply(503, rule, LocalKind::NoHealthyUpstream);
         };
         trace.note(|| Note::Endpoint(state.address(slot)));
         let timeout_ms = split.timeout_ms;
@@ -278,7 +315,8 @@ impl Met {
 
     fn missing(&self, share: Option<&Share>) -> Step {
         let status = share.map_or(0, |s| s.missing_status);
-        reply(if status == 0 { 503 } else { status }, self.rule, self.route, LocalKind::ClusterNotFound)
+        let found = Found { host: self.host, route: self.route };
+        found.reply(if status == 0 { 503 } else { status }, self.rule, LocalKind::ClusterNotFound)
     }
 }
 
@@ -286,7 +324,7 @@ fn unknown_host(view: &View, facts: &Facts<'_>, askable: bool) -> Step {
     let Some(listener) = view.listeners().get(facts.listener as usize) else { return Step::Reject(Reason::NoListener) };
     match &listener.protocol {
         ListenerProtocol::Http { on_demand: true, .. } if askable && !facts.host_absent => Step::Ask(Question::Host),
-        _ => reply(404, listener.rule, Plan::NONE, LocalKind::RouteNotFound),
+        _ => Found::NOTHING.reply(404, listener.rule, LocalKind::RouteNotFound),
     }
 }
 
@@ -312,6 +350,17 @@ fn note_misses(
     }
 }
 
-fn reply(status: u16, rule: RuleId, route: u32, kind: LocalKind) -> Step {
-    Step::Reply(Local { status, rule, route, kind })
+/// How far a decision came.
+struct Found {
+    host: u32,
+    route: u32,
+}
+
+impl Found {
+    const NOTHING: Found = Found { host: Plan::NONE, route: Plan::NONE };
+
+    fn reply(self, status: u16, rule: RuleId, kind: LocalKind) -> Step {
+        let Found { host, route } = self;
+        Step::Reply(Local { status, rule, host, route, kind })
+    }
 }

@@ -35,4 +35,6 @@ pub struct Facts<'a> {
     pub fields: &'a dyn Fields,
     /// The answer to an earlier [`crate::Question`]: the host was asked for and does not exist.
     pub host_absent: bool,
+    /// The request has waited for an earlier [`crate::Delay`]: it is not delayed again.
+    pub delayed: bool,
 }

@@ -7,6 +7,7 @@ mod authority;
 mod balance;
 mod decide;
 mod facts;
+mod fault;
 mod fold;
 mod shares;
 mod state;
@@ -14,7 +15,7 @@ mod trace;
 pub mod view;
 
 pub use balance::pick;
-pub use decide::{Local, LocalKind, Plan, Question, Reason, Step, decide, decide_tcp, decide_tls};
+pub use decide::{Delay, Local, LocalKind, Plan, Question, Reason, Step, decide, decide_tcp, decide_tls};
 pub use facts::{Facts, Fields, NoFields, Rng};
 pub use shares::shares;
 pub use state::{Slot, State};

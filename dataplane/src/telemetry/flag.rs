@@ -33,6 +33,12 @@ pub enum Flag {
     OM,
     /// On-demand config did not arrive in time.
     CT,
+    /// Delayed by an injected fault.
+    DI,
+    /// Answered by an injected fault.
+    FI,
+    /// Both, one after the other.
+    DIFI,
 }
 
 impl Flag {
@@ -53,6 +59,9 @@ impl Flag {
             Flag::DT => "DT",
             Flag::OM => "OM",
             Flag::CT => "CT",
+            Flag::DI => "DI",
+            Flag::FI => "FI",
+            Flag::DIFI => "DI,FI",
         }
     }
 
@@ -63,7 +72,17 @@ impl Flag {
             "NC" => Flag::NC,
             "UH" => Flag::UH,
             "UO" => Flag::UO,
+            "FI" => Flag::FI,
             _ => Flag::None,
+        }
+    }
+
+    /// This one, for a request that had `earlier`. What ended a request outweighs a delay before it.
+    pub fn after(self, earlier: Flag) -> Flag {
+        match (earlier, self) {
+            (Flag::DI, Flag::FI) => Flag::DIFI,
+            (Flag::DI, Flag::None) => Flag::DI,
+            (_, later) => later,
         }
     }
 }

@@ -92,6 +92,7 @@ impl<I: Io> Worker<I> {
             scanned: 0,
             ended: false,
             host_absent: false,
+            delayed: None,
             since: self.now,
             discarded: 0,
             timer: None,

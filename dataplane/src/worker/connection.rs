@@ -47,6 +47,8 @@ pub struct Down {
     pub ended: bool,
     /// The host that its parked request named was asked for and does not exist.
     pub host_absent: bool,
+    /// Its request waited for an injected delay; this is when it came.
+    pub delayed: Option<Time>,
     /// When the current phase began.
     pub since: Time,
     /// Bytes discarded while lingering.
@@ -68,6 +70,8 @@ pub enum Phase {
     },
     /// Waiting for on-demand config; the request is in `pipe`.
     Parked,
+    /// Waiting for the end of an injected delay; the request is in `pipe`.
+    Delayed(Time),
     /// An exchange is running.
     Busy(Box<Exchange>),
     /// Opaque bytes.

@@ -23,6 +23,7 @@ impl<I: Io> Worker<I> {
             Phase::Idle => down.since.after(times.downstream_idle),
             Phase::Head | Phase::Hello { .. } => down.since.after(times.head),
             Phase::Parked => down.since.after(times.ask),
+            Phase::Delayed(until) => *until,
             Phase::Busy(exchange) => exchange_due(exchange, &times),
             Phase::Tunnel(tunnel) => {
                 tunnel.idle.map_or(Time::NEVER, |idle| tunnel.progress.after(idle)).min(tunnel.connect_deadline)
@@ -84,6 +85,10 @@ impl<I: Io> Worker<I> {
             Phase::Head => self.refuse(key, 408, "request_head_timeout"),
             Phase::Hello { .. } => self.refuse_tcp(key, Flag::DT, "tls_hello_timeout"),
             Phase::Parked => self.refuse(key, 503, "on_demand_config_timeout"),
+            Phase::Delayed(_) => {
+                (down.phase, down.delayed) = (Phase::Head, Some(down.since));
+                self.head_in_pipe(key);
+            }
             Phase::Tunnel(tunnel) if tunnel.connect_deadline <= now => self.tunnel_connect_timeout(key, tunnel),
             Phase::Tunnel(tunnel) => self.end_tunnel(key, tunnel),
             _ => self.close_down(key),

@@ -53,7 +53,7 @@ pub fn edits_len(edits: &HeaderEdits) -> usize {
 /// Writes a request head for the upstream.
 pub fn request_head(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead, edits: &RequestEdits<'_>) {
     let gateway = edits.role == Role::Gateway;
-    let rules = Edits { outer: &edits.forward.request, inner: &edits.backend.request };
+    let rules = Edits { outer: &edits.forward.request, inner: &edits.backend.request, last: &[] };
     let new_host = match edits.authority {
         Some(authority) => Some(authority),
         None if request.absolute_form || request.fields.get(Known::Host).is_none() => Some(request.authority.of(head)),
@@ -115,6 +115,8 @@ fn forwarded_for(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead, c
 pub struct ResponseEdits<'a> {
     /// The route's and the destination's edits.
     pub rules: Option<(&'a HeaderEdits, &'a HeaderEdits)>,
+    /// Header lines that replace those of the same names, whatever the rules say (CORS).
+    pub last: &'a [u8],
     /// Say `Connection: close`.
     pub close: bool,
     /// Say `Connection: keep-alive` (to HTTP/1.0 clients that asked for it).
@@ -129,14 +131,14 @@ pub struct ResponseEdits<'a> {
 
 /// Upper bound of the bytes that [`ResponseEdits`] adds.
 pub fn response_extra(edits: &ResponseEdits<'_>) -> usize {
-    64 + edits.rules.map_or(0, |(a, b)| edits_len(a) + edits_len(b))
+    64 + edits.last.len() + edits.rules.map_or(0, |(a, b)| edits_len(a) + edits_len(b))
 }
 
 /// Writes a response head for the client.
 pub fn response_head(out: &mut HeadWriter<'_>, head: &[u8], response: &ResponseHead, edits: &ResponseEdits<'_>) {
     let empty = HeaderEdits::default();
     let (outer, inner) = edits.rules.unwrap_or((&empty, &empty));
-    let rules = Edits { outer, inner };
+    let rules = Edits { outer, inner, last: edits.last };
     out.status_line(response.status, response.reason.of(head));
     out.fields(head, &response.fields, |field| match field.known {
         Known::TransferEncoding => edits.dechunk,
@@ -158,6 +160,8 @@ pub fn response_head(out: &mut HeadWriter<'_>, head: &[u8], response: &ResponseH
 struct Edits<'a> {
     outer: &'a HeaderEdits,
     inner: &'a HeaderEdits,
+    /// Header lines that have the last word.
+    last: &'a [u8],
 }
 
 impl Edits<'_> {
@@ -166,18 +170,31 @@ impl Edits<'_> {
         [self.outer, self.inner]
             .iter()
             .any(|e| (!e.remove.is_empty() || !e.set.is_empty()) && overrides(e, name.of(head)))
+            || names(self.last, name.of(head))
     }
 
     fn write(&self, out: &mut HeadWriter<'_>) {
         for (name, value) in self.outer.set.iter().chain(&self.outer.add) {
-            if !overrides(self.inner, name.as_bytes()) {
+            if !overrides(self.inner, name.as_bytes()) && !names(self.last, name.as_bytes()) {
                 out.field(name.as_bytes(), value.as_bytes());
             }
         }
         for (name, value) in self.inner.set.iter().chain(&self.inner.add) {
-            out.field(name.as_bytes(), value.as_bytes());
+            if !names(self.last, name.as_bytes()) {
+                out.field(name.as_bytes(), value.as_bytes());
+            }
         }
+        out.put(self.last);
     }
+}
+
+/// Whether one of these header lines has this name.
+fn names(lines: &[u8], name: &[u8]) -> bool {
+    let named = |line: &[u8]| {
+        line.split_at_checked(name.len())
+            .is_some_and(|(start, rest)| rest.starts_with(b":") && start.eq_ignore_ascii_case(name))
+    };
+    !lines.is_empty() && lines.split(|b| *b == b'\n').any(named)
 }
 
 fn overrides(edits: &HeaderEdits, name: &[u8]) -> bool {

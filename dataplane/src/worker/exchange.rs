@@ -45,6 +45,8 @@ pub struct Exchange {
     pub waiting: VecDeque<Buf>,
     /// The encoded head, kept while a replay on a fresh connection is safe: no body, idempotent method.
     pub replay: Vec<u8>,
+    /// Header lines of the response that let its origin read it (CORS).
+    pub cors: Vec<u8>,
     /// Connections tried for this request.
     pub attempts: u8,
     /// Request body.
@@ -107,6 +109,7 @@ impl Exchange {
             counted: None,
             waiting: VecDeque::new(),
             replay: Vec::new(),
+            cors: Vec::new(),
             attempts: 0,
             request_body: BodyDecoder::new(Framing::None, ringway_http::h1::Output::Verbatim),
             request_done: false,
@@ -138,9 +141,11 @@ impl Exchange {
     /// Blank again, memory kept.
     pub fn reset(&mut self) {
         let (mut waiting, mut replay) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.replay));
+        let mut cors = std::mem::take(&mut self.cors);
         waiting.clear();
         replay.clear();
-        *self = Exchange { waiting, replay, ..Exchange::blank() };
+        cors.clear();
+        *self = Exchange { waiting, replay, cors, ..Exchange::blank() };
     }
 }
 

@@ -116,6 +116,7 @@ impl<I: Io> Worker<I> {
             }
             Phase::Idle if end == End::Eof && !down.pipe.is_empty() => down.phase = Phase::Idle,
             Phase::Parked if end == End::Eof => down.phase = Phase::Parked,
+            Phase::Delayed(until) if end == End::Eof => down.phase = Phase::Delayed(until),
             Phase::Linger if end == End::Eof && self.io.queued(down.sock) > 0 => down.phase = Phase::Linger,
             // The last answer may not have left yet.
             Phase::Idle | Phase::Head if end == End::Eof => self.end_down(key),

@@ -20,6 +20,8 @@ pub struct LocalReply {
     rule: u32,
     body: Vec<u8>,
     location: Vec<u8>,
+    /// Whole header lines.
+    lines: Vec<u8>,
     edits: HeaderEdits,
 }
 
@@ -27,7 +29,8 @@ impl LocalReply {
     /// An answer with the status's own text as body.
     pub fn new(status: u16, flag: Flag, details: &'static str) -> LocalReply {
         let body = format!("{}: {details}\n", reason(status)).into_bytes();
-        LocalReply { status, flag, details, rule: 0, body, location: Vec::new(), edits: HeaderEdits::default() }
+        let edits = HeaderEdits::default();
+        LocalReply { status, flag, details, rule: 0, body, location: Vec::new(), lines: Vec::new(), edits }
     }
 
     /// What the policy decided to answer.
@@ -48,6 +51,10 @@ impl LocalReply {
                     reply.edits = respond.response.clone();
                 }
             }
+            LocalKind::Preflight { .. } => {
+                view.preflight_lines(local, facts, &mut reply.lines);
+                reply.body.clear();
+            }
             _ => reply.body = local.body().into(),
         }
         reply
@@ -59,7 +66,7 @@ impl<I: Io> Worker<I> {
     pub(super) fn reply(&mut self, key: Key, mut exchange: Box<Exchange>, reply: LocalReply) {
         self.detach(&mut exchange);
         exchange.status = reply.status;
-        exchange.flag = reply.flag;
+        exchange.flag = reply.flag.after(exchange.flag);
         let rule = if reply.rule == 0 { exchange.plan.map_or(0, |plan| plan.rule.0) } else { reply.rule };
         if let Some(record) = &mut exchange.record {
             record.set(Text::Details, reply.details.as_bytes());
@@ -70,7 +77,7 @@ impl<I: Io> Worker<I> {
         let head_only = exchange.method == Method::Head;
         let close = !exchange.keep_downstream;
         exchange.bytes_sent = if head_only { 0 } else { reply.body.len() as u64 };
-        self.send_reply(key, &reply, rule, head_only, close);
+        self.send_reply(key, &reply, &exchange.cors, rule, head_only, close);
         exchange.response = Response::Done;
         self.finish(key, exchange);
     }
@@ -91,10 +98,11 @@ impl<I: Io> Worker<I> {
         self.reply(key, exchange, LocalReply::new(status, flag, details));
     }
 
-    fn send_reply(&mut self, key: Key, reply: &LocalReply, rule: u32, head_only: bool, close: bool) {
+    fn send_reply(&mut self, key: Key, reply: &LocalReply, cors: &[u8], rule: u32, head_only: bool, close: bool) {
         // Whoever asks from outside learns nothing of our rules; the log has them.
         let inside = self.downs.get(key).is_some_and(|down| down.role != Role::Gateway);
-        let room = 512 + reply.body.len() + reply.location.len() + super::encode::edits_len(&reply.edits);
+        let lines = reply.lines.len() + cors.len();
+        let room = 512 + lines + reply.body.len() + reply.location.len() + super::encode::edits_len(&reply.edits);
         let mut out = self.out_buffer(room);
         let mut writer = HeadWriter::new(&mut out);
         writer.status_line(reply.status, reason(reply.status).as_bytes());
@@ -117,6 +125,8 @@ impl<I: Io> Worker<I> {
         for (name, value) in reply.edits.set.iter().chain(&reply.edits.add) {
             writer.field(name.as_bytes(), value.as_bytes());
         }
+        writer.put(&reply.lines);
+        writer.put(cors);
         if close {
             writer.put(b"connection: close\r\n");
         }

@@ -4,7 +4,7 @@ use ringway_engine::slab::Key;
 use ringway_engine::{Buf, Class, Io, Piece};
 use ringway_http::h1::{BodyDecoder, HeadLimits, HeadWriter, Output, Parse};
 use ringway_http::head::{Fields, Framing, Known, Method, RequestHead, Upgrade, Version};
-use ringway_policy::{Facts, Plan, Step, decide};
+use ringway_policy::{Facts, LocalKind, Plan, Step, decide};
 
 use ringway_config::model::{AccessLog, Role};
 
@@ -39,7 +39,7 @@ impl<I: Io> Worker<I> {
                     self.head_in_pipe(key);
                 }
             }
-            Phase::Parked => drop(self.hold(key, &buf)),
+            Phase::Parked | Phase::Delayed(_) => drop(self.hold(key, &buf)),
             Phase::Busy(exchange) if exchange.request_done => drop(self.hold(key, &buf)),
             Phase::Busy(_) => self.request_body(key, buf),
             Phase::Tunnel(_) => self.tunnel_from_down(key, buf),
@@ -77,7 +77,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// The head arrived in several pieces, or was pipelined behind another request.
-    fn head_in_pipe(&mut self, key: Key) {
+    pub(super) fn head_in_pipe(&mut self, key: Key) {
         let limits = self.head_limits();
         let Some(down) = self.downs.get_mut(key) else { return };
         let (at, scanned) = (down.pipe_at, down.scanned);
@@ -230,6 +230,7 @@ impl<I: Io> Worker<I> {
             return Begun::Over;
         }
         let host_absent = std::mem::take(&mut down.host_absent);
+        let delayed = down.delayed.take();
         let role = down.role;
         let view = &pinned.view;
         let mut facts = Facts {
@@ -240,13 +241,20 @@ impl<I: Io> Worker<I> {
             scheme: "http",
             fields: &Lines { head, fields: &request.fields },
             host_absent,
+            delayed: delayed.is_some(),
         };
         let step = decide(view, &mut facts, &mut self.state, &mut self.dice, now.0, &mut ());
-        if matches!(step, Step::Ask(_)) {
-            return self.park(key, request.authority.of(head));
+        match step {
+            Step::Ask(_) => {
+                down.delayed = delayed;
+                return self.park(key, request.authority.of(head));
+            }
+            Step::Delay(delay) => return self.delay(key, delay.ms),
+            Step::Forward(_) | Step::Reply(_) | Step::Reject(_) => {}
         }
         let mut exchange = self.spare_exchange();
-        exchange.start = now;
+        exchange.start = delayed.unwrap_or(now);
+        exchange.flag = if delayed.is_some() { Flag::DI } else { Flag::None };
         exchange.progress = now;
         exchange.method = request.method;
         exchange.version = request.version;
@@ -259,15 +267,32 @@ impl<I: Io> Worker<I> {
             self.start_record(&mut exchange, key, head, request);
         }
         match step {
-            Step::Forward(plan) => self.forward(key, exchange, head, request, pinned, plan),
+            Step::Forward(plan) => {
+                view.cors_lines(plan.host, plan.route, &facts, &mut exchange.cors);
+                self.forward(key, exchange, head, request, pinned, plan);
+            }
             Step::Reply(local) => {
+                if matches!(local.kind, LocalKind::ClusterNotFound | LocalKind::NoHealthyUpstream) {
+                    view.cors_lines(local.host, local.route, &facts, &mut exchange.cors);
+                }
                 let reply = LocalReply::decided(&pinned.view, &local, &mut facts);
                 self.reply(key, exchange, reply);
             }
             Step::Reject(reason) => self.reply(key, exchange, LocalReply::new(403, Flag::None, reason.details())),
-            Step::Ask(_) => {}
+            Step::Ask(_) | Step::Delay(_) => {}
         }
         Begun::Busy
+    }
+
+    /// The request stays where it is, unread, and is decided on again when the time is over.
+    fn delay(&mut self, key: Key, ms: u64) -> Begun {
+        let now = self.now;
+        if let Some(down) = self.downs.get_mut(key) {
+            down.phase = Phase::Delayed(now.after(std::time::Duration::from_millis(ms)));
+            down.since = now;
+        }
+        self.arm_down(key);
+        Begun::Parked
     }
 
     fn park(&mut self, key: Key, authority: &[u8]) -> Begun {

@@ -185,6 +185,7 @@ impl<I: Io> Worker<I> {
         };
         let edits = ResponseEdits {
             rules,
+            last: if is_final { &exchange.cors } else { &[] },
             close: is_final && !exchange.keep_downstream,
             keep_alive: is_final && exchange.keep_downstream && exchange.version == Version::Http10,
             dechunk: is_final && exchange.version == Version::Http10 && response.framing == Framing::Chunked,

@@ -60,7 +60,7 @@ impl<I: Io> Worker<I> {
                 self.refuse_tcp(key, Flag::from_name(local.flags()), local.details());
                 return false;
             }
-            Step::Ask(_) => {
+            Step::Ask(_) | Step::Delay(_) => {
                 self.refuse_tcp(key, Flag::NR, "no_route");
                 return false;
             }

@@ -61,6 +61,7 @@ impl Oracle {
             scheme: "http",
             fields: &Lines(&request.headers),
             host_absent: true,
+            delayed: false,
         };
         let mut notes = Vec::new();
         let mut step = decide(&self.view, &mut facts, &mut self.state, &mut self.dice, 0, &mut notes);

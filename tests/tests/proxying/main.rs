@@ -5,7 +5,9 @@
 
 mod admin;
 mod backend;
+mod cors;
 mod drain;
+mod faults;
 mod live_config;
 mod on_demand;
 mod pools;

@@ -145,7 +145,7 @@ fn redirects_and_fixed_answers(case: Case) {
         path: PathRewrite::Full("/there".into()),
         ..Redirect::default()
     };
-    let respond = Respond { status: 418, body: "short and stout".into(), response: edits() };
+    let respond = Respond { status: 418, body: "short and stout".into(), response: edits(), ..Respond::default() };
     config.hosts[0].actions.extend([Action::Redirect(redirect), Action::Respond(respond)]);
     let mut routes =
         [route("away", PathMatch::Exact("/away".into()), 1), route("here", PathMatch::Exact("/here".into()), 2)];

@@ -3,6 +3,7 @@
 use super::text::{Text, is_framing};
 use super::{At, Checker};
 use crate::error::{Fault, VerifyError};
+use crate::limits::PER_MILLION_MAX;
 use crate::v1::record::*;
 use crate::v1::{section, tag};
 use crate::wire::{Span, Str};
@@ -16,6 +17,9 @@ pub(super) fn verify(c: &mut Checker<'_>) -> Result<(), VerifyError> {
     c.stride::<QueryMatchRecord>(section::QUERY_MATCH)?;
     c.stride::<BackendRecord>(section::BACKEND)?;
     c.stride::<EditRecord>(section::EDIT)?;
+    c.stride::<FaultRecord>(section::FAULT)?;
+    c.stride::<CorsRecord>(section::CORS)?;
+    c.stride::<StringMatchRecord>(section::CORS_ORIGIN)?;
     c.text(head.field("listener"), h.listener, Text::Name)?;
     for (i, d) in (0..).zip(c.span::<DomainRecord>(head.field("domains"), section::DOMAIN, h.domains)?) {
         let at = c.at(section::DOMAIN, i);
@@ -74,7 +78,36 @@ fn action(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyErr
         value => return Err(at.field("kind").fail(Fault::Unknown { value })),
     }
     edits(c, at.field("request edits"), a.request)?;
-    edits(c, at.field("response edits"), a.response)
+    edits(c, at.field("response edits"), a.response)?;
+    fault(c, at.field("fault"), a.fault)?;
+    cors(c, at.field("cors"), a.cors)
+}
+
+/// One at most.
+fn fault(c: &mut Checker<'_>, at: At, span: Span) -> Result<(), VerifyError> {
+    at.need(span.count.get() <= 1, Fault::NotOne)?;
+    for f in c.span::<FaultRecord>(at, section::FAULT, span)? {
+        at.zero(f.reserved.get() == 0)?;
+        at.timeout(f.delay_ms.get())?;
+        let status = f.abort_status.get();
+        at.need(status == 0 || (200..=599).contains(&status), Fault::Range)?;
+        at.need(f.delay_per_million.get().max(f.abort_per_million.get()) <= PER_MILLION_MAX, Fault::Range)?;
+    }
+    Ok(())
+}
+
+/// One at most.
+fn cors(c: &mut Checker<'_>, at: At, span: Span) -> Result<(), VerifyError> {
+    at.need(span.count.get() <= 1, Fault::NotOne)?;
+    for cors in c.span::<CorsRecord>(at, section::CORS, span)? {
+        at.zero(cors.reserved == 0 && (cors.has_max_age != 0 || cors.max_age_s.get() == 0))?;
+        [cors.has_max_age, cors.credentials, cors.forward_unmatched].into_iter().try_for_each(|flag| at.flag(flag))?;
+        [cors.methods, cors.headers, cors.expose].into_iter().try_for_each(|s| c.text(at, s, Text::Value).map(drop))?;
+        for origin in c.span::<StringMatchRecord>(at, section::CORS_ORIGIN, cors.origins)? {
+            string_match(c, at, origin, 1)?;
+        }
+    }
+    Ok(())
 }
 
 fn forward(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyError> {
@@ -105,7 +138,8 @@ fn backend(c: &mut Checker<'_>, at: At, b: &BackendRecord) -> Result<(), VerifyE
 }
 
 fn redirect(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyError> {
-    let others = a.timeout_ms.get() == 0 && a.backends == Span::default() && a.request == Span::default();
+    let spans = a.backends == Span::default() && a.request == Span::default() && a.cors == Span::default();
+    let others = a.timeout_ms.get() == 0 && spans;
     at.field("fields of other kinds").zero(others)?;
     at.field("status").need(matches!(a.status.get(), 301 | 302 | 303 | 307 | 308), Fault::Range)?;
     c.text(at.field("host"), a.text, Text::Host)?;
@@ -115,7 +149,7 @@ fn redirect(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyE
 
 fn respond(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyError> {
     let strings = a.scheme == Str::default() && a.path == Str::default();
-    let spans = a.backends == Span::default() && a.request == Span::default();
+    let spans = a.backends == Span::default() && a.request == Span::default() && a.cors == Span::default();
     let numbers = a.port.get() == 0 && a.path_kind == 0 && a.timeout_ms.get() == 0;
     at.field("fields of other kinds").zero(strings && spans && numbers)?;
     at.field("status").need((200..=599).contains(&a.status.get()), Fault::Range)?;

@@ -67,7 +67,7 @@ struct QueryTest {
     value: TextTest,
 }
 
-enum TextTest {
+pub(crate) enum TextTest {
     Exact(Box<[u8]>),
     Prefix(Box<[u8]>),
     Suffix(Box<[u8]>),
@@ -229,7 +229,7 @@ impl QueryTest {
 }
 
 impl TextTest {
-    fn compile(test: &StringMatch, patterns: &mut Patterns) -> Result<TextTest, String> {
+    pub(super) fn compile(test: &StringMatch, patterns: &mut Patterns) -> Result<TextTest, String> {
         Ok(match test {
             StringMatch::Exact(s) => TextTest::Exact(bytes(s)),
             StringMatch::Prefix(s) => TextTest::Prefix(bytes(s)),
@@ -239,7 +239,7 @@ impl TextTest {
         })
     }
 
-    fn holds(&self, value: &[u8]) -> bool {
+    pub(super) fn holds(&self, value: &[u8]) -> bool {
         match self {
             TextTest::Exact(whole) => value == &**whole,
             TextTest::Prefix(prefix) => value.starts_with(prefix),

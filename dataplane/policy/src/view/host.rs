@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ringway_config::model::{Action, Backend, Host, Route, RuleId};
+use ringway_config::model::{Action, Backend, Fault, Host, Route, RuleId};
 
 use super::blob_of::BlobOf;
 use super::conditions::{Conditions, Miss, Request};
+use super::cors::Sharing;
 use super::error::Cause;
 use super::index::Index;
 use super::pattern::Patterns;
@@ -46,6 +47,8 @@ pub(crate) struct Compiled {
     pub rule: RuleId,
     /// Checked: an index into [`Program::answers`].
     pub action: u32,
+    /// The action has a fault to inject.
+    pub faulty: bool,
     pub conditions: Conditions,
 }
 
@@ -60,6 +63,7 @@ pub(crate) enum Answer {
 pub(crate) struct Split {
     pub timeout_ms: u64,
     pub shares: Box<[Share]>,
+    pub sharing: Option<Box<Sharing>>,
     weight_total: u64,
 }
 
@@ -103,16 +107,18 @@ impl Program {
         let mut routes = Vec::with_capacity(model.routes.len());
         for route in &model.routes {
             let (rule, action) = (route.rule, route.action);
-            if action as usize >= model.actions.len() {
+            let Some(done) = model.actions.get(action as usize) else {
                 return Err((rule, Cause::NoAction(action)));
-            }
+            };
+            let faulty = fault_of(done).is_some();
             let conditions = Conditions::compile(&route.matches, &mut patterns);
             let conditions = conditions.map_err(|reason| (rule, Cause::Pattern(reason)))?;
-            routes.push(Compiled { rule, action, conditions });
+            routes.push(Compiled { rule, action, faulty, conditions });
         }
         let index = Index::new(&routes);
         let mut names = Interned::default();
-        let answers = model.actions.iter().map(|action| Answer::new(action, &mut names)).collect();
+        let compiled = model.actions.iter().map(|action| Answer::new(action, &mut names, &mut patterns));
+        let answers = compiled.collect::<Result<_, String>>().map_err(|reason| (model.rule, Cause::Pattern(reason)))?;
         let clusters = names.list.into_iter().map(Box::from).collect();
         Ok(Program { rule: model.rule, routes: routes.into(), index, answers, clusters, model })
     }
@@ -123,6 +129,11 @@ impl Program {
         self.index.find(&self.routes, request, scratch)
     }
 
+    /// The fault of an action.
+    pub(crate) fn fault(&self, action: u32) -> Option<&Fault> {
+        fault_of(self.model.actions.get(action as usize)?)
+    }
+
     /// Why a route does not match.
     pub(crate) fn miss(&self, route: usize, request: &Request<'_>, scratch: &mut Vec<u8>) -> Option<Miss<'_>> {
         self.routes.get(route)?.conditions.miss(request, scratch)
@@ -130,11 +141,12 @@ impl Program {
 }
 
 impl Answer {
-    fn new<'a>(action: &'a Action, names: &mut Interned<'a>) -> Answer {
+    /// Err: why a pattern does not compile.
+    fn new<'a>(action: &'a Action, names: &mut Interned<'a>, patterns: &mut Patterns) -> Result<Answer, String> {
         let forward = match action {
             Action::Forward(forward) => forward,
-            Action::Redirect(redirect) => return Answer::Redirect { status: redirect.status },
-            Action::Respond(respond) => return Answer::Respond { status: respond.status },
+            Action::Redirect(redirect) => return Ok(Answer::Redirect { status: redirect.status }),
+            Action::Respond(respond) => return Ok(Answer::Respond { status: respond.status }),
         };
         let share = |b: &'a Backend| Share {
             rule: b.rule,
@@ -142,11 +154,21 @@ impl Answer {
             cluster: if b.cluster.is_empty() { NO_CLUSTER } else { names.number(&b.cluster) },
             missing_status: b.missing_status,
         };
-        Answer::Forward(Split {
+        let sharing = forward.cors.as_ref().map(|cors| Sharing::compile(cors, patterns)).transpose()?;
+        Ok(Answer::Forward(Split {
             timeout_ms: forward.timeout_ms,
             weight_total: forward.backends.iter().map(|b| u64::from(b.weight)).sum(),
             shares: forward.backends.iter().map(share).collect(),
-        })
+            sharing: sharing.map(Box::new),
+        }))
+    }
+}
+
+fn fault_of(action: &Action) -> Option<&Fault> {
+    match action {
+        Action::Forward(forward) => forward.fault.as_ref(),
+        Action::Redirect(redirect) => redirect.fault.as_ref(),
+        Action::Respond(respond) => respond.fault.as_ref(),
     }
 }
 

@@ -137,6 +137,7 @@ mod tests {
         ) {
             let mut patterns = Patterns::default();
             let mut compile = |matches| Compiled {
+                faulty: false,
                 rule: RuleId(0),
                 action: 0,
                 conditions: Conditions::compile(matches, &mut patterns).unwrap(),

@@ -6,6 +6,7 @@
 mod blob_of;
 mod build;
 mod conditions;
+mod cors;
 mod domains;
 mod error;
 mod host;
@@ -247,6 +248,8 @@ static NO_FORWARD: Forward = Forward {
     authority: String::new(),
     request: no_edits(),
     response: no_edits(),
+    fault: None,
+    cors: None,
 };
 
 static NO_BACKEND: Backend = Backend {

@@ -195,6 +195,7 @@ mod tests {
                 scheme,
                 fields: &crate::NoFields,
                 host_absent: false,
+                delayed: false,
             };
             let mut out = Vec::new();
             location_origin(&rule, &facts, &mut out);

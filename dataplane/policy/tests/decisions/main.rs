@@ -5,6 +5,8 @@
 mod allocations;
 mod builds;
 mod choices;
+mod cors;
+mod faults;
 mod hosts;
 mod index;
 mod matches;

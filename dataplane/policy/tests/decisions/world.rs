@@ -74,6 +74,7 @@ impl Request {
             scheme: self.scheme,
             fields: &self.headers,
             host_absent: self.host_absent,
+            delayed: false,
         }
     }
 }

@@ -497,6 +497,33 @@ pub enum AccessLog {
     Json = 3,
 }
 
+/// How paths are brought into the one form that is matched, logged and forwarded; Istio's `MeshConfig.pathNormalization`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum PathNormalization {
+    /// As received.
+    None = 1,
+    /// RFC 3986 §6.2.2: dot segments resolved, unreserved characters decoded, what must be encoded encoded; and `\` becomes `/` (Istio's default).
+    #[default]
+    Base = 2,
+    /// The same, then runs of slashes become one.
+    MergeSlashes = 3,
+    /// The same, after `%2F` and `%5C` became slashes.
+    DecodeAndMergeSlashes = 4,
+}
+
+/// How much doubt about a request's meaning is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Profile {
+    /// As much as Istio refuses.
+    #[default]
+    Istio = 1,
+    /// Whatever two readers could take for two things: encoded slashes, underscores in header names, repeated single-valued headers, targets above
+    /// 8 KiB. Host is forwarded in its normal form.
+    Strict = 2,
+}
+
 /// Limits and logging of a workload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicySet {
@@ -504,6 +531,10 @@ pub struct PolicySet {
     pub name: String,
     /// Access log.
     pub access_log: AccessLog,
+    /// The form of paths.
+    pub path_normalization: PathNormalization,
+    /// What is refused.
+    pub profile: Profile,
     /// Bytes of a request or response head.
     pub head_bytes_max: u32,
     /// Header lines of a head.
@@ -525,6 +556,8 @@ impl Default for PolicySet {
         PolicySet {
             name: "default".into(),
             access_log: AccessLog::Off,
+            path_normalization: PathNormalization::Base,
+            profile: Profile::Istio,
             head_bytes_max: 60 << 10,
             header_fields_max: 100,
             head_timeout_ms: 10_000,

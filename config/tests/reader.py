@@ -281,7 +281,9 @@ def endpoint(r):
 def policy(blob):
     r = blob.head()
     out = {"access_log": r.choice({1: "off", 2: "text", 3: "json"})}
-    r.reserved(3)
+    out["path_normalization"] = r.choice({1: "none", 2: "base", 3: "merge_slashes", 4: "decode_and_merge_slashes"})
+    out["profile"] = r.choice({1: "istio", 2: "strict"})
+    r.reserved(1)
     for field in ("head_bytes_max", "header_fields_max", "head_timeout_ms", "body_idle_timeout_ms"):
         out[field] = r.u32()
     out["downstream_idle_timeout_ms"] = r.u64()

@@ -49,6 +49,11 @@ pub fn content(m: &Model) -> Value {
         }),
         Model::Policy(m) => json!({
             "access_log": match m.access_log { AccessLog::Off => "off", AccessLog::Text => "text", AccessLog::Json => "json" },
+            "path_normalization": match m.path_normalization {
+                PathNormalization::None => "none", PathNormalization::Base => "base", PathNormalization::MergeSlashes => "merge_slashes",
+                PathNormalization::DecodeAndMergeSlashes => "decode_and_merge_slashes",
+            },
+            "profile": match m.profile { Profile::Istio => "istio", Profile::Strict => "strict" },
             "head_bytes_max": m.head_bytes_max, "header_fields_max": m.header_fields_max, "head_timeout_ms": m.head_timeout_ms,
             "body_idle_timeout_ms": m.body_idle_timeout_ms, "downstream_idle_timeout_ms": m.downstream_idle_timeout_ms,
             "drain_timeout_ms": m.drain_timeout_ms, "ask_timeout_ms": m.ask_timeout_ms,

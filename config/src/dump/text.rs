@@ -307,7 +307,17 @@ impl<W: Write> Dump<'_, W> {
             AccessLog::Text => "text",
             AccessLog::Json => "JSON",
         };
-        writeln!(self.out, "\npolicy {}  access log {log}", p.name)?;
+        let paths = match p.path_normalization {
+            PathNormalization::None => "NONE",
+            PathNormalization::Base => "BASE",
+            PathNormalization::MergeSlashes => "MERGE_SLASHES",
+            PathNormalization::DecodeAndMergeSlashes => "DECODE_AND_MERGE_SLASHES",
+        };
+        let profile = match p.profile {
+            Profile::Istio => "istio",
+            Profile::Strict => "strict",
+        };
+        writeln!(self.out, "\npolicy {}  access log {log}  profile {profile}  paths {paths}", p.name)?;
         writeln!(
             self.out,
             "  head ≤ {} bytes, {} lines, {}; body idle {}; downstream idle {}; drain {}; ask {}",

@@ -272,6 +272,8 @@ impl<'a> Decoder<'a> {
         PolicySet {
             name,
             access_log: super::access_log(h.access_log).expect(VERIFIED),
+            path_normalization: super::path_normalization(h.path_normalization).expect(VERIFIED),
+            profile: super::profile(h.profile).expect(VERIFIED),
             head_bytes_max: h.head_bytes_max.get(),
             header_fields_max: h.header_fields_max.get(),
             head_timeout_ms: h.head_timeout_ms.get(),

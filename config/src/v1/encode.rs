@@ -280,7 +280,9 @@ fn put_endpoints<'m>(w: &mut Writer<'m>, m: &'m EndpointSet) {
 fn put_policy<'m>(w: &mut Writer<'m>, m: &'m PolicySet) {
     let head = PolicyRecord {
         access_log: m.access_log as u8,
-        reserved: [0; 3],
+        path_normalization: m.path_normalization as u8,
+        profile: m.profile as u8,
+        reserved: 0,
         head_bytes_max: U32::new(m.head_bytes_max),
         header_fields_max: U32::new(m.header_fields_max),
         head_timeout_ms: U32::new(m.head_timeout_ms),

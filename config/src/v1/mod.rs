@@ -5,7 +5,7 @@ mod encode;
 pub mod record;
 mod verify;
 
-use crate::model::{AccessLog, Balance, Kind, Protocol, Role};
+use crate::model::{AccessLog, Balance, Kind, PathNormalization, Profile, Protocol, Role};
 
 pub(crate) use decode::decode;
 pub(crate) use encode::encode;
@@ -119,4 +119,15 @@ pub fn balance(n: u8) -> Option<Balance> {
 /// The access log with this number.
 pub fn access_log(n: u8) -> Option<AccessLog> {
     [AccessLog::Off, AccessLog::Text, AccessLog::Json].into_iter().find(|l| *l as u8 == n)
+}
+
+/// The form of paths with this number.
+pub fn path_normalization(n: u8) -> Option<PathNormalization> {
+    use PathNormalization::*;
+    [None, Base, MergeSlashes, DecodeAndMergeSlashes].into_iter().find(|p| *p as u8 == n)
+}
+
+/// The profile with this number.
+pub fn profile(n: u8) -> Option<Profile> {
+    [Profile::Istio, Profile::Strict].into_iter().find(|p| *p as u8 == n)
 }

@@ -263,10 +263,20 @@ fn endpoint_set() -> impl Strategy<Value = EndpointSet> {
 
 fn policy() -> impl Strategy<Value = PolicySet> {
     let log = prop_oneof![Just(AccessLog::Off), Just(AccessLog::Text), Just(AccessLog::Json)];
-    (name(), log, 256..=60_000u32, 1..=250u32, any::<[u32; 4]>(), 0..1_000_000u64).prop_map(
-        |(name, access_log, head_bytes_max, header_fields_max, ms, downstream_idle_timeout_ms)| PolicySet {
+    let paths = prop_oneof![
+        Just(PathNormalization::None),
+        Just(PathNormalization::Base),
+        Just(PathNormalization::MergeSlashes),
+        Just(PathNormalization::DecodeAndMergeSlashes)
+    ];
+    let profile = prop_oneof![Just(Profile::Istio), Just(Profile::Strict)];
+    let words = (log, paths, profile);
+    (name(), words, 256..=60_000u32, 1..=250u32, any::<[u32; 4]>(), 0..1_000_000u64).prop_map(
+        |(name, words, head_bytes_max, header_fields_max, ms, downstream_idle_timeout_ms)| PolicySet {
             name,
-            access_log,
+            access_log: words.0,
+            path_normalization: words.1,
+            profile: words.2,
             head_bytes_max,
             header_fields_max,
             head_timeout_ms: ms[0],

@@ -159,7 +159,12 @@ pub fn models() -> Vec<Model> {
                 },
             ],
         }),
-        Model::Policy(PolicySet { access_log: AccessLog::Json, ..PolicySet::default() }),
+        Model::Policy(PolicySet {
+            access_log: AccessLog::Json,
+            path_normalization: PathNormalization::MergeSlashes,
+            profile: Profile::Strict,
+            ..PolicySet::default()
+        }),
         Model::Provenance(Provenance {
             name: "shop/reviews-v1-0".into(),
             entries: vec![ProvenanceEntry {

@@ -52,7 +52,7 @@ fn a_dump_is_a_tree_with_rules_resolved_to_their_lines() {
         format!("cluster outbound|9080|v1|reviews  HTTP/1.1, random, of this mesh  {origin}"),
         "  10.0.0.1:9080  weight 1  shop/reviews-v1 version v1".to_owned(),
         "  [2001:db8::1]:9080  weight 3  draining".to_owned(),
-        "policy default  access log JSON".to_owned(),
+        "policy default  access log JSON  profile strict  paths MERGE_SLASHES".to_owned(),
     ] {
         assert!(out.contains(&format!("\n{line}")) || out.starts_with(&line), "{line:?} is missing in\n{out}");
     }

@@ -33,6 +33,8 @@ struct Arguments {
     /// Bind gateway ports below 1024 as they are instead of 8000 higher.
     #[arg(long)]
     privileged_ports: bool,
+    #[command(flatten)]
+    heads: control_shim::cli::heads::Heads,
 }
 
 fn unix_path(text: &str) -> Result<PathBuf, String> {
@@ -123,7 +125,8 @@ impl<'a> Source<'a> {
         let options = decode::Options { allow_unenforced: self.arguments.allow_unenforced };
         let loaded = folder::load_with(&self.arguments.source, options);
         self.objects = Objects::update(&self.objects, &loaded);
-        let options = Options { stand_in_gateways: false, ..Options::default() };
+        let mut options = Options { stand_in_gateways: false, ..Options::default() };
+        self.arguments.heads.apply(&mut options.policy);
         let mesh = Mesh::new(self.objects.clone(), &mut self.placement, options);
         let compiled = translate(&mesh, previous);
         let found = loaded.diagnostics.iter().chain(&mesh.diagnostics).chain(&compiled.diagnostics);

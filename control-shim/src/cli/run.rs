@@ -44,6 +44,8 @@ pub struct Arguments {
     /// Show the proxies' access logs.
     #[arg(long, value_name = "FORMAT", default_value = "off", value_parser = ["off", "text", "json"])]
     access_log: String,
+    #[command(flatten)]
+    heads: super::heads::Heads,
     /// Stop when standard input ends: for programs that start this one.
     #[arg(long)]
     exit_with_stdin: bool,
@@ -67,6 +69,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         io_backend: arguments.io_backend,
         workers: arguments.workers,
         access_log,
+        heads: arguments.heads,
         exit_with_stdin: arguments.exit_with_stdin,
     })
 }

@@ -14,11 +14,12 @@ pub use live::fetch;
 pub use proxy::{Asked, Source, TargetUrl};
 pub use text::Palette;
 
-use ringway_config::model::{Action, ListenerProtocol, ProvenanceEntry, Role, RuleId};
+use ringway_config::model::{Action, ListenerProtocol, Profile, ProvenanceEntry, Role, RuleId};
 use ringway_config::{Snapshot, dump};
 use ringway_policy::view::BuildError;
 use ringway_policy::{
-    Facts, Fields, Local, LocalKind, Note, Plan, Rng, State, Step, View, decide, decide_tcp, decide_tls, shares,
+    Facts, Fields, Local, LocalKind, Note, PathError, Plan, Rng, State, Step, View, decide, decide_tcp, decide_tls,
+    normal_target, shares,
 };
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -197,6 +198,10 @@ impl Subject {
 
     /// Decides on a request at a listener and tells why. `absent`: the shim was asked for the host and there is none.
     pub fn explain(&self, listener: u32, request: &Request, absent: bool) -> Explanation {
+        let request = &match self.normal(listener, request) {
+            Ok(normal) => normal,
+            Err(error) => return Explanation { outcome: refused(error), ..self.blank(listener) },
+        };
         let mut notes: Vec<Note> = Vec::new();
         let mut state = self.state();
         let mut facts = request.facts(listener, absent);
@@ -225,6 +230,20 @@ impl Subject {
             Step::Reject(reason) => Outcome::Reject { flags: reason.flags(), details: reason.details() },
         };
         told
+    }
+
+    /// The request as everything goes by it.
+    fn normal(&self, listener: u32, request: &Request) -> Result<Request, PathError> {
+        let policy = self.view.policy();
+        let mut written = Vec::new();
+        let target = normal_target(policy, request.target.as_bytes(), &mut written)?;
+        let mut normal = Request { target: String::from_utf8_lossy(target).into_owned(), ..request.clone() };
+        if policy.profile == Profile::Strict
+            && let Some(authority) = self.view.normal_authority(listener, request.authority.as_bytes())
+        {
+            normal.authority = String::from_utf8_lossy(authority.text()).into_owned();
+        }
+        Ok(normal)
     }
 
     /// Decides on a connection at a TCP listener, or at a TLS listener for this server name, and tells why.
@@ -423,6 +442,17 @@ const NOWHERE: Plan = Plan {
     slot: ringway_policy::Slot(u32::MAX),
     timeout_ms: 0,
 };
+
+/// The answer to a target that the strict profile refuses.
+fn refused(error: PathError) -> Outcome {
+    Outcome::Reply {
+        status: 400,
+        flags: "DPE",
+        details: error.name(),
+        location: String::new(),
+        body: format!("Bad Request: {}\n", error.name()),
+    }
+}
 
 impl Request {
     /// What a decision may know of it.

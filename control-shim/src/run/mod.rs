@@ -61,6 +61,8 @@ pub struct Options {
     pub workers: u16,
     /// Format of the proxies' access logs, which are shown unless off.
     pub access_log: AccessLog,
+    /// How the proxies take request heads.
+    pub heads: crate::cli::heads::Heads,
     /// Stop when standard input ends.
     pub exit_with_stdin: bool,
 }

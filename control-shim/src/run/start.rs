@@ -112,6 +112,7 @@ pub fn load(options: &Options) -> Loaded {
 pub fn mesh_options(options: &Options) -> mesh::Options {
     let mut all = mesh::Options::default();
     all.policy.access_log = options.access_log;
+    options.heads.apply(&mut all.policy);
     all
 }
 

@@ -9,7 +9,7 @@ use crate::head::{Fields, Framing, Known, Method, RequestHead, ResponseHead, Spa
 const CUTS_MAX: usize = 24;
 
 /// Small limits are reached by small inputs.
-const TIGHT: HeadLimits = HeadLimits { head_bytes_max: 200, fields_max: 4, target_bytes_max: 20 };
+const TIGHT: HeadLimits = HeadLimits { head_bytes_max: 200, fields_max: 4, target_bytes_max: 20, strict: true };
 
 /// A request head: spans lie inside, pieces give what the whole gives, and what would be forwarded means the same to the next reader.
 pub fn h1_request(bytes: &[u8]) {

@@ -2,16 +2,20 @@
 
 /// Bytes of the longest host name that can match anything (RFC 1035 §2.3.4).
 pub(crate) const HOST_BYTES_MAX: usize = 255;
+/// The port that a URL means when it has none (RFC 9110 §4.2.1).
+const HTTP_PORT: u16 = 80;
 /// The host, brackets around it, a colon and five digits.
 const TEXT_BYTES_MAX: usize = HOST_BYTES_MAX + 8;
 
 /// A normalised authority, on the stack.
-pub(crate) struct Authority {
+pub struct Authority {
     text: [u8; TEXT_BYTES_MAX],
     /// Where the host is in `text`: inside of the brackets, if there are any.
     host: (usize, usize),
     /// Where the text ends without the default port, and with it.
     ends: (usize, usize),
+    /// Where it ends for those who do not know the listener's default port.
+    end: usize,
     port: u16,
 }
 
@@ -28,7 +32,7 @@ impl Authority {
             digits => Some(number(digits)?),
         };
         let port = explicit.unwrap_or(default_port);
-        let mut authority = Authority { text: [0; TEXT_BYTES_MAX], host: (0, 0), ends: (0, 0), port };
+        let mut authority = Authority { text: [0; TEXT_BYTES_MAX], host: (0, 0), ends: (0, 0), end: 0, port };
         let mut end = if bracketed { authority.put(0, b"[") } else { 0 };
         authority.host = (end, authority.put(end, host));
         end = authority.host.1;
@@ -37,6 +41,7 @@ impl Authority {
             end = authority.put(end, b"]");
         }
         authority.ends = (end, end);
+        authority.end = end;
         if !host.is_empty() {
             end = authority.put(end, b":");
             authority.ends.1 = authority.put_number(end, port);
@@ -44,6 +49,9 @@ impl Authority {
         // The default port is the same authority with or without it (RFC 9110 §4.2.3).
         if port != default_port {
             authority.ends.0 = authority.ends.1;
+        }
+        if explicit.is_some_and(|port| port != HTTP_PORT) {
+            authority.end = authority.ends.1;
         }
         Some(authority)
     }
@@ -56,6 +64,11 @@ impl Authority {
     /// The port written, else the default.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// host\[:port\] with a port that was written, unless it is HTTP's own: what is logged, and forwarded under the strict profile.
+    pub fn text(&self) -> &[u8] {
+        &self.text[..self.end]
     }
 
     /// host\[:port\] without the default port, and with it.
@@ -130,6 +143,21 @@ mod tests {
             assert_eq!(authority.host(), host.as_bytes(), "{raw}");
             assert_eq!(authority.port(), port, "{raw}");
             assert_eq!(authority.texts(), [short.as_bytes(), full.as_bytes()], "{raw}");
+        }
+    }
+
+    #[test]
+    fn row_16_the_text_for_others_keeps_a_port_that_was_written() {
+        for (raw, default_port, text) in [
+            ("Any.Example.", 8080, "any.example"),
+            ("any.example:8080", 8080, "any.example:8080"),
+            ("ANY.example.:80", 80, "any.example"),
+            ("any.example:80", 8080, "any.example"),
+            ("[::A]:81", 80, "[::a]:81"),
+            ("", 80, ""),
+        ] {
+            let authority = Authority::parse(raw.as_bytes(), default_port).unwrap();
+            assert_eq!(authority.text(), text.as_bytes(), "{raw} at {default_port}");
         }
     }
 

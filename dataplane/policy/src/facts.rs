@@ -19,19 +19,19 @@ pub trait Rng {
     fn random(&mut self) -> u64;
 }
 
-/// One request, as received.
+/// One request.
 pub struct Facts<'a> {
     /// Index of the listener in the view ([`crate::View::listener`]).
     pub listener: u32,
     /// Method.
     pub method: &'a [u8],
-    /// Path and query as received (`/a?b=c`), or `*`.
+    /// Path and query in their normal form ([`crate::normal_target`]): `/a?b=c`, or `*`.
     pub path: &'a [u8],
     /// Authority as received, checked by the codec to be one host[:port]; empty for HTTP/1.0 without Host.
     pub authority: &'a [u8],
     /// `http` or `https`.
     pub scheme: &'a str,
-    /// The headers.
+    /// The headers, without those that end at this hop: nobody behind it can decide by them.
     pub fields: &'a dyn Fields,
     /// The answer to an earlier [`crate::Question`]: the host was asked for and does not exist.
     pub host_absent: bool,

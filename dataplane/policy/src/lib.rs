@@ -9,14 +9,17 @@ mod decide;
 mod facts;
 mod fault;
 mod fold;
+mod path;
 mod shares;
 mod state;
 mod trace;
 pub mod view;
 
+pub use authority::Authority;
 pub use balance::pick;
 pub use decide::{Delay, Local, LocalKind, Plan, Question, Reason, Step, decide, decide_tcp, decide_tls};
 pub use facts::{Facts, Fields, NoFields, Rng};
+pub use path::{PathError, normal_target};
 pub use shares::shares;
 pub use state::{Slot, State};
 pub use trace::{Note, Trace};

@@ -66,19 +66,10 @@ pub fn request_head(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead
     out.fields(head, &request.fields, |field| match field.known {
         Known::TransferEncoding => false,
         Known::Host => new_host.is_some(),
-        Known::XEnvoyPeerMetadata | Known::XEnvoyPeerMetadataId => true,
         // HTTP/1.0 knows no expectations (RFC 9110 §10.1.1): its client would not understand the 100 that this asks for.
         Known::Expect => request.version == Version::Http10,
-        Known::XForwardedFor | Known::XForwardedProto => gateway,
-        Known::XForwardedClientCert
-        | Known::XEnvoyAttemptCount
-        | Known::XEnvoyOriginalPath
-        | Known::XEnvoyDecoratorOperation
-            if gateway =>
-        {
-            true
-        }
-        _ => field.hop || rules.drop(field, head),
+        Known::XForwardedFor => gateway,
+        _ => is_withheld(field, head, gateway) || rules.drop(field, head),
     });
     if edits.upgrade {
         out.put(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
@@ -96,6 +87,20 @@ pub fn request_head(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead
     rules.write(out);
 }
 
+/// Whether a request line ends here whatever the rules say: it is meant for this hop, or it is the mesh's to say and came from outside.
+pub fn is_withheld(field: &Field, head: &[u8], gateway: bool) -> bool {
+    const INTERNAL: &[u8] = b"x-envoy-";
+    let from_outside = match field.known {
+        Known::XEnvoyPeerMetadata | Known::XEnvoyPeerMetadataId => return true,
+        Known::XForwardedProto | Known::XForwardedClientCert => gateway,
+        _ => {
+            gateway
+                && field.name.of(head).get(..INTERNAL.len()).is_some_and(|start| start.eq_ignore_ascii_case(INTERNAL))
+        }
+    };
+    field.hop || from_outside
+}
+
 /// Appends the client to what earlier proxies said (Envoy's `use_remote_address`).
 fn forwarded_for(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead, client: IpAddr) {
     out.put(b"x-forwarded-for: ");
@@ -103,12 +108,20 @@ fn forwarded_for(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead, c
         out.put(field.value.of(head));
         out.put(b", ");
     }
-    let mut text = [0u8; 48];
-    let mut rest = &mut text[..];
-    let _ = write!(rest, "{client}");
-    let used = 48 - rest.len();
-    out.put(&text[..used]);
+    out.put(address_text(client, &mut [0; ADDRESS_BYTES_MAX]));
     out.put(b"\r\n");
+}
+
+/// Bytes of the longest address: eight groups of an IPv6 address, the last two of them as IPv4.
+pub const ADDRESS_BYTES_MAX: usize = 45;
+
+/// An address in words, without allocation.
+pub fn address_text(address: IpAddr, text: &mut [u8; ADDRESS_BYTES_MAX]) -> &[u8] {
+    let mut rest = &mut text[..];
+    // Every address fits.
+    let _ = write!(rest, "{address}");
+    let used = ADDRESS_BYTES_MAX - rest.len();
+    &text[..used]
 }
 
 /// What the mesh and its rules change on a response.

@@ -143,6 +143,8 @@ struct Scratch {
     response: ResponseHead,
     path: Vec<u8>,
     hello: Vec<u8>,
+    /// A request's target in normal form, where it was received in another.
+    target: Vec<u8>,
     peers: request::PeerCache,
 }
 

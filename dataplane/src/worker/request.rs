@@ -1,12 +1,14 @@
 //! From the client: request heads and bodies, what is decided on them, and what goes upstream.
 
+use std::net::IpAddr;
+
 use ringway_engine::slab::Key;
 use ringway_engine::{Buf, Class, Io, Piece};
 use ringway_http::h1::{BodyDecoder, HeadLimits, HeadWriter, Output, Parse};
 use ringway_http::head::{Fields, Framing, Known, Method, RequestHead, Upgrade, Version};
-use ringway_policy::{Facts, LocalKind, Plan, Step, decide};
+use ringway_policy::{Authority, Facts, LocalKind, Plan, Step, View, decide, normal_target};
 
-use ringway_config::model::{AccessLog, Role};
+use ringway_config::model::{AccessLog, Profile, Role};
 
 use super::Worker;
 use super::connection::{BULK_BYTES_MIN, CREDIT, CREDIT_BULK, LINGER_BYTES_MAX, Phase, QUEUE_HIGH, QUEUE_HIGH_BULK};
@@ -26,6 +28,15 @@ enum Begun {
     Parked,
     /// The connection is gone or going.
     Over,
+}
+
+/// A whole request head.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    head: &'a [u8],
+    request: &'a RequestHead,
+    /// Path and query in the one form that everything goes by.
+    target: &'a [u8],
 }
 
 impl<I: Io> Worker<I> {
@@ -219,6 +230,20 @@ impl<I: Io> Worker<I> {
             self.refuse(key, 503, "no_config");
             return Begun::Over;
         };
+        let mut normal = std::mem::take(&mut self.scratch.target);
+        let begun = match normal_target(pinned.view.policy(), request.path.of(head), &mut normal) {
+            Ok(target) => self.begin_on(key, Asked { head, request, target }, pinned),
+            Err(error) => {
+                self.refuse(key, 400, error.name());
+                Begun::Over
+            }
+        };
+        self.scratch.target = normal;
+        begun
+    }
+
+    fn begin_on(&mut self, key: Key, asked: Asked<'_>, pinned: Pinned) -> Begun {
+        let Asked { head, request, target } = asked;
         let now = self.now;
         let Some(down) = self.downs.get_mut(key) else { return Begun::Over };
         let Some(listener) = pinned.listener(down.listener) else {
@@ -233,13 +258,15 @@ impl<I: Io> Worker<I> {
         let delayed = down.delayed.take();
         let role = down.role;
         let view = &pinned.view;
+        let client = (role == Role::Gateway).then_some(down.peer.ip());
+        let lines = Lines { head, fields: &request.fields, client };
         let mut facts = Facts {
             listener,
             method: request.method_span.of(head),
-            path: request.path.of(head),
+            path: target,
             authority: request.authority.of(head),
             scheme: "http",
-            fields: &Lines { head, fields: &request.fields },
+            fields: &lines,
             host_absent,
             delayed: delayed.is_some(),
         };
@@ -264,12 +291,12 @@ impl<I: Io> Worker<I> {
         exchange.request_done = exchange.request_body.is_done();
         self.label_source(&mut exchange, role, head, request);
         if pinned.view.policy().access_log != AccessLog::Off {
-            self.start_record(&mut exchange, key, head, request);
+            self.start_record(&mut exchange, key, view, &facts, asked);
         }
         match step {
             Step::Forward(plan) => {
                 view.cors_lines(plan.host, plan.route, &facts, &mut exchange.cors);
-                self.forward(key, exchange, head, request, pinned, plan);
+                self.forward(key, exchange, asked, pinned, plan);
             }
             Step::Reply(local) => {
                 if matches!(local.kind, LocalKind::ClusterNotFound | LocalKind::NoHealthyUpstream) {
@@ -351,15 +378,8 @@ impl<I: Io> Worker<I> {
             && names.iter().any(|n| n.eq_ignore_ascii_case(request.authority.of(head)))
     }
 
-    fn forward(
-        &mut self,
-        key: Key,
-        mut exchange: Box<Exchange>,
-        head: &[u8],
-        request: &RequestHead,
-        pinned: Pinned,
-        plan: Plan,
-    ) {
+    fn forward(&mut self, key: Key, mut exchange: Box<Exchange>, asked: Asked<'_>, pinned: Pinned, plan: Plan) {
+        let Asked { head, request, target } = asked;
         let view = &pinned.view;
         let cluster = view.cluster(plan.cluster);
         let (forward, backend) = view.forward(&plan);
@@ -368,9 +388,13 @@ impl<I: Io> Worker<I> {
             exchange.deadline = self.now.after(std::time::Duration::from_millis(plan.timeout_ms));
         }
         let Some(down) = self.downs.get(key) else { return };
+        let normal_host = match (view.policy().profile, pinned.listener(down.listener)) {
+            (Profile::Strict, Some(listener)) => view.normal_authority(listener, request.authority.of(head)),
+            _ => None,
+        };
         let mut path = std::mem::take(&mut self.scratch.path);
         path.clear();
-        let rewritten = view.rewrite_path(&plan, request.path.of(head), &mut path);
+        let rewritten = view.rewrite_path(&plan, target, &mut path);
         let request_id = if request.fields.get(Known::XRequestId).is_none() {
             Some(encode::request_id(&mut self.dice))
         } else {
@@ -383,8 +407,12 @@ impl<I: Io> Worker<I> {
             role: down.role,
             forward,
             backend,
-            path: if rewritten { &path } else { request.path.of(head) },
-            authority: if !forward.authority.is_empty() { Some(forward.authority.as_bytes()) } else { None },
+            path: if rewritten { &path } else { target },
+            authority: match &normal_host {
+                _ if !forward.authority.is_empty() => Some(forward.authority.as_bytes()),
+                Some(normal) => Some(normal.text()),
+                None => None,
+            },
             peer_headers: if cluster.model.mesh_internal && down.role != Role::Inbound {
                 &pinned.peer_headers
             } else {
@@ -543,12 +571,14 @@ impl<I: Io> Worker<I> {
         };
     }
 
-    fn start_record(&mut self, exchange: &mut Exchange, key: Key, head: &[u8], request: &RequestHead) {
+    fn start_record(&mut self, exchange: &mut Exchange, key: Key, view: &View, facts: &Facts<'_>, asked: Asked<'_>) {
+        let Asked { head, request, .. } = asked;
         let Some(mut record) = self.take_record() else { return };
-        record.set(Text::Method, request.method_span.of(head));
-        record.set(Text::Path, request.path.of(head));
+        record.set(Text::Method, facts.method);
+        record.set(Text::Path, facts.path);
         record.set(Text::Protocol, if request.version == Version::Http11 { b"HTTP/1.1" } else { b"HTTP/1.0" });
-        record.set(Text::Authority, request.authority.of(head));
+        let authority = view.normal_authority(facts.listener, facts.authority);
+        record.set(Text::Authority, authority.as_ref().map_or(facts.authority, Authority::text));
         for (text, known) in [
             (Text::XForwardedFor, Known::XForwardedFor),
             (Text::UserAgent, Known::UserAgent),
@@ -566,18 +596,31 @@ impl<I: Io> Worker<I> {
     }
 }
 
-/// The policy's look at header lines.
+/// The policy's look at header lines: as the upstream will see them, so that no rule decides by what is taken away, or was never to be believed.
 struct Lines<'a> {
     head: &'a [u8],
     fields: &'a Fields,
+    /// The client of a gateway, which is told to the mesh.
+    client: Option<IpAddr>,
 }
 
 impl ringway_policy::Fields for Lines<'_> {
     fn each(&self, name: &str, visit: &mut dyn FnMut(&[u8])) {
+        let gateway = self.client.is_some();
         for field in self.fields.iter() {
-            if field.name.of(self.head).eq_ignore_ascii_case(name.as_bytes()) {
+            if field.name.of(self.head).eq_ignore_ascii_case(name.as_bytes())
+                && !encode::is_withheld(field, self.head, gateway)
+                && field.known != Known::TransferEncoding
+            {
                 visit(field.value.of(self.head));
             }
+        }
+        match (name, self.client) {
+            ("x-forwarded-for", Some(client)) => {
+                visit(encode::address_text(client, &mut [0; encode::ADDRESS_BYTES_MAX]));
+            }
+            ("x-forwarded-proto", Some(_)) => visit(b"http"),
+            _ => {}
         }
     }
 }

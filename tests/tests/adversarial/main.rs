@@ -12,6 +12,7 @@ mod expect;
 mod hostile_config;
 mod limits;
 mod manifests;
+mod profiles;
 mod requests;
 mod responses;
 mod slow;

@@ -9,4 +9,5 @@ mod examples;
 mod explain;
 mod load;
 mod processes;
+mod profiles;
 mod websockets;

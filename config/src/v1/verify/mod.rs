@@ -209,7 +209,9 @@ fn endpoints(c: &mut Checker<'_>) -> Result<(), VerifyError> {
 fn policy(c: &mut Checker<'_>) -> Result<(), VerifyError> {
     let (at, h) = c.head::<PolicyRecord>()?;
     at.field("access_log").known(h.access_log, super::access_log(h.access_log))?;
-    at.field("reserved").zero(h.reserved == [0; 3] && h.reserved2.get() == 0)?;
+    at.field("path_normalization").known(h.path_normalization, super::path_normalization(h.path_normalization))?;
+    at.field("profile").known(h.profile, super::profile(h.profile))?;
+    at.field("reserved").zero(h.reserved == 0 && h.reserved2.get() == 0)?;
     let head_bytes = limits::HEAD_BYTES_MIN..=limits::HEAD_BYTES_MAX;
     at.field("head_bytes_max").need(head_bytes.contains(&h.head_bytes_max.get()), Fault::Range)?;
     let fields = 1..=limits::HEAD_FIELDS_MAX;

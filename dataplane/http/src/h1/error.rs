@@ -90,6 +90,8 @@ vocabulary! {
         HostTwice => "host_twice", "There is more than one Host (RFC 9112 §3.2).";
         AuthorityInvalid => "authority_invalid", "The authority is not one host with at most one port (RFC 9110 §4.2.1).";
         ExpectationUnknown => "expectation_unknown", "Expect asks for something other than 100-continue (RFC 9110 §10.1.1).";
+        UnderscoreInName => "underscore_in_name", "A field name has an underscore, which some readers take for a hyphen.";
+        SingleValuedTwice => "single_valued_twice", "A field that has one value is there twice (RFC 9110 §5.3).";
         .. Head(HeadError)
     }
 }

@@ -12,6 +12,7 @@ mod fields;
 mod lines;
 mod request;
 mod response;
+mod strict;
 mod target;
 mod trailers;
 mod upgrade;
@@ -21,7 +22,7 @@ pub use body::{BodyDecoder, Decoded, Output};
 pub use error::{BodyError, HeadError, HeadTooLong, RequestError, ResponseError};
 pub use write::HeadWriter;
 
-/// Bounds on a head. Defaults: 60 KiB, 100 lines, and the URI inside the head's bound (Istio's), or 8 KiB under `strict`.
+/// Bounds on a head. Defaults: 60 KiB, 100 lines, and the URI inside the head's bound (Istio's).
 /// Values above the ceilings ([`HEAD_BYTES_CEILING`], [`FIELDS_CEILING`]) count as the ceiling: spans are two bytes wide.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadLimits {
@@ -31,6 +32,8 @@ pub struct HeadLimits {
     pub fields_max: usize,
     /// Bytes of the request-target (414).
     pub target_bytes_max: usize,
+    /// Refuse what other readers could understand otherwise.
+    pub strict: bool,
 }
 
 /// No head is longer, whatever the limits say.
@@ -41,7 +44,7 @@ pub const FIELDS_CEILING: usize = u8::MAX as usize;
 
 impl Default for HeadLimits {
     fn default() -> Self {
-        HeadLimits { head_bytes_max: 60 << 10, fields_max: 100, target_bytes_max: 60 << 10 }
+        HeadLimits { head_bytes_max: 60 << 10, fields_max: 100, target_bytes_max: 60 << 10, strict: false }
     }
 }
 

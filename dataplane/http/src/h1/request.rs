@@ -3,7 +3,7 @@
 use crate::h1::authority::is_authority;
 use crate::h1::fields::{Expect, Seen, collect, refusal};
 use crate::h1::lines::{head_end, start_line_exceeds};
-use crate::h1::{FIELDS_CEILING, HeadError, HeadLimits, Parse, RequestError, target, upgrade};
+use crate::h1::{FIELDS_CEILING, HeadError, HeadLimits, Parse, RequestError, strict, target, upgrade};
 use crate::head::{Framing, Method, RequestHead, Span, Version};
 use std::mem::MaybeUninit;
 
@@ -72,6 +72,9 @@ impl RequestHead {
         }
         self.method = Method::of(method.as_bytes());
         self.interpret(&bytes[..len], request.headers)?;
+        if limits.strict {
+            strict::check(bytes, &self.fields)?;
+        }
         Ok(true)
     }
 

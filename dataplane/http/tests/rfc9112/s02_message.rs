@@ -100,7 +100,7 @@ fn unknown_versions() {
 
 #[test]
 fn row_39_heads_that_are_too_large() {
-    let limits = HeadLimits { head_bytes_max: 4096, fields_max: 10, target_bytes_max: 1024 };
+    let limits = HeadLimits { head_bytes_max: 4096, fields_max: 10, target_bytes_max: 1024, strict: false };
     let with = |target: usize, fields: usize, value: usize| {
         let field = format!("A: {}\r\n", "v".repeat(value));
         format!("GET /{} HTTP/1.1\r\nHost: a\r\n{}\r\n", "t".repeat(target - 1), field.repeat(fields - 1))
@@ -120,7 +120,7 @@ fn row_39_heads_that_are_too_large() {
 
 #[test]
 fn row_39_heads_that_never_end() {
-    let limits = HeadLimits { head_bytes_max: 4096, fields_max: 10, target_bytes_max: 1024 };
+    let limits = HeadLimits { head_bytes_max: 4096, fields_max: 10, target_bytes_max: 1024, strict: false };
     for (start, error) in [
         ("GET /", RequestError::TargetTooLong),
         ("G", RequestError::TargetTooLong),
@@ -143,7 +143,8 @@ fn row_39_heads_that_never_end() {
 
 #[test]
 fn row_39_limits_above_the_ceilings_count_as_the_ceilings() {
-    let limits = HeadLimits { head_bytes_max: usize::MAX, fields_max: usize::MAX, target_bytes_max: usize::MAX };
+    let limits =
+        HeadLimits { head_bytes_max: usize::MAX, fields_max: usize::MAX, target_bytes_max: usize::MAX, strict: false };
     let fields = |n: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(n - 1));
     let parse = |bytes: &str| RequestHead::default().parse(bytes.as_bytes(), 0, &limits);
     assert_eq!(parse(&fields(255)), Ok(Parse::Complete));
@@ -152,6 +153,6 @@ fn row_39_limits_above_the_ceilings_count_as_the_ceilings() {
     let rest = target(1).len() - 1;
     assert_eq!(parse(&target(65_535 - rest)), Ok(Parse::Complete));
     assert_eq!(parse(&target(65_536 - rest)), Err(HeadError::TooLong.into()));
-    let zero = HeadLimits { head_bytes_max: 0, fields_max: 0, target_bytes_max: 0 };
+    let zero = HeadLimits { head_bytes_max: 0, fields_max: 0, target_bytes_max: 0, strict: false };
     assert!(RequestHead::default().parse(b"GET / HTTP/1.1\r\n\r\n", 0, &zero).is_err());
 }

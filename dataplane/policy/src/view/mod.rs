@@ -26,6 +26,7 @@ use ringway_config::model::{
 };
 use ringway_config::{Hash, Order};
 
+use crate::authority::Authority;
 use crate::balance::Weights;
 use crate::decide::Plan;
 
@@ -218,6 +219,11 @@ impl View {
 
     pub(crate) fn route_of(&self, host: u32, route: u32) -> Option<&Route> {
         self.hosting.hosts.get(host as usize)?.model.routes.get(route as usize)
+    }
+
+    /// The one form of an authority received on an HTTP listener; `None` when it is none that could be asked for there.
+    pub fn normal_authority(&self, listener: u32, authority: &[u8]) -> Option<Authority> {
+        Authority::parse(authority, self.domains(listener)?.port)
     }
 
     pub(crate) fn domains(&self, listener: u32) -> Option<&Domains> {

@@ -196,6 +196,8 @@ pub enum Fault {
     Weights,
     /// A number out of its range.
     Range,
+    /// A size of a Maglev table that is no prime.
+    NotPrime,
     /// A control character, or what else may not stand in this kind of text.
     Characters,
     /// A header that belongs to the connection.
@@ -244,6 +246,7 @@ impl fmt::Display for Fault {
             Fault::NoWeight => "a weight is at least 1",
             Fault::Weights => "the weights add up to more than 32 bits hold; divide them by a common factor",
             Fault::Range => "the number is out of range",
+            Fault::NotPrime => "the size of a Maglev table is a prime, such as 65537",
             Fault::Characters => "it has a character that may not stand there",
             Fault::FramingHeader => "the header belongs to the connection and cannot be edited; leave it out",
         })

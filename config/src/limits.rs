@@ -20,6 +20,14 @@ pub const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
 pub const TIMEOUT_MS_MAX: u64 = 10 * 366 * 86_400_000;
 /// A share of requests: all of them.
 pub const PER_MILLION_MAX: u32 = 1_000_000;
+/// Points of a hash ring, or entries of a Maglev table (Envoy: 8,388,608 and 5,000,011).
+pub const HASH_TABLE_SIZE_MAX: u32 = 1 << 20;
+/// Attributes of a generated cookie.
+pub const COOKIE_ATTRIBUTES_MAX: usize = 16;
+/// Hundredths of a percent in a whole.
+pub const WARMUP_MINIMUM_MAX: u32 = 10_000;
+/// Thousandths of the fastest growth of a warm-up: what is beyond is a step.
+pub const WARMUP_AGGRESSION_MAX: u32 = 1_000_000;
 /// Bytes of a request head; its positions are 16 bits wide.
 pub const HEAD_BYTES_MAX: u32 = 60 << 10;
 /// Bytes of a request head that every proxy takes.

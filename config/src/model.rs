@@ -5,6 +5,10 @@
 
 use std::net::SocketAddr;
 
+mod balance;
+
+pub use balance::{Balance, ConsistentHash, HashCookie, HashKey, Warmup};
+
 /// What a blob is. The numbers are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -403,19 +407,6 @@ pub struct HeaderEdits {
     pub remove: Vec<String>,
 }
 
-/// How to choose an endpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Balance {
-    /// The less busy of two random ones, by weight (Istio's default).
-    #[default]
-    LeastRequest = 1,
-    /// In turn, by weight.
-    RoundRobin = 2,
-    /// Any, by weight.
-    Random = 3,
-}
-
 /// What a cluster's endpoints speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -438,6 +429,10 @@ pub struct Cluster {
     pub protocol: Protocol,
     /// How to choose one.
     pub balance: Balance,
+    /// By what key; there if, and only if, `balance` is consistent.
+    pub hash: Option<ConsistentHash>,
+    /// How new endpoints are eased in; round robin and least request alone have it.
+    pub warmup: Option<Warmup>,
     /// Name of its [`EndpointSet`].
     pub endpoints: String,
     /// Connect timeout (Istio: 10 s).

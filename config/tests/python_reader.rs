@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use ringway_config::dump;
+use ringway_config::{Snapshot, dump};
 
 /// A folder of this test's own, removed at its end.
 struct Folder(PathBuf);
@@ -44,7 +44,8 @@ fn read(file: &Path) -> Option<Output> {
 #[test]
 fn a_reader_written_from_the_document_agrees() {
     let folder = Folder::new("reader");
-    let (file, snapshot) = (folder.0.join("snapshot"), sample::snapshot());
+    let (file, snapshot) =
+        (folder.0.join("snapshot"), Snapshot::from_models(sample::ORDER, &sample::all_models()).unwrap());
     snapshot.write_file(&file).unwrap();
     let Some(output) = read(&file) else { return };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

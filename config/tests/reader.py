@@ -250,7 +250,7 @@ def edits(records):
 def cluster(blob):
     r = blob.head()
     out = {"rule": r.rule(), "protocol": r.choice({1: "http1", 2: "tcp"})}
-    out["balance"] = r.choice({1: "least_request", 2: "round_robin", 3: "random"})
+    out["balance"] = r.choice({1: "least_request", 2: "round_robin", 3: "random", 4: "ring_hash", 5: "maglev"})
     out["mesh_internal"] = r.flag()
     r.reserved(1)
     out["endpoints"] = r.str()
@@ -260,7 +260,29 @@ def cluster(blob):
         out[field] = r.u32()
     for field in ("service_host", "service_name", "service_namespace"):
         out[field] = r.str()
+    hashes, warmups = [consistent_hash(h) for h in r.span(21)], [warmup(w) for w in r.span(23)]
+    need(len(hashes) == (out["balance"] in ("ring_hash", "maglev")), "hash")
+    need(len(warmups) <= (out["balance"] in ("least_request", "round_robin")), "warm-up")
+    out["hash"] = hashes[0] if hashes else None
+    out["warmup"] = warmups[0] if warmups else None
     return out
+
+
+def consistent_hash(r):
+    kind, generated = r.choice({1: "header", 2: "cookie", 3: "source_ip", 4: "query"}), r.flag()
+    r.reserved(2)
+    size, name, path, ttl_ms = r.u32(), r.str(), r.str(), r.u64()
+    attributes = [[a.str(), a.str()] for a in r.span(22)]
+    if kind == "cookie":
+        ttl_ms = ttl_ms if generated else None
+        key = {"name": name, "path": path, "ttl_ms": ttl_ms, "attributes": attributes}
+    else:
+        key = True if kind == "source_ip" else name
+    return {"table_size": size, "key": {kind: key}}
+
+
+def warmup(r):
+    return {"duration_ms": r.u64(), "minimum": r.u32(), "aggression": r.u32()}
 
 
 def endpoints(blob):

@@ -34,7 +34,11 @@ pub fn content(m: &Model) -> Value {
         }),
         Model::Cluster(m) => json!({
             "rule": rule(m.rule), "protocol": match m.protocol { Protocol::Http1 => "http1", Protocol::Tcp => "tcp" },
-            "balance": match m.balance { Balance::LeastRequest => "least_request", Balance::RoundRobin => "round_robin", Balance::Random => "random" },
+            "balance": match m.balance { Balance::LeastRequest => "least_request", Balance::RoundRobin => "round_robin", Balance::Random => "random",
+                Balance::RingHash => "ring_hash", Balance::Maglev => "maglev" },
+            "hash": m.hash.as_ref().map(hash), "warmup": m.warmup.as_ref().map(|w| json!({
+                "duration_ms": w.duration_ms, "minimum": w.minimum, "aggression": w.aggression,
+            })),
             "endpoints": m.endpoints, "connect_timeout_ms": m.connect_timeout_ms, "idle_timeout_ms": m.idle_timeout_ms,
             "max_requests_per_connection": m.max_requests_per_connection, "max_connections": m.max_connections,
             "max_pending_requests": m.max_pending_requests, "service_host": m.service_host, "service_name": m.service_name,
@@ -132,6 +136,18 @@ fn route(r: &Route) -> Value {
         "query": m.query.iter().map(|q| json!({"name": q.name, "value": string_match(&q.value)})).collect::<Vec<_>>(),
         "action": r.action,
     })
+}
+
+fn hash(h: &ConsistentHash) -> Value {
+    let key = match &h.key {
+        HashKey::Header(name) => json!({"header": name}),
+        HashKey::Cookie(c) => json!({"cookie": {
+            "name": c.name, "path": c.path, "ttl_ms": c.ttl_ms, "attributes": c.attributes,
+        }}),
+        HashKey::SourceIp => json!({"source_ip": true}),
+        HashKey::Query(name) => json!({"query": name}),
+    };
+    json!({"key": key, "table_size": h.table_size})
 }
 
 fn rewrite(p: &PathRewrite) -> Value {

@@ -271,6 +271,8 @@ impl<W: Write> Dump<'_, W> {
             Balance::LeastRequest => "least request",
             Balance::RoundRobin => "round robin",
             Balance::Random => "random",
+            Balance::RingHash => "ring hash",
+            Balance::Maglev => "Maglev",
         };
         let mesh = if c.mesh_internal { ", of this mesh" } else { "" };
         write!(self.out, "\ncluster {}  {protocol}, {balance}{mesh}", c.name)?;
@@ -284,7 +286,37 @@ impl<W: Write> Dump<'_, W> {
         write!(self.out, ", connections ≤ {}", limit(c.max_connections))?;
         write!(self.out, ", waiting requests ≤ {}", limit(c.max_pending_requests))?;
         let requests = if c.max_requests_per_connection == 0 { u32::MAX } else { c.max_requests_per_connection };
-        writeln!(self.out, ", requests on a connection ≤ {}", limit(requests))
+        writeln!(self.out, ", requests on a connection ≤ {}", limit(requests))?;
+        c.hash.iter().try_for_each(|hash| self.hash(hash))?;
+        c.warmup.iter().try_for_each(|w| {
+            let (percent, aggression) = (f64::from(w.minimum) / 100.0, f64::from(w.aggression) / 1000.0);
+            writeln!(self.out, "  warm-up {} from {percent} %, aggression {aggression}", millis(w.duration_ms))
+        })
+    }
+
+    fn hash(&mut self, hash: &ConsistentHash) -> fmt::Result {
+        write!(self.out, "  by ")?;
+        match &hash.key {
+            HashKey::Header(name) => write!(self.out, "header {name}")?,
+            HashKey::SourceIp => write!(self.out, "source address")?,
+            HashKey::Query(name) => write!(self.out, "query {name:?}")?,
+            HashKey::Cookie(cookie) => {
+                write!(self.out, "cookie {}", cookie.name)?;
+                match cookie.ttl_ms {
+                    None => {}
+                    Some(0) => write!(self.out, ", given for a session")?,
+                    Some(ms) => write!(self.out, ", given for {}", millis(ms))?,
+                }
+                if !cookie.path.is_empty() {
+                    write!(self.out, ", path {}", cookie.path)?;
+                }
+                cookie.attributes.iter().try_for_each(|(name, value)| match value.as_str() {
+                    "" => write!(self.out, ", {name}"),
+                    value => write!(self.out, ", {name}={value}"),
+                })?;
+            }
+        }
+        writeln!(self.out, ", table of {}", hash.table_size)
     }
 
     fn endpoints(&mut self, set: &EndpointSet) -> fmt::Result {

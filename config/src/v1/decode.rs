@@ -249,7 +249,29 @@ impl<'a> Decoder<'a> {
             service_name: self.str(h.service_name),
             service_namespace: self.str(h.service_namespace),
             mesh_internal: h.mesh_internal != 0,
+            hash: self.records(section::HASH, h.hash).next().map(|r| self.hash(r)),
+            warmup: self.records(section::WARMUP, h.warmup).next().map(|r: &WarmupRecord| Warmup {
+                duration_ms: r.duration_ms.get(),
+                minimum: r.minimum.get(),
+                aggression: r.aggression.get(),
+            }),
         }
+    }
+
+    fn hash(&self, h: &HashRecord) -> ConsistentHash {
+        let attribute = |a: &CookieAttributeRecord| (self.str(a.name), self.str(a.value));
+        let key = match h.kind {
+            tag::HEADER => HashKey::Header(self.str(h.name)),
+            tag::COOKIE => HashKey::Cookie(HashCookie {
+                name: self.str(h.name),
+                path: self.str(h.path),
+                ttl_ms: (h.generated != 0).then(|| h.ttl_ms.get()),
+                attributes: self.records(section::COOKIE_ATTRIBUTE, h.attributes).map(attribute).collect(),
+            }),
+            tag::SOURCE_IP => HashKey::SourceIp,
+            _ => HashKey::Query(self.str(h.name)),
+        };
+        ConsistentHash { key, table_size: h.table_size.get() }
     }
 
     fn endpoints(&self, name: String) -> EndpointSet {

@@ -240,6 +240,8 @@ fn put_backend<'m>(w: &mut Writer<'m>, b: &'m Backend) -> BackendRecord {
 }
 
 fn put_cluster<'m>(w: &mut Writer<'m>, m: &'m Cluster) {
+    let hash: Vec<HashRecord> = m.hash.iter().map(|h| put_hash(w, h)).collect();
+    let warmup: Vec<WarmupRecord> = m.warmup.iter().map(put_warmup).collect();
     let head = ClusterRecord {
         rule: U32::new(m.rule.0),
         protocol: m.protocol as u8,
@@ -255,8 +257,49 @@ fn put_cluster<'m>(w: &mut Writer<'m>, m: &'m Cluster) {
         service_host: w.str(&m.service_host),
         service_name: w.str(&m.service_name),
         service_namespace: w.str(&m.service_namespace),
+        hash: w.records(section::HASH, &hash),
+        warmup: w.records(section::WARMUP, &warmup),
     };
     w.records(section::HEAD, &[head]);
+}
+
+fn put_hash<'m>(w: &mut Writer<'m>, m: &'m ConsistentHash) -> HashRecord {
+    let none = w.str("");
+    let mut out = HashRecord {
+        kind: tag::SOURCE_IP,
+        generated: 0,
+        reserved: U16::new(0),
+        table_size: U32::new(m.table_size),
+        name: none,
+        path: none,
+        ttl_ms: U64::new(0),
+        attributes: Span::default(),
+    };
+    match &m.key {
+        HashKey::Header(name) => (out.kind, out.name) = (tag::HEADER, w.str(name)),
+        HashKey::Query(name) => (out.kind, out.name) = (tag::QUERY, w.str(name)),
+        HashKey::SourceIp => {}
+        HashKey::Cookie(cookie) => {
+            let attributes: Vec<CookieAttributeRecord> = cookie
+                .attributes
+                .iter()
+                .map(|(name, value)| CookieAttributeRecord { name: w.str(name), value: w.str(value) })
+                .collect();
+            (out.kind, out.name, out.path) = (tag::COOKIE, w.str(&cookie.name), w.str(&cookie.path));
+            out.generated = u8::from(cookie.ttl_ms.is_some());
+            out.ttl_ms = U64::new(cookie.ttl_ms.unwrap_or(0));
+            out.attributes = w.records(section::COOKIE_ATTRIBUTE, &attributes);
+        }
+    }
+    out
+}
+
+fn put_warmup(m: &Warmup) -> WarmupRecord {
+    WarmupRecord {
+        duration_ms: U64::new(m.duration_ms),
+        minimum: U32::new(m.minimum),
+        aggression: U32::new(m.aggression),
+    }
 }
 
 fn put_endpoints<'m>(w: &mut Writer<'m>, m: &'m EndpointSet) {

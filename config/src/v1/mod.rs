@@ -36,8 +36,11 @@ pub mod section {
     pub const FAULT: u16 = 18;
     pub const CORS: u16 = 19;
     pub const CORS_ORIGIN: u16 = 20;
+    pub const HASH: u16 = 21;
+    pub const COOKIE_ATTRIBUTE: u16 = 22;
+    pub const WARMUP: u16 = 23;
     /// Ids from here on are unknown to this version.
-    pub const END: u16 = 21;
+    pub const END: u16 = 24;
 
     /// A section in words.
     pub fn name(id: u16) -> &'static str {
@@ -63,6 +66,9 @@ pub mod section {
             "fault",
             "CORS",
             "CORS origin",
+            "hash",
+            "cookie attribute",
+            "warm-up",
         ];
         NAMES.get(id as usize).copied().unwrap_or("of an unknown id")
     }
@@ -74,7 +80,8 @@ pub mod section {
             Kind::Host => &[DOMAIN, ROUTE, ACTION, HEADER_MATCH, QUERY_MATCH, BACKEND, EDIT, FAULT, CORS, CORS_ORIGIN],
             Kind::Endpoints => &[WORKLOAD, ENDPOINT],
             Kind::Provenance => &[ORIGIN],
-            Kind::Cluster | Kind::Policy => &[],
+            Kind::Cluster => &[HASH, COOKIE_ATTRIBUTE, WARMUP],
+            Kind::Policy => &[],
         }
     }
 }
@@ -93,6 +100,11 @@ pub mod tag {
     pub const REMOVE: u8 = 1;
     pub const SET: u8 = 2;
     pub const ADD: u8 = 3;
+
+    pub const HEADER: u8 = 1;
+    pub const COOKIE: u8 = 2;
+    pub const SOURCE_IP: u8 = 3;
+    pub const QUERY: u8 = 4;
 }
 
 /// The kind with this number.
@@ -113,7 +125,8 @@ pub fn protocol(n: u8) -> Option<Protocol> {
 
 /// The way to balance with this number.
 pub fn balance(n: u8) -> Option<Balance> {
-    [Balance::LeastRequest, Balance::RoundRobin, Balance::Random].into_iter().find(|b| *b as u8 == n)
+    use Balance::*;
+    [LeastRequest, RoundRobin, Random, RingHash, Maglev].into_iter().find(|b| *b as u8 == n)
 }
 
 /// The access log with this number.

@@ -56,10 +56,17 @@ records! {
     /// Cross-origin resource sharing.
     CorsRecord = 40 { origins: Span, methods: Str, headers: Str, expose: Str, max_age_s: U32, has_max_age: u8, credentials: u8, forward_unmatched: u8,
         reserved: u8 }
-    /// Head of a cluster. `protocol` 1 = HTTP/1.1, 2 = TCP; `balance` 1 = least request, 2 = round robin, 3 = random.
-    ClusterRecord = 64 { rule: U32, protocol: u8, balance: u8, mesh_internal: u8, reserved: u8, endpoints: Str, connect_timeout_ms: U32,
+    /// Head of a cluster. `protocol` 1 = HTTP/1.1, 2 = TCP; `balance` 1 = least request, 2 = round robin, 3 = random, 4 = ring hash, 5 = Maglev.
+    /// `hash` and `warmup` are at most one record.
+    ClusterRecord = 80 { rule: U32, protocol: u8, balance: u8, mesh_internal: u8, reserved: u8, endpoints: Str, connect_timeout_ms: U32,
         idle_timeout_ms: U64, max_requests_per_connection: U32, max_connections: U32, max_pending_requests: U32, service_host: Str,
-        service_name: Str, service_namespace: Str }
+        service_name: Str, service_namespace: Str, hash: Span, warmup: Span }
+    /// What is hashed. `kind` 1 = header, 2 = cookie, 3 = source address, 4 = query parameter; the last four fields are a cookie's.
+    HashRecord = 40 { kind: u8, generated: u8, reserved: U16, table_size: U32, name: Str, path: Str, ttl_ms: U64, attributes: Span }
+    /// An attribute of a generated cookie.
+    CookieAttributeRecord = 16 { name: Str, value: Str }
+    /// How new endpoints are eased in.
+    WarmupRecord = 16 { duration_ms: U64, minimum: U32, aggression: U32 }
     /// Head of an endpoint set.
     EndpointsRecord = 16 { workloads: Span, endpoints: Span }
     /// An endpoint; `workload` u32::MAX is unknown.

@@ -221,13 +221,40 @@ fn edits() -> impl Strategy<Value = HeaderEdits> {
     (pair(), pair(), vec("x-[A-Za-z]{1,4}", 0..3)).prop_map(|(set, add, remove)| HeaderEdits { set, add, remove })
 }
 
+fn consistent_hash() -> impl Strategy<Value = ConsistentHash> {
+    let token = || "[A-Za-z_-]{1,6}";
+    let attributes = vec((token(), "[ -:<-~]{0,6}"), 0..3);
+    let cookie = (token(), "(/[a-z ]{0,4})?", option::of(0..1_000_000u64), attributes)
+        .prop_map(|(name, path, ttl_ms, attributes)| HashCookie { name, path, ttl_ms, attributes });
+    let key = prop_oneof![
+        "[a-z-]{1,6}".prop_map(HashKey::Header),
+        cookie.prop_map(HashKey::Cookie),
+        Just(HashKey::SourceIp),
+        any::<char>().prop_map(|name| HashKey::Query(name.into())),
+    ];
+    (key, prop_oneof![Just(2), Just(1021), Just(65_537)])
+        .prop_map(|(key, table_size)| ConsistentHash { key, table_size })
+}
+
+/// A way to balance with what belongs to it.
+fn balance() -> impl Strategy<Value = (Balance, Option<ConsistentHash>, Option<Warmup>)> {
+    let warmup = (1..1_000_000u64, 0..=10_000u32, 1..=1_000_000u32)
+        .prop_map(|(duration_ms, minimum, aggression)| Warmup { duration_ms, minimum, aggression });
+    let warming = (prop_oneof![Just(Balance::LeastRequest), Just(Balance::RoundRobin)], option::of(warmup));
+    let consistent = (prop_oneof![Just(Balance::RingHash), Just(Balance::Maglev)], consistent_hash());
+    prop_oneof![
+        warming.prop_map(|(balance, warmup)| (balance, None, warmup)),
+        Just((Balance::Random, None, None)),
+        consistent.prop_map(|(balance, hash)| (balance, Some(hash), None)),
+    ]
+}
+
 fn cluster() -> impl Strategy<Value = Cluster> {
-    let balance = prop_oneof![Just(Balance::LeastRequest), Just(Balance::RoundRobin), Just(Balance::Random)];
     let protocol = prop_oneof![Just(Protocol::Http1), Just(Protocol::Tcp)];
     let numbers = (any::<u32>(), 0..1_000_000u64, any::<u32>(), any::<u32>(), any::<u32>());
     let texts = (name(), name(), line(), line(), line());
-    (texts, rule(), protocol, balance, numbers, any::<bool>()).prop_map(
-        |(texts, rule, protocol, balance, numbers, mesh_internal)| {
+    (texts, rule(), protocol, balance(), numbers, any::<bool>()).prop_map(
+        |(texts, rule, protocol, (balance, hash, warmup), numbers, mesh_internal)| {
             let (name, endpoints, service_host, service_name, service_namespace) = texts;
             let (connect_timeout_ms, idle_timeout_ms, max_requests_per_connection, max_connections, waiting) = numbers;
             Cluster {
@@ -235,6 +262,8 @@ fn cluster() -> impl Strategy<Value = Cluster> {
                 rule,
                 protocol,
                 balance,
+                hash,
+                warmup,
                 endpoints,
                 connect_timeout_ms,
                 idle_timeout_ms,

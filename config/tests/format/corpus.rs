@@ -7,7 +7,7 @@ use ringway_config::message::{self, Message};
 use ringway_config::model::Model;
 use ringway_config::{Blob, Root, fuzz};
 
-use crate::sample::{models, snapshot};
+use crate::sample::{all_models, snapshot};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/config_view")
@@ -30,8 +30,13 @@ fn config_view() {
 /// Seeds of good input, by file name.
 fn seeds() -> Vec<(String, Vec<u8>)> {
     let blob = |m: &Model| Blob::encode(m).unwrap().bytes().to_vec();
-    let mut seeds: Vec<(String, Vec<u8>)> =
-        models().iter().map(|m| (format!("blob-{:?}", m.kind()).to_lowercase(), blob(m))).collect();
+    let mut seeds: Vec<(String, Vec<u8>)> = Vec::new();
+    for model in all_models() {
+        let kind = format!("blob-{:?}", model.kind()).to_lowercase();
+        let same = seeds.iter().filter(|(name, _)| name.trim_end_matches(|c: char| c.is_ascii_digit()) == kind).count();
+        let name = if same == 0 { kind } else { format!("{kind}{}", same + 1) };
+        seeds.push((name, blob(&model)));
+    }
     let snapshot = snapshot();
     seeds.push(("snapshot-file".into(), snapshot.to_bytes()));
     let mut stream = Vec::new();

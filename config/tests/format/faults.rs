@@ -44,6 +44,22 @@ fn cluster(edit: impl FnOnce(&mut Cluster)) -> Model {
     Model::Cluster(m)
 }
 
+fn by_cookie(table_size: u32, edit: impl FnOnce(&mut HashCookie)) -> ConsistentHash {
+    let mut cookie = HashCookie { name: "user".into(), ttl_ms: Some(0), ..HashCookie::default() };
+    edit(&mut cookie);
+    ConsistentHash { key: HashKey::Cookie(cookie), table_size }
+}
+
+fn maglev(table_size: u32, edit: impl FnOnce(&mut HashCookie)) -> Model {
+    cluster(|c| (c.balance, c.hash) = (Balance::Maglev, Some(by_cookie(table_size, edit))))
+}
+
+fn warming(edit: impl FnOnce(&mut Warmup)) -> Model {
+    let mut warmup = Warmup { duration_ms: 1, minimum: 0, aggression: 1 };
+    edit(&mut warmup);
+    cluster(|c| c.warmup = Some(warmup))
+}
+
 fn endpoint(edit: impl FnOnce(&mut EndpointSet)) -> Model {
     let Some(Model::Endpoints(mut m)) = models().into_iter().find(|m| m.kind() == Kind::Endpoints) else { panic!() };
     edit(&mut m);
@@ -68,7 +84,7 @@ fn request_edit(set: (&str, &str)) -> Model {
 
 #[test]
 fn each_rule_is_refused_by_field_and_fault() {
-    use Fault::{Characters, Empty, FramingHeader, Index, NoWeight, Order, Range, TooLong, Weights};
+    use Fault::{Characters, Empty, FramingHeader, Index, NoWeight, NotOne, NotPrime, Order, Range, TooLong, Weights};
     let long = "a".repeat(9000);
     let too_long = |max| TooLong { bytes: 9000, max };
     let table = [
@@ -127,6 +143,20 @@ fn each_rule_is_refused_by_field_and_fault() {
         (respond(|r| r.status = 600), "status", Range),
         (cluster(|c| c.endpoints.clear()), "endpoints", Empty),
         (cluster(|c| c.idle_timeout_ms = u64::MAX), "idle_timeout_ms", Range),
+        (cluster(|c| c.balance = Balance::RingHash), "hash", NotOne),
+        (cluster(|c| c.hash = Some(by_cookie(1021, |_| ()))), "hash", NotOne),
+        (maglev(1020, |_| ()), "table_size", NotPrime),
+        (maglev(0, |_| ()), "table_size", Range),
+        (maglev(2 << 20, |_| ()), "table_size", Range),
+        (maglev(1021, |c| c.name = "a b".into()), "name", Characters),
+        (maglev(1021, |c| c.path = "/; Secure".into()), "path", Characters),
+        (maglev(1021, |c| c.ttl_ms = Some(u64::MAX)), "ttl_ms", Range),
+        (maglev(1021, |c| c.attributes = vec![("a".into(), "b;c".into())]), "attributes.value", Characters),
+        (maglev(1021, |c| c.attributes = vec![("a".into(), "b".into()); 17]), "attributes", Range),
+        (cluster(|c| (c.balance, c.warmup) = (Balance::Random, Some(Warmup::default()))), "warmup", NotOne),
+        (warming(|w| w.duration_ms = 0), "duration_ms", Range),
+        (warming(|w| w.minimum = 10_001), "minimum", Range),
+        (warming(|w| w.aggression = 0), "aggression", Range),
         (endpoint(|e| e.endpoints[0].weight = 0), "weight", NoWeight),
         (endpoint(|e| e.endpoints[0].weight = u32::MAX), "endpoints", Weights),
         (endpoint(|e| e.endpoints[0].workload = 1), "workload", Index),

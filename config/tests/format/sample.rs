@@ -185,3 +185,36 @@ pub fn models() -> Vec<Model> {
 pub fn snapshot() -> Snapshot {
     Snapshot::from_models(ORDER, &models()).unwrap()
 }
+
+/// Clusters with what excludes each other.
+fn more_clusters() -> Vec<Model> {
+    let rule = RuleId(17);
+    let cookie = HashCookie {
+        name: "user".into(),
+        path: "/shop".into(),
+        ttl_ms: Some(60_000),
+        attributes: vec![("SameSite".into(), "Strict".into()), ("Secure".into(), String::new())],
+    };
+    vec![
+        Model::Cluster(Cluster {
+            name: "outbound|9080|v2|reviews".into(),
+            rule,
+            endpoints: "reviews".into(),
+            balance: Balance::Maglev,
+            hash: Some(ConsistentHash { key: HashKey::Cookie(cookie), table_size: 1021 }),
+            ..Cluster::default()
+        }),
+        Model::Cluster(Cluster {
+            name: "outbound|9080|v3|reviews".into(),
+            rule,
+            endpoints: "reviews".into(),
+            warmup: Some(Warmup { duration_ms: 30_000, minimum: 1_000, aggression: 1_500 }),
+            ..Cluster::default()
+        }),
+    ]
+}
+
+/// The sample and more clusters.
+pub fn all_models() -> Vec<Model> {
+    models().into_iter().chain(more_clusters()).collect()
+}

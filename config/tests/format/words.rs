@@ -3,7 +3,7 @@
 use ringway_config::model::*;
 use ringway_config::{Snapshot, diff, dump};
 
-use crate::sample::{ORDER, models, snapshot};
+use crate::sample::{ORDER, all_models, models, snapshot};
 
 fn changes(edit: impl FnOnce(&mut Vec<Model>)) -> Vec<String> {
     let mut edited = models();
@@ -22,7 +22,7 @@ fn host(models: &mut [Model]) -> &mut Host {
 #[test]
 fn a_dump_is_a_tree_with_rules_resolved_to_their_lines() {
     let mut out = String::new();
-    dump::text(&snapshot(), &mut out).unwrap();
+    dump::text(&Snapshot::from_models(ORDER, &all_models()).unwrap(), &mut out).unwrap();
     let origin = "[VirtualService shop/reviews http[0] at a.yaml:3:7]";
     for line in [
         "order 1.7  root ".to_owned(),
@@ -50,6 +50,8 @@ fn a_dump_is_a_tree_with_rules_resolved_to_their_lines() {
         format!("  a.test *.b.test, idle timeout 1500 ms → 2 × outbound|9080|v1|reviews  {origin}"),
         format!("  *, idle timeout none → refuse  {origin}"),
         format!("cluster outbound|9080|v1|reviews  HTTP/1.1, random, of this mesh  {origin}"),
+        "  by cookie user, given for 60 s, path /shop, SameSite=Strict, Secure, table of 1021".to_owned(),
+        "  warm-up 30 s from 10 %, aggression 1.5".to_owned(),
         "  10.0.0.1:9080  weight 1  shop/reviews-v1 version v1".to_owned(),
         "  [2001:db8::1]:9080  weight 3  draining".to_owned(),
         "policy default  access log JSON  profile strict  paths MERGE_SLASHES".to_owned(),

@@ -18,11 +18,11 @@ use ringway_config::model::{Action, ListenerProtocol, Profile, ProvenanceEntry, 
 use ringway_config::{Snapshot, dump};
 use ringway_policy::view::BuildError;
 use ringway_policy::{
-    Facts, Fields, Local, LocalKind, Note, PathError, Plan, Rng, State, Step, View, decide, decide_tcp, decide_tls,
-    normal_target, shares,
+    Connection, Facts, Fields, Local, LocalKind, Note, PathError, Plan, Rng, State, Step, View, decide, decide_tcp,
+    decide_tls, normal_target, shares,
 };
 use serde_json::Value;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// One proxy's configuration, ready to be asked.
 pub struct Subject {
@@ -250,12 +250,13 @@ impl Subject {
     pub fn explain_tcp(&self, listener: u32, server_name: &str) -> Explanation {
         let mut told = self.blank(listener);
         let (mut state, protocol) = (self.state(), self.view.listeners().get(listener as usize).map(|l| &l.protocol));
+        let connection = Connection { listener, client: CLIENT, now: 0 };
         let step = match protocol {
             Some(ListenerProtocol::Tls { .. }) => {
                 let name = Some(server_name.as_bytes());
-                decide_tls(&self.view, listener, name, &mut state, &mut Last, &mut ())
+                decide_tls(&self.view, connection, name, &mut state, &mut Last, &mut ())
             }
-            _ => decide_tcp(&self.view, listener, &mut state, &mut Last, 0, &mut ()),
+            _ => decide_tcp(&self.view, connection, &mut state, &mut Last, &mut ()),
         };
         told.outcome = match step {
             Step::Forward(plan) => Outcome::Forward {
@@ -276,7 +277,7 @@ impl Subject {
 
     fn state(&self) -> State {
         let mut state = State::new();
-        state.adopt(&self.view, &mut Last, &mut Vec::new());
+        state.adopt(&self.view, 0, &mut Last, &mut Vec::new());
         state
     }
 
@@ -430,6 +431,9 @@ impl Subject {
     }
 }
 
+/// Who asks: an app reaches its sidecar over loopback.
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 /// A plan of no host.
 const NOWHERE: Plan = Plan {
     rule: RuleId(0),
@@ -441,6 +445,8 @@ const NOWHERE: Plan = Plan {
     endpoint: 0,
     slot: ringway_policy::Slot(u32::MAX),
     timeout_ms: 0,
+    key: 0,
+    cookie: None,
 };
 
 /// The answer to a target that the strict profile refuses.
@@ -463,6 +469,7 @@ impl Request {
             path: self.target.as_bytes(),
             authority: self.authority.as_bytes(),
             scheme: "http",
+            client: CLIENT,
             fields: self,
             host_absent,
             // An injected delay changes when something happens and not what; the action tells of it.

@@ -209,7 +209,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// A number from `min` to `max`.
+    /// A number from `min` to `max`, with or without a fraction.
     pub fn decimal(&self, min: f64, max: f64) -> Option<f64> {
         let number = match &self.node.value {
             Value::Scalar { text, plain: true } if yaml::is_number(text) => text.parse::<f64>().ok(),

@@ -1,9 +1,9 @@
 //! DestinationRule: how to talk to a host, and its subsets.
 
 use super::decode::{Field, Fields};
+use super::load_balancer::{LoadBalancer, load_balancer};
 use super::patterns::{self, ExportTo};
 use super::{Labels, Meta, Spot};
-use ringway_config::model::Balance;
 
 /// A DestinationRule.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +41,7 @@ pub struct Subset {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TrafficPolicy {
     /// How to choose one.
-    pub balance: Option<Balance>,
+    pub balancer: Option<LoadBalancer>,
     /// Limits and times.
     pub pool: Pool,
     /// For single ports; replaces everything above for that port.
@@ -62,11 +62,17 @@ pub struct Pool {
 impl TrafficPolicy {
     /// What holds on `port` when `self` is the rule's policy and `over` the subset's.
     pub fn effective(&self, over: Option<&TrafficPolicy>, port: u16) -> TrafficPolicy {
+        // What a subset says of a port takes the place of everything above, as in Istio.
+        if let Some(over) = over
+            && over.ports.iter().any(|(number, _)| *number == port)
+        {
+            return over.at(port);
+        }
         let mut policy = self.at(port);
-        if let Some(over) = over {
-            let over = over.at(port);
+        if let Some(over) = over.cloned() {
             let (base, pool) = (&mut policy.pool, over.pool);
-            policy.balance = over.balance.or(policy.balance);
+            // A load balancer is taken whole, as in Istio.
+            policy.balancer = over.balancer.or(policy.balancer);
             base.connect_timeout_ms = pool.connect_timeout_ms.or(base.connect_timeout_ms);
             base.max_requests_per_connection = pool.max_requests_per_connection.or(base.max_requests_per_connection);
             base.idle_timeout_ms = pool.idle_timeout_ms.or(base.idle_timeout_ms);
@@ -118,7 +124,7 @@ fn subset(item: &Field<'_>) -> Option<Subset> {
 fn traffic_policy(field: &Field<'_>, with_ports: bool) -> TrafficPolicy {
     let mut policy = TrafficPolicy::default();
     let Some(mut fields) = field.fields("a traffic policy") else { return policy };
-    policy.balance = fields.get("loadBalancer").and_then(|f| balance(&f));
+    policy.balancer = fields.get("loadBalancer").and_then(|f| load_balancer(&f));
     if let Some(pool) = fields.get("connectionPool") {
         policy.pool = connection_pool(&pool);
     }
@@ -142,45 +148,6 @@ fn traffic_policy(field: &Field<'_>, with_ports: bool) -> TrafficPolicy {
     }
     fields.finish();
     policy
-}
-
-fn balance(field: &Field<'_>) -> Option<Balance> {
-    let mut fields = field.fields("a load balancer")?;
-    fields.not_supported(&[
-        "consistentHash",
-        "localityLbSetting",
-        "zoneAwareLbSetting",
-        "warmup",
-        "warmupDurationSecs",
-    ]);
-    let simple = fields.get("simple");
-    fields.finish();
-    let simple = simple?;
-    #[derive(Clone, Copy)]
-    enum Word {
-        Is(Balance),
-        LeastConnections,
-        Passthrough,
-    }
-    let words = [
-        ("UNSPECIFIED", Word::Is(Balance::LeastRequest)),
-        ("LEAST_REQUEST", Word::Is(Balance::LeastRequest)),
-        ("ROUND_ROBIN", Word::Is(Balance::RoundRobin)),
-        ("RANDOM", Word::Is(Balance::Random)),
-        ("LEAST_CONN", Word::LeastConnections),
-        ("PASSTHROUGH", Word::Passthrough),
-    ];
-    match simple.word(&words)? {
-        Word::Is(balance) => Some(balance),
-        Word::LeastConnections => {
-            simple.warning("deprecated", "LEAST_CONN is deprecated and means LEAST_REQUEST", "write LEAST_REQUEST");
-            Some(Balance::LeastRequest)
-        }
-        Word::Passthrough => {
-            simple.not_supported("load balancing by PASSTHROUGH");
-            None
-        }
-    }
 }
 
 fn connection_pool(field: &Field<'_>) -> Pool {

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod gateway;
 pub mod gateway_api;
 pub mod http_route;
+pub mod load_balancer;
 pub mod objects;
 pub mod patterns;
 pub mod service;

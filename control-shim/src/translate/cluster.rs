@@ -71,12 +71,15 @@ impl Pass<'_> {
         let chosen: Vec<_> =
             port.endpoints.iter().filter(|e| labels.is_none_or(|labels| e.in_subset(labels))).collect();
         let policy = rules.policy(subset.map(|(_, subset)| subset), key.port);
+        let balancer = policy.balancer.unwrap_or_default();
         let name = key.name();
         let cluster = Cluster {
             name: name.clone(),
             rule,
             protocol: protocol(port),
-            balance: policy.balance.unwrap_or_default(),
+            balance: balancer.balance,
+            hash: balancer.hash,
+            warmup: balancer.warmup,
             endpoints: name.clone(),
             connect_timeout_ms: policy.pool.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS),
             idle_timeout_ms: policy.pool.idle_timeout_ms.unwrap_or(IDLE_TIMEOUT_MS),

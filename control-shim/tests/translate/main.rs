@@ -6,6 +6,7 @@ mod faults_and_cors;
 mod gateways;
 mod http_routes;
 mod last_good;
+mod load_balancers;
 mod manifests;
 mod publishing;
 mod reformat;

@@ -169,7 +169,7 @@ impl World {
         let view = self.view(&self.node(workload), authority);
         let mut rng = Seeded(7);
         let mut state = State::new();
-        state.adopt(&view, &mut rng, &mut Vec::new());
+        state.adopt(&view, 0, &mut rng, &mut Vec::new());
         let headers = Headers(request.headers);
         let mut answers = BTreeMap::new();
         for _ in 0..n {
@@ -179,6 +179,7 @@ impl World {
                 path: request.path.as_bytes(),
                 authority: authority.as_bytes(),
                 scheme: "http",
+                client: std::net::Ipv4Addr::LOCALHOST.into(),
                 fields: &headers,
                 host_absent: false,
                 delayed: false,

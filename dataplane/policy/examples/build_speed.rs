@@ -77,8 +77,8 @@ fn building(hosts: usize, routes: usize) {
     let third = Snapshot::from_blobs(order(), blobs).expect("a good snapshot");
     let (_, host) = timed(|| View::build(&third, Some(&after)).expect("a good snapshot"));
     let (mut state, mut rng, mut gone) = (State::new(), Seeded(1), Vec::new());
-    let (_, adopt) = timed(|| state.adopt(&view, &mut rng, &mut gone));
-    let (_, adopt_next) = timed(|| state.adopt(&after, &mut rng, &mut gone));
+    let (_, adopt) = timed(|| state.adopt(&view, 0, &mut rng, &mut gone));
+    let (_, adopt_next) = timed(|| state.adopt(&after, 0, &mut rng, &mut gone));
     let what = format!("{hosts} hosts × {routes} routes");
     println!("{what:32} {built:7} {same:6} {endpoint:13} {host:9} {adopt:12} {adopt_next:19}");
 }
@@ -87,7 +87,7 @@ fn deciding(what: &str, hosts: usize, routes: usize, shape: Shape) {
     let snapshot = Snapshot::from_blobs(order(), blobs(hosts, routes, shape)).expect("a good snapshot");
     let view = View::build(&snapshot, None).expect("a good snapshot");
     let mut state = State::new();
-    state.adopt(&view, &mut Seeded(1), &mut Vec::new());
+    state.adopt(&view, 0, &mut Seeded(1), &mut Vec::new());
     let middle = [(authority(hosts / 2), request_path(routes / 2, shape))];
     // The same number of different requests whatever the config's size, so that what differs is the config.
     let mut rng = Seeded(5);
@@ -112,6 +112,7 @@ fn time_decisions(view: &View, state: &mut State, requests: &[(String, String)],
                 path,
                 authority,
                 scheme: "http",
+                client: std::net::IpAddr::from([127, 0, 0, 1]),
                 fields: &NoFields,
                 host_absent: false,
                 delayed: false,

@@ -1,11 +1,14 @@
 //! One decision: authority → host → route → action → destination → endpoint.
 
+use std::net::IpAddr;
+
 use ringway_config::model::{ListenerProtocol, RuleId, TcpBackend, TlsRoute};
 
 use crate::authority::Authority;
-use crate::balance::{below, by_weight, pick};
+use crate::balance::{Choose, below, by_weight, pick};
 use crate::facts::{Facts, Rng};
 use crate::fault::{Injected, inject};
+use crate::key;
 use crate::state::{Slot, State};
 use crate::trace::{Note, Trace};
 use crate::view::{Answer, HostView, Request, Share, Split, View};
@@ -25,6 +28,17 @@ pub enum Step {
     Reject(Reason),
 }
 
+/// An opaque connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Index of the listener in the view.
+    pub listener: u32,
+    /// Address of the client.
+    pub client: IpAddr,
+    /// The time, in nanoseconds.
+    pub now: u64,
+}
+
 /// Where a request (or connection) goes, in ids of the view that decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -41,6 +55,10 @@ pub struct Plan {
     pub slot: Slot,
     /// Whole exchange; 0 is none.
     pub timeout_ms: u64,
+    /// What a cluster with consistent hashing chose by, for another choice of the same request.
+    pub key: u64,
+    /// A cookie for the client to come back with; [`cookie_text`](crate::cookie_text) is its value.
+    pub cookie: Option<u64>,
 }
 
 impl Plan {
@@ -177,7 +195,7 @@ pub fn decide(
     facts: &mut Facts<'_>,
     state: &mut State,
     rng: &mut impl Rng,
-    _now: u64,
+    now: u64,
     trace: &mut impl Trace,
 ) -> Step {
     let Some(domains) = view.domains(facts.listener) else { return Step::Reject(Reason::NoListener) };
@@ -215,37 +233,43 @@ pub fn decide(
         Answer::Forward(Split { sharing: Some(sharing), .. }) if sharing.answers(&request) => {
             found.reply(200, rule, LocalKind::Preflight { host: host_id, action })
         }
-        Answer::Forward(split) => Met { host: host_id, route, action, rule }.forward(view, split, state, rng, trace),
+        Answer::Forward(split) => {
+            let met = Met { host: host_id, route, action, rule, facts, query, now };
+            met.forward(view, split, state, rng, trace)
+        }
     }
 }
 
 /// Decides on a connection of a TCP listener: Forward or Reject. `state` must have adopted `view`.
 pub fn decide_tcp(
     view: &View,
-    listener: u32,
+    connection: Connection,
     state: &mut State,
     rng: &mut impl Rng,
-    _now: u64,
     trace: &mut impl Trace,
 ) -> Step {
-    let Some(listener) = view.listeners().get(listener as usize) else { return Step::Reject(Reason::NoListener) };
+    let Some(listener) = view.listeners().get(connection.listener as usize) else {
+        return Step::Reject(Reason::NoListener);
+    };
     let ListenerProtocol::Tcp { backends, rule, .. } = &listener.protocol else {
         return Step::Reject(Reason::NoListener);
     };
-    tunnel(view, Tunnel { rule: *rule, route: Plan::NONE, backends, clusters: &listener.tunnels[0] }, state, rng, trace)
+    let to = Tunnel { from: connection, rule: *rule, route: Plan::NONE, backends, clusters: &listener.tunnels[0] };
+    tunnel(view, to, state, rng, trace)
 }
 
 /// Decides on a connection of a TLS listener by the server name in its ClientHello, in lower case: Forward or Reject. `state` must have adopted
 /// `view`. A plan's route is the index of the listener's.
 pub fn decide_tls(
     view: &View,
-    listener: u32,
+    connection: Connection,
     server_name: Option<&[u8]>,
     state: &mut State,
     rng: &mut impl Rng,
     trace: &mut impl Trace,
 ) -> Step {
-    let (Some(names), Some(listener)) = (view.server_names(listener), view.listeners().get(listener as usize)) else {
+    let number = connection.listener;
+    let (Some(names), Some(listener)) = (view.server_names(number), view.listeners().get(number as usize)) else {
         return Step::Reject(Reason::NoListener);
     };
     let ListenerProtocol::Tls { routes } = &listener.protocol else { return Step::Reject(Reason::NoListener) };
@@ -257,11 +281,12 @@ pub fn decide_tls(
     let TlsRoute { rule, backends, .. } = &routes[route as usize];
     trace.note(|| Note::Route(*rule));
     let clusters = &listener.tunnels[route as usize];
-    tunnel(view, Tunnel { rule: *rule, route, backends, clusters }, state, rng, trace)
+    tunnel(view, Tunnel { from: connection, rule: *rule, route, backends, clusters }, state, rng, trace)
 }
 
 /// Where opaque bytes may go.
 struct Tunnel<'v> {
+    from: Connection,
     rule: RuleId,
     route: u32,
     backends: &'v [TcpBackend],
@@ -269,29 +294,46 @@ struct Tunnel<'v> {
 }
 
 fn tunnel(view: &View, to: Tunnel<'_>, state: &mut State, rng: &mut impl Rng, trace: &mut impl Trace) -> Step {
-    let Tunnel { rule, route, backends, clusters } = to;
+    let Tunnel { from, rule, route, backends, clusters } = to;
     let total = backends.iter().map(|b| u64::from(b.weight)).sum();
     let drawn = below(rng, total).and_then(|point| by_weight(backends.iter().map(|b| b.weight), point));
     let Some(backend) = drawn else { return Step::Reject(Reason::NoRoute) };
     trace.note(|| Note::Backend(rule));
     let Some(cluster) = clusters[backend as usize] else { return Step::Reject(Reason::ClusterNotFound) };
-    let Some((endpoint, slot)) = pick(view, cluster, state, rng, None) else {
+    let hash = view.clusters().get(cluster as usize).and_then(|c| c.consistent_hash());
+    let key = hash.map_or(0, |hash| key::of_connection(hash, from.client, rng));
+    let choose = Choose { now: from.now, key, avoid: None };
+    let Some((endpoint, slot)) = pick(view, cluster, state, rng, choose) else {
         return Step::Reject(Reason::NoHealthyUpstream);
     };
     trace.note(|| Note::Endpoint(state.address(slot)));
-    let none = Plan::NONE;
-    Step::Forward(Plan { rule, host: none, route, action: none, backend, cluster, endpoint, slot, timeout_ms: 0 })
+    Step::Forward(Plan {
+        rule,
+        host: Plan::NONE,
+        route,
+        action: Plan::NONE,
+        backend,
+        cluster,
+        endpoint,
+        slot,
+        timeout_ms: 0,
+        key,
+        cookie: None,
+    })
 }
 
 /// The route that a request met.
-struct Met {
+struct Met<'a> {
     host: u32,
     route: u32,
     action: u32,
     rule: RuleId,
+    facts: &'a Facts<'a>,
+    query: &'a [u8],
+    now: u64,
 }
 
-impl Met {
+impl Met<'_> {
     fn forward(
         self,
         view: &View,
@@ -300,17 +342,21 @@ impl Met {
         rng: &mut impl Rng,
         trace: &mut impl Trace,
     ) -> Step {
-        let Met { host, route, action, rule } = self;
+        let Met { host, route, action, rule, facts, query, now } = self;
         let Some(backend) = split.draw(rng) else { return self.missing(split.shares.first()) };
         let share = &split.shares[backend as usize];
         trace.note(|| Note::Backend(share.rule));
         let Some(cluster) = view.host(host).cluster_of(share) else { return self.missing(Some(share)) };
-        let Some((endpoint, slot)) = pick(view, cluster, state, rng, None) else {
+        let hash = view.clusters().get(cluster as usize).and_then(|c| c.consistent_hash());
+        let key = hash.map(|hash| key::of_request(hash, facts, query, rng));
+        let (key, cookie) = key.map_or((0, None), |key| (key.hash, key.cookie));
+        let choose = Choose { now, key, avoid: None };
+        let Some((endpoint, slot)) = pick(view, cluster, state, rng, choose) else {
             return Found { host, route }.reply(503, rule, LocalKind::NoHealthyUpstream);
         };
         trace.note(|| Note::Endpoint(state.address(slot)));
         let timeout_ms = split.timeout_ms;
-        Step::Forward(Plan { rule, host, route, action, backend, cluster, endpoint, slot, timeout_ms })
+        Step::Forward(Plan { rule, host, route, action, backend, cluster, endpoint, slot, timeout_ms, key, cookie })
     }
 
     fn missing(&self, share: Option<&Share>) -> Step {

@@ -1,5 +1,7 @@
 //! What a decision may know about a request.
 
+use std::net::IpAddr;
+
 /// Header lines of a request, as the policy looks at them.
 pub trait Fields {
     /// Calls `visit` with each value of the header called `name` (lower case), in order.
@@ -31,6 +33,8 @@ pub struct Facts<'a> {
     pub authority: &'a [u8],
     /// `http` or `https`.
     pub scheme: &'a str,
+    /// Address of the client.
+    pub client: IpAddr,
     /// The headers, without those that end at this hop: nobody behind it can decide by them.
     pub fields: &'a dyn Fields,
     /// The answer to an earlier [`crate::Question`]: the host was asked for and does not exist.

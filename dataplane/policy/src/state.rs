@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use crate::balance::Weights;
+use crate::balance::Live;
 use crate::facts::Rng;
 use crate::view::{Group, View};
 
@@ -28,6 +28,8 @@ pub struct State {
 
 struct Entry {
     address: SocketAddr,
+    /// When it came into a view, in nanoseconds.
+    since: u64,
     in_flight: u32,
     /// Endpoints of the adopted view that have this address.
     uses: u32,
@@ -35,13 +37,22 @@ struct Entry {
 }
 
 /// One cluster of the adopted view.
-struct Turns {
+pub(crate) struct Turns {
     name: Arc<str>,
-    group: Arc<Group>,
+    pub group: Arc<Group>,
     /// First dense endpoint id.
     first: u32,
     /// Where round robin stands.
-    point: u64,
+    pub point: u64,
+    /// Weights that are not the endpoints' own, while some of them warm up.
+    pub live: Option<Box<Live>>,
+}
+
+/// What endpoints are doing, beside [`Turns`].
+#[derive(Clone, Copy)]
+pub(crate) struct Loads<'a> {
+    slots: &'a [Entry],
+    of_endpoint: &'a [u32],
 }
 
 impl State {
@@ -52,8 +63,8 @@ impl State {
 
     /// After a swap: maps the view's endpoints to slots (keeping in-flight counts) and starts round robin at random offsets. `gone` loses the slots
     /// that are in the view again and gains those that are in no cluster any more. Costs a step for each endpoint and a lookup for each changed
-    /// one.
-    pub fn adopt(&mut self, view: &View, rng: &mut impl Rng, gone: &mut Vec<Slot>) {
+    /// one. Endpoints that were in no cluster are new from `now` (nanoseconds) on.
+    pub fn adopt(&mut self, view: &View, now: u64, rng: &mut impl Rng, gone: &mut Vec<Slot>) {
         let old_slots = std::mem::take(&mut self.of_endpoint);
         let old_clusters = std::mem::take(&mut self.clusters);
         self.of_endpoint.reserve_exact(view.endpoints_len());
@@ -72,11 +83,16 @@ impl State {
                 }
                 changed => {
                     released.extend(changed.map(Turns::range));
-                    self.take_slots(&cluster.group);
+                    self.take_slots(&cluster.group, now);
                 }
             }
             let (name, group, first) = (cluster.name.clone(), cluster.group.clone(), cluster.endpoints.start);
-            self.clusters.push(Turns { name, first, point: group.weights.start(rng), group });
+            let point = group.weights.start(rng);
+            let live = cluster.model.warmup.and_then(|warmup| {
+                let loads = Loads { slots: &self.slots, of_endpoint: &self.of_endpoint };
+                Live::new(warmup, group.endpoints(), |position| loads.since(first + position), now)
+            });
+            self.clusters.push(Turns { name, first, point, live: live.map(Box::new), group });
         }
         released.extend(old.map(Turns::range));
         gone.retain(|slot| self.entry(*slot).is_some_and(|e| e.uses == 0));
@@ -141,36 +157,34 @@ impl State {
         self.of_endpoint.get(endpoint as usize).map(|slot| Slot(*slot))
     }
 
-    /// Requests in flight on a dense endpoint id.
-    pub(crate) fn load(&self, endpoint: u32) -> u32 {
-        self.slot_of(endpoint).map_or(0, |slot| self.in_flight(slot))
-    }
-
-    /// Takes the next turn of round robin in a cluster.
-    pub(crate) fn turn(&mut self, cluster: u32, weights: &Weights) -> Option<u64> {
-        let turns = self.clusters.get_mut(cluster as usize)?;
-        let point = turns.point;
-        turns.point = weights.next(point);
-        Some(point)
+    /// A cluster of the adopted view, and what is known of endpoints.
+    #[inline]
+    pub(crate) fn split(&mut self, cluster: u32) -> Option<(&mut Turns, Loads<'_>)> {
+        let State { slots, of_endpoint, clusters, .. } = self;
+        Some((clusters.get_mut(cluster as usize)?, Loads { slots, of_endpoint }))
     }
 
     fn entry(&self, slot: Slot) -> Option<&Entry> {
         self.slots.get(slot.0 as usize)
     }
 
-    fn take_slots(&mut self, group: &Group) {
+    fn take_slots(&mut self, group: &Group, now: u64) {
         for endpoint in group.endpoints() {
             let slot = match self.by_address.get(&endpoint.address) {
                 Some(slot) => *slot,
-                None => self.new_slot(endpoint.address),
+                None => self.new_slot(endpoint.address, now),
             };
-            self.slots[slot as usize].uses += 1;
+            let entry = &mut self.slots[slot as usize];
+            if entry.uses == 0 {
+                entry.since = now;
+            }
+            entry.uses += 1;
             self.of_endpoint.push(slot);
         }
     }
 
-    fn new_slot(&mut self, address: SocketAddr) -> u32 {
-        let entry = Entry { address, in_flight: 0, uses: 0, forgotten: false };
+    fn new_slot(&mut self, address: SocketAddr, now: u64) -> u32 {
+        let entry = Entry { address, since: now, in_flight: 0, uses: 0, forgotten: false };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = entry;
@@ -183,6 +197,26 @@ impl State {
         };
         self.by_address.insert(address, slot);
         slot
+    }
+}
+
+impl Loads<'_> {
+    pub(crate) fn slot_of(&self, endpoint: u32) -> Option<Slot> {
+        self.of_endpoint.get(endpoint as usize).map(|slot| Slot(*slot))
+    }
+
+    /// Requests in flight on a dense endpoint id.
+    pub(crate) fn load(&self, endpoint: u32) -> u32 {
+        self.entry(endpoint).map_or(0, |e| e.in_flight)
+    }
+
+    /// When it was first seen.
+    pub(crate) fn since(&self, endpoint: u32) -> u64 {
+        self.entry(endpoint).map_or(0, |e| e.since)
+    }
+
+    fn entry(&self, endpoint: u32) -> Option<&Entry> {
+        self.slots.get(*self.of_endpoint.get(endpoint as usize)? as usize)
     }
 }
 

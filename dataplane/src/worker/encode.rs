@@ -3,10 +3,10 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use ringway_config::model::{Backend, Forward, HeaderEdits, Role};
+use ringway_config::model::{Backend, Forward, HashCookie, HeaderEdits, Role};
 use ringway_http::h1::HeadWriter;
 use ringway_http::head::{Field, Known, Method, RequestHead, ResponseHead, Upgrade, Version};
-use ringway_policy::Rng;
+use ringway_policy::{Rng, cookie_text};
 
 /// Text of a generated `x-request-id`.
 pub type RequestId = [u8; 36];
@@ -130,6 +130,8 @@ pub struct ResponseEdits<'a> {
     pub rules: Option<(&'a HeaderEdits, &'a HeaderEdits)>,
     /// Header lines that replace those of the same names, whatever the rules say (CORS).
     pub last: &'a [u8],
+    /// A cookie of consistent hashing that the client is to come back with, and the number that is its value.
+    pub cookie: Option<(&'a HashCookie, u64)>,
     /// Say `Connection: close`.
     pub close: bool,
     /// Say `Connection: keep-alive` (to HTTP/1.0 clients that asked for it).
@@ -144,7 +146,8 @@ pub struct ResponseEdits<'a> {
 
 /// Upper bound of the bytes that [`ResponseEdits`] adds.
 pub fn response_extra(edits: &ResponseEdits<'_>) -> usize {
-    64 + edits.last.len() + edits.rules.map_or(0, |(a, b)| edits_len(a) + edits_len(b))
+    let cookie = edits.cookie.map_or(0, |(cookie, _)| cookie_len(cookie));
+    64 + cookie + edits.last.len() + edits.rules.map_or(0, |(a, b)| edits_len(a) + edits_len(b))
 }
 
 /// Writes a response head for the client.
@@ -166,7 +169,43 @@ pub fn response_head(out: &mut HeadWriter<'_>, head: &[u8], response: &ResponseH
     } else if edits.keep_alive {
         out.put(b"Connection: keep-alive\r\n");
     }
+    if let Some((cookie, value)) = edits.cookie {
+        set_cookie(out, cookie, value);
+    }
     rules.write(out);
+}
+
+/// A line as Envoy writes it (RFC 6265 §4.1): not readable by scripts, since only this proxy has a use for it.
+fn set_cookie(out: &mut HeadWriter<'_>, cookie: &HashCookie, value: u64) {
+    out.put(b"set-cookie: ");
+    out.put(cookie.name.as_bytes());
+    out.put(b"=\"");
+    out.put(&cookie_text(value));
+    out.put(b"\"");
+    if let Some(seconds) = cookie.ttl_ms.map(|ms| ms.div_ceil(1000)).filter(|seconds| *seconds > 0) {
+        out.put(b"; Max-Age=");
+        out.put_u64(seconds);
+    }
+    if !cookie.path.is_empty() {
+        out.put(b"; Path=");
+        out.put(cookie.path.as_bytes());
+    }
+    for (name, value) in &cookie.attributes {
+        out.put(b"; ");
+        out.put(name.as_bytes());
+        if !value.is_empty() {
+            out.put(b"=");
+            out.put(value.as_bytes());
+        }
+    }
+    out.put(b"; HttpOnly\r\n");
+}
+
+/// Upper bound of what [`set_cookie`] writes.
+fn cookie_len(cookie: &HashCookie) -> usize {
+    const FIXED: usize = 96;
+    let attributes = cookie.attributes.iter().map(|(name, value)| name.len() + value.len() + 3);
+    FIXED + cookie.name.len() + cookie.path.len() + attributes.sum::<usize>()
 }
 
 /// Two layers of header edits, the inner after the outer; each in Istio's order: remove, set, add.

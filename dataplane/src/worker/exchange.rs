@@ -177,6 +177,8 @@ pub struct Tunnel {
     pub attempts: u8,
     /// The cluster, to try another endpoint.
     pub cluster: u32,
+    /// What the cluster chooses by, if by a key.
+    pub key: u64,
     /// How it ended.
     pub flag: Flag,
     /// An HTTP exchange became this tunnel; its record and labels end with it.

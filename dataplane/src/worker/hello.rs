@@ -4,7 +4,7 @@ use ringway_config::model::ListenerProtocol;
 use ringway_engine::slab::Key;
 use ringway_engine::{Buf, Class, Io};
 use ringway_http::client_hello::{self, Hello, ServerName};
-use ringway_policy::{Step, decide_tls};
+use ringway_policy::{Connection, Step, decide_tls};
 
 use super::Worker;
 use super::connection::{CREDIT, Phase};
@@ -40,10 +40,12 @@ impl<I: Io> Worker<I> {
 
     fn start_tls(&mut self, key: Key, name: Option<ServerName>) {
         let Some(pinned) = self.active.clone() else { return self.refuse_tcp(key, Flag::NR, "no_config") };
-        let listener = self.downs.get(key).and_then(|down| pinned.listener(down.listener));
+        let Some(down) = self.downs.get(key) else { return };
+        let (listener, client) = (pinned.listener(down.listener), down.peer.ip());
         let Some(listener) = listener else { return self.refuse_tcp(key, Flag::NR, "listener_removed") };
         let name = name.as_ref().map(ServerName::as_bytes);
-        let step = decide_tls(&pinned.view, listener, name, &mut self.state, &mut self.dice, &mut ());
+        let connection = Connection { listener, client, now: self.now.0 };
+        let step = decide_tls(&pinned.view, connection, name, &mut self.state, &mut self.dice, &mut ());
         let idle_ms = match (&pinned.view.listeners()[listener as usize].protocol, &step) {
             (ListenerProtocol::Tls { routes }, Step::Forward(plan)) => routes[plan.route as usize].idle_timeout_ms,
             _ => 0,

@@ -256,9 +256,9 @@ impl<I: Io> Worker<I> {
         }
         let host_absent = std::mem::take(&mut down.host_absent);
         let delayed = down.delayed.take();
-        let role = down.role;
+        let (role, peer) = (down.role, down.peer.ip());
         let view = &pinned.view;
-        let client = (role == Role::Gateway).then_some(down.peer.ip());
+        let client = (role == Role::Gateway).then_some(peer);
         let lines = Lines { head, fields: &request.fields, client };
         let mut facts = Facts {
             listener,
@@ -266,6 +266,7 @@ impl<I: Io> Worker<I> {
             path: target,
             authority: request.authority.of(head),
             scheme: "http",
+            client: peer,
             fields: &lines,
             host_absent,
             delayed: delayed.is_some(),

@@ -176,16 +176,18 @@ impl<I: Io> Worker<I> {
     ) -> After {
         let is_final = response.status >= 200;
         let pinned = if is_final { exchange.pinned.take() } else { exchange.pinned.clone() };
-        let rules = match (&pinned, exchange.plan, is_final) {
+        let (rules, cookie) = match (&pinned, exchange.plan, is_final) {
             (Some(pinned), Some(plan), true) => {
                 let (forward, backend) = pinned.view.forward(&plan);
-                Some((&forward.response, &backend.response))
+                let cookie = plan.cookie.and_then(|value| Some((pinned.view.cluster(plan.cluster).cookie()?, value)));
+                (Some((&forward.response, &backend.response)), cookie)
             }
-            _ => None,
+            _ => (None, None),
         };
         let edits = ResponseEdits {
             rules,
             last: if is_final { &exchange.cors } else { &[] },
+            cookie,
             close: is_final && !exchange.keep_downstream,
             keep_alive: is_final && exchange.keep_downstream && exchange.version == Version::Http10,
             dechunk: is_final && exchange.version == Version::Http10 && response.framing == Framing::Chunked,

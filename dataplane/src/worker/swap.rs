@@ -29,7 +29,7 @@ impl<I: Io> Worker<I> {
     pub(super) fn swap(&mut self, new: Pinned) {
         self.count(|s| &s.swaps);
         let mut gone = std::mem::take(&mut self.gone);
-        self.state.adopt(&new.view, &mut self.dice, &mut gone);
+        self.state.adopt(&new.view, self.now.0, &mut self.dice, &mut gone);
         self.pools.resize_with(self.state.slots().max(self.pools.len()), Vec::new);
         self.labels.own = self.names.workload(new.view.node());
         self.labels.endpoints.clear();

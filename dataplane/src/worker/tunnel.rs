@@ -10,7 +10,7 @@ use ringway_config::model::{AccessLog, ListenerProtocol, Role};
 use ringway_engine::io::End;
 use ringway_engine::slab::Key;
 use ringway_engine::{Buf, Class, Errno, Io, Piece, Sock, Time};
-use ringway_policy::{Step, decide_tcp};
+use ringway_policy::{Choose, Connection, Step, decide_tcp, pick};
 
 use super::Worker;
 use super::connection::{CREDIT, CREDIT_BULK, Phase, QUEUE_HIGH, QUEUE_HIGH_BULK, UpPhase};
@@ -37,7 +37,9 @@ impl<I: Io> Worker<I> {
             ListenerProtocol::Tcp { idle_timeout_ms, .. } => *idle_timeout_ms,
             _ => 0,
         };
-        let step = decide_tcp(&pinned.view, listener, &mut self.state, &mut self.dice, self.now.0, &mut ());
+        let Some(client) = self.downs.get(key).map(|down| down.peer.ip()) else { return };
+        let connection = Connection { listener, client, now: self.now.0 };
+        let step = decide_tcp(&pinned.view, connection, &mut self.state, &mut self.dice, &mut ());
         self.start_tunnel(key, pinned, step, idle_ms, b"");
     }
 
@@ -96,6 +98,7 @@ impl<I: Io> Worker<I> {
             pinned: Some(pinned.clone()),
             attempts: 1,
             cluster: plan.cluster,
+            key: plan.key,
             flag: Flag::None,
             http: None,
             source: 0,
@@ -148,6 +151,7 @@ impl<I: Io> Worker<I> {
             pinned: None,
             attempts: 0,
             cluster: 0,
+            key: 0,
             flag: Flag::None,
             source: exchange.source,
             destination: exchange.destination,
@@ -216,8 +220,8 @@ impl<I: Io> Worker<I> {
         let (Some(pinned), Some(old)) = (tunnel.pinned.take(), tunnel.counted) else { return false };
         // After a swap the cluster may have another id, or be gone.
         let Some((current, cluster)) = self.current_cluster(&pinned, tunnel.cluster) else { return false };
-        let Some((_, slot)) = ringway_policy::pick(&current.view, cluster, &mut self.state, &mut self.dice, Some(old))
-        else {
+        let choose = Choose { now: self.now.0, key: tunnel.key, avoid: Some(old) };
+        let Some((_, slot)) = pick(&current.view, cluster, &mut self.state, &mut self.dice, choose) else {
             return false;
         };
         let Ok(up) = self.open(slot, UpPhase::Connecting(key), 0, 0) else { return false };

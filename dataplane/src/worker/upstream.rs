@@ -16,7 +16,7 @@ use super::token::Target;
 use crate::planted::{Bug, is_planted};
 use crate::telemetry::Flag;
 use crate::telemetry::record::Text;
-use ringway_policy::Slot;
+use ringway_policy::{Choose, Slot, pick};
 
 /// Endpoints tried for one request before it is answered 503 (Istio's default: the first and two more).
 pub const CONNECT_ATTEMPTS_MAX: u8 = 3;
@@ -204,9 +204,8 @@ impl<I: Io> Worker<I> {
         let (Some(pinned), Some(mut plan)) = (exchange.pinned.clone(), exchange.plan) else { return false };
         // After a swap the pinned view's dense ids are not the state's any more; the cluster is found again by name.
         let Some((view, cluster)) = self.current_cluster(&pinned, plan.cluster) else { return false };
-        let Some((endpoint, slot)) =
-            ringway_policy::pick(&view.view, cluster, &mut self.state, &mut self.dice, Some(plan.slot))
-        else {
+        let choose = Choose { now: self.now.0, key: plan.key, avoid: Some(plan.slot) };
+        let Some((endpoint, slot)) = pick(&view.view, cluster, &mut self.state, &mut self.dice, choose) else {
             return false;
         };
         if let Some(counted) = exchange.counted.replace(slot) {

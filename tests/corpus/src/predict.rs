@@ -1,5 +1,7 @@
 //! What the evaluator says about a request: every answer that is possible, with its probability and the rule that decides.
 
+use std::net::Ipv4Addr;
+
 use crate::dice::Dice;
 use crate::generate::request::Request;
 use crate::message::{Answer, Head, edited};
@@ -47,7 +49,7 @@ impl Oracle {
         let view = View::build(snapshot, None).unwrap_or_else(|e| panic!("the proxy would refuse its config: {e}"));
         let listener = view.listener(listener).unwrap_or_else(|| panic!("there is no listener {listener}"));
         let (mut state, mut dice) = (State::new(), Dice::new(0, 0));
-        state.adopt(&view, &mut dice, &mut Vec::new());
+        state.adopt(&view, 0, &mut dice, &mut Vec::new());
         Oracle { view, listener, state, dice }
     }
 
@@ -59,6 +61,7 @@ impl Oracle {
             path: request.target.as_bytes(),
             authority: request.authority.as_bytes(),
             scheme: "http",
+            client: Ipv4Addr::LOCALHOST.into(),
             fields: &Lines(&request.headers),
             host_absent: true,
             delayed: false,

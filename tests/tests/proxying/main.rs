@@ -5,6 +5,7 @@
 
 mod admin;
 mod backend;
+mod balancing;
 mod cors;
 mod drain;
 mod faults;

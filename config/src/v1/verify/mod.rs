@@ -3,6 +3,7 @@
 //! Records form a tree: the spans that point into a section stand one behind the other and use up the whole of it. So no record is decoded
 //! twice, none is left over, and a blob decodes to a small multiple of its size (strings, which are shared, have a budget of their own).
 
+mod cluster;
 mod host;
 mod listeners;
 mod text;
@@ -25,7 +26,7 @@ pub fn verify(bytes: &[u8]) -> Result<(Kind, View<'_>), VerifyError> {
     match kind {
         Kind::Listeners => listeners::verify(&mut c)?,
         Kind::Host => host::verify(&mut c)?,
-        Kind::Cluster => cluster(&mut c)?,
+        Kind::Cluster => cluster::verify(&mut c)?,
         Kind::Endpoints => endpoints(&mut c)?,
         Kind::Policy => policy(&mut c)?,
         Kind::Provenance => provenance(&mut c)?,
@@ -169,21 +170,6 @@ impl<'a> Checker<'a> {
         }
         Ok(())
     }
-}
-
-fn cluster(c: &mut Checker<'_>) -> Result<(), VerifyError> {
-    let (at, h) = c.head::<ClusterRecord>()?;
-    at.field("protocol").known(h.protocol, super::protocol(h.protocol))?;
-    at.field("balance").known(h.balance, super::balance(h.balance))?;
-    at.field("mesh_internal").flag(h.mesh_internal)?;
-    at.field("reserved").zero(h.reserved == 0)?;
-    at.field("connect_timeout_ms").timeout(h.connect_timeout_ms.get().into())?;
-    at.field("idle_timeout_ms").timeout(h.idle_timeout_ms.get())?;
-    c.text(at.field("endpoints"), h.endpoints, Text::Name)?;
-    c.text(at.field("service_host"), h.service_host, Text::Line)?;
-    c.text(at.field("service_name"), h.service_name, Text::Line)?;
-    c.text(at.field("service_namespace"), h.service_namespace, Text::Line)?;
-    Ok(())
 }
 
 fn endpoints(c: &mut Checker<'_>) -> Result<(), VerifyError> {

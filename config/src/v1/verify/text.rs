@@ -36,6 +36,8 @@ pub(super) enum Text {
     Value,
     /// `http`, `https` or empty.
     Scheme,
+    /// A value of an attribute of a cookie (RFC 6265 §4.1.1), or empty.
+    CookieValue,
 }
 
 impl Text {
@@ -78,6 +80,7 @@ impl Text {
             Text::Token => all(s, TOKEN),
             Text::Value => all(s, VALUE) && no_c1(s),
             Text::Scheme => matches!(s, "" | "http" | "https"),
+            Text::CookieValue => s.bytes().all(|b| matches!(b, b' '..=b'~') && b != b';'),
         }
     }
 }
@@ -184,7 +187,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_text_takes_its_own_and_nothing_else() {
-        let table: [(Text, &[&str], &[&str]); 12] = [
+        let table: [(Text, &[&str], &[&str]); 13] = [
             (Text::Name, &["outbound|80||a.b", "ns/pod-0", "ü"], &["a\nb", "a\0", "\x7f", "\u{9b}31m"]),
             (
                 Text::Pattern,
@@ -201,6 +204,7 @@ mod tests {
             (Text::Token, &["X-A"], &["a b", "a\r", "ü"]),
             (Text::Value, &["", "a\tb c", "ü", "a\tü"], &["a\r\nb", "a\0", "ü\r", "\t\u{9b}"]),
             (Text::Scheme, &["", "http", "https"], &["ftp", "HTTP"]),
+            (Text::CookieValue, &["", "/a b", "Strict"], &["/;x", "a\tb", "a\r\nb", "ü"]),
         ];
         for (text, good, bad) in table {
             good.iter().for_each(|s| assert!(text.holds(s), "{s:?} is refused"));

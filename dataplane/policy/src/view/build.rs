@@ -11,8 +11,11 @@ use super::host::Program;
 use super::{
     BlobOf, BuildError, Cause, ClusterView, Content, EndpointView, Group, Held, HostView, Hosting, ListenerView, View,
 };
-use crate::balance::Weights;
+use crate::balance::{Table, Weights};
 use crate::fold::Seed;
+
+/// Bytes of all tables of consistent hashing in a view.
+pub const TABLES_BYTES_MAX: usize = 256 << 20;
 
 /// Dense cluster ids by name.
 type ClusterIds<'a> = HashMap<&'a str, u32, Seed>;
@@ -129,18 +132,24 @@ fn lay_out(
     let mut by_name = HashMap::with_capacity_and_hasher(groups.len(), Seed::new());
     by_name.extend(groups.iter().map(|g| (&*g.name, &g.item)));
     let mut old = previous.map_or(&[][..], |p| &p.clusters).iter().peekable();
+    let mut table_bytes = 0;
     let mut clusters = Vec::new();
     let mut endpoints = Vec::with_capacity(previous.map_or(0, |p| p.endpoints.len()));
     for ((entry, blob), id) in of_kind(snapshot, Kind::Cluster).zip(0..) {
         let model: BlobOf<Cluster> = content(blob)?;
         while old.next_if(|before| *before.name < *entry.name).is_some() {}
-        let name = old
-            .next_if(|before| *before.name == *entry.name)
-            .map_or_else(|| blob.name().into(), |before| before.name.clone());
+        let before = old.next_if(|before| *before.name == *entry.name);
+        let name = before.map_or_else(|| blob.name().into(), |before| before.name.clone());
         let group: Option<&&Arc<Group>> = by_name.get(&*model.endpoints);
         let group =
             *group.ok_or_else(|| absent(Kind::Cluster, blob.name(), model.rule, Kind::Endpoints, &model.endpoints))?;
-        let (first, balance) = (endpoints.len() as u32, model.balance);
+        let (first, balance, warms) = (endpoints.len() as u32, model.balance, model.warmup.is_some());
+        let table = table(&model, group, before);
+        table_bytes += table.as_ref().map_or(0, |table| table.bytes());
+        if table_bytes > TABLES_BYTES_MAX {
+            let (blob, rule) = (blob.name().into(), model.rule);
+            return Err(BuildError { kind: Kind::Cluster, blob, rule, cause: Cause::TablesTooLarge });
+        }
         endpoints.extend(group.set.endpoints.iter().map(|e| EndpointView {
             address: e.address,
             weight: e.weight,
@@ -153,10 +162,24 @@ fn lay_out(
             model,
             endpoints: first..endpoints.len() as u32,
             balance,
+            warms,
+            table,
             group: group.clone(),
         });
     }
     Ok((clusters, endpoints))
+}
+
+/// The table of a cluster that chooses by a key: the one before, when neither its endpoints nor its size changed.
+fn table(model: &Cluster, group: &Arc<Group>, before: Option<&ClusterView>) -> Option<Arc<Table>> {
+    let size = |model: &Cluster| model.hash.as_ref().map(|hash| hash.table_size);
+    let wanted = size(model)?;
+    match before {
+        Some(b) if Arc::ptr_eq(&b.group, group) && b.balance == model.balance && size(&b.model) == Some(wanted) => {
+            b.table.clone()
+        }
+        _ => Table::new(model.balance, wanted, &group.set.endpoints).map(Arc::new),
+    }
 }
 
 /// Resolves names to ids and fills the tables of authorities. `before` has the same cluster ids, if it is there.

@@ -41,6 +41,8 @@ pub enum Cause {
     },
     /// Routes for a listener that speaks no HTTP.
     NotHttp(String),
+    /// Tables of consistent hashing of more than [`TABLES_BYTES_MAX`](super::TABLES_BYTES_MAX).
+    TablesTooLarge,
 }
 
 impl fmt::Display for BuildError {
@@ -63,6 +65,10 @@ impl fmt::Display for Cause {
             Cause::Domain(domain) => write!(f, "domain {domain:?} is neither exact nor *.suffix nor *"),
             Cause::DomainTaken { domain, port, by } => {
                 write!(f, "domain {domain}, port {port}, belongs to {by} already")
+            }
+            Cause::TablesTooLarge => {
+                let mib = super::TABLES_BYTES_MAX >> 20;
+                write!(f, "the tables of consistent hashing exceed {mib} MiB; give fewer clusters one, or smaller ones")
             }
             Cause::NotHttp(listener) => write!(f, "has routes for listener {listener}, which speaks no HTTP"),
         }

@@ -21,16 +21,18 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ringway_config::model::{
-    Action, Backend, Balance, Cluster, Endpoint, EndpointSet, Forward, HeaderEdits, ListenerProtocol, ListenerSet,
-    Match, PathMatch, PathRewrite, PolicySet, Provenance, ProvenanceEntry, Role, Route, RuleId, Workload,
+    Action, Backend, Balance, Cluster, ConsistentHash, Endpoint, EndpointSet, Forward, HashCookie, HashKey,
+    HeaderEdits, ListenerProtocol, ListenerSet, Match, PathMatch, PathRewrite, PolicySet, Provenance, ProvenanceEntry,
+    Role, Route, RuleId, Workload,
 };
 use ringway_config::{Hash, Order};
 
 use crate::authority::Authority;
-use crate::balance::Weights;
+use crate::balance::{Table, Weights};
 use crate::decide::Plan;
 
 pub use blob_of::{BlobOf, Content};
+pub use build::TABLES_BYTES_MAX;
 pub use error::{BuildError, Cause};
 pub use host::HostView;
 pub use pattern::PATTERN_BYTES_MAX;
@@ -78,6 +80,10 @@ pub struct ClusterView {
     /// Dense ids of its endpoints.
     pub endpoints: Range<u32>,
     pub(crate) balance: Balance,
+    /// New endpoints are eased in.
+    pub(crate) warms: bool,
+    /// Who owns which keys, where `balance` is consistent.
+    pub(crate) table: Option<Arc<Table>>,
     pub(crate) group: Arc<Group>,
 }
 
@@ -244,6 +250,19 @@ impl Group {
 impl ClusterView {
     pub(crate) fn weights(&self) -> &Weights {
         &self.group.weights
+    }
+
+    /// The cookie that it chooses by.
+    pub fn cookie(&self) -> Option<&HashCookie> {
+        match &self.consistent_hash()?.key {
+            HashKey::Cookie(cookie) => Some(cookie),
+            _ => None,
+        }
+    }
+
+    /// What it chooses by, if by a key.
+    pub(crate) fn consistent_hash(&self) -> Option<&ConsistentHash> {
+        if self.balance.is_consistent() { self.model.hash.as_ref() } else { None }
     }
 }
 

@@ -188,6 +188,7 @@ mod tests {
             (redirect("https", "", 0), "http", "", ""),
         ] {
             let facts = Facts {
+                client: std::net::IpAddr::from([127, 0, 0, 1]),
                 listener: 0,
                 method: b"GET",
                 path: b"/",

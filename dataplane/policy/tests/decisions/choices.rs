@@ -1,14 +1,14 @@
 //! Weights of destinations and endpoints, and the three ways to balance. Frequencies are tested by χ² on a seeded source.
 
 use ringway_config::model::{Balance, Host, Match};
-use ringway_policy::{Slot, State, Step, View, decide, pick};
+use ringway_policy::{Choose, Slot, State, Step, View, decide, pick};
 
-use crate::world::{Seeded, World, address, adopted, bare_host, forward, get, route};
+use crate::world::{Seeded, World, address, adopted, avoiding, bare_host, forward, get, route};
 
 const DRAWS: u32 = 100_000;
 
 /// χ² of counts against weights.
-fn chi_square(counts: &[u32], weights: &[u32]) -> f64 {
+pub fn chi_square(counts: &[u32], weights: &[u32]) -> f64 {
     let (drawn, total) = (counts.iter().sum::<u32>(), weights.iter().sum::<u32>());
     let expected = |weight: u32| f64::from(drawn) * f64::from(weight) / f64::from(total);
     let term = |(count, weight): (&u32, &u32)| (f64::from(*count) - expected(*weight)).powi(2) / expected(*weight);
@@ -31,7 +31,7 @@ fn tally(view: &View, draws: u32) -> Vec<u32> {
     let (mut state, mut rng) = (adopted(view), Seeded(7));
     let mut counts = vec![0; view.endpoints_len()];
     for _ in 0..draws {
-        let (endpoint, slot) = pick(view, 0, &mut state, &mut rng, None).unwrap();
+        let (endpoint, slot) = pick(view, 0, &mut state, &mut rng, Choose::default()).unwrap();
         assert_eq!(state.slot(endpoint), slot);
         counts[endpoint as usize] += 1;
     }
@@ -105,7 +105,7 @@ fn round_robin_is_exact_in_every_round() {
 fn round_robin_of_equals_goes_in_turn() {
     let view = cluster(Balance::RoundRobin, &[1, 0, 1, 1]);
     let (mut state, mut rng) = (adopted(&view), Seeded(1));
-    let turns: Vec<u32> = (0..7).map(|_| pick(&view, 0, &mut state, &mut rng, None).unwrap().0).collect();
+    let turns: Vec<u32> = (0..7).map(|_| pick(&view, 0, &mut state, &mut rng, Choose::default()).unwrap().0).collect();
     let start = [0, 2, 3].iter().position(|e| *e == turns[0]).unwrap();
     let expected: Vec<u32> = [0, 2, 3].into_iter().cycle().skip(start).take(7).collect();
     assert_eq!(turns, expected);
@@ -116,7 +116,8 @@ fn round_robin_spreads_the_turns_of_a_heavy_endpoint() {
     // 10 of 100 turns are the light one's: never two in a row, and never 20 without one.
     let view = cluster(Balance::RoundRobin, &[90, 10]);
     let (mut state, mut rng) = (adopted(&view), Seeded(5));
-    let turns: Vec<u32> = (0..1000).map(|_| pick(&view, 0, &mut state, &mut rng, None).unwrap().0).collect();
+    let turns: Vec<u32> =
+        (0..1000).map(|_| pick(&view, 0, &mut state, &mut rng, Choose::default()).unwrap().0).collect();
     let light: Vec<usize> = turns.iter().enumerate().filter(|(_, e)| **e == 1).map(|(at, _)| at).collect();
     let gaps: Vec<usize> = light.windows(2).map(|w| w[1] - w[0]).collect();
     assert!(gaps.iter().all(|gap| (2..20).contains(gap)), "{gaps:?}");
@@ -129,8 +130,8 @@ fn round_robin_starts_anywhere() {
     let mut rng = Seeded(9);
     for _ in 0..400 {
         let mut state = State::new();
-        state.adopt(&view, &mut rng, &mut Vec::new());
-        starts[pick(&view, 0, &mut state, &mut rng, None).unwrap().0 as usize] += 1;
+        state.adopt(&view, 0, &mut rng, &mut Vec::new());
+        starts[pick(&view, 0, &mut state, &mut rng, Choose::default()).unwrap().0 as usize] += 1;
     }
     assert!(chi_square(&starts, &[1, 1, 1, 1]) < 16.27, "{starts:?}");
 }
@@ -141,7 +142,7 @@ fn least_request_takes_the_less_busy_of_two() {
     let (mut state, mut rng) = (adopted(&view), Seeded(2));
     // Nothing ends: of two endpoints the less busy one is always taken, so they never differ by more than one.
     for _ in 0..1000 {
-        let (_, slot) = pick(&view, 0, &mut state, &mut rng, None).unwrap();
+        let (_, slot) = pick(&view, 0, &mut state, &mut rng, Choose::default()).unwrap();
         state.started(slot);
         let (a, b) = (state.in_flight(state.slot(0)), state.in_flight(state.slot(1)));
         assert!(a.abs_diff(b) <= 1, "{a} {b}");
@@ -154,7 +155,7 @@ fn least_request_shares_by_weight_when_busy() {
     let view = cluster(Balance::LeastRequest, &weights);
     let (mut state, mut rng) = (adopted(&view), Seeded(2));
     for _ in 0..16_000 {
-        let (_, slot) = pick(&view, 0, &mut state, &mut rng, None).unwrap();
+        let (_, slot) = pick(&view, 0, &mut state, &mut rng, Choose::default()).unwrap();
         state.started(slot);
     }
     for (endpoint, weight) in (0..).zip(weights) {
@@ -171,7 +172,7 @@ fn least_request_keeps_to_unequal_weights_at_low_load() {
     let mut counts = [0; 2];
     let mut running = None;
     for _ in 0..DRAWS {
-        let (endpoint, slot) = pick(&view, 0, &mut state, &mut rng, None).unwrap();
+        let (endpoint, slot) = pick(&view, 0, &mut state, &mut rng, Choose::default()).unwrap();
         state.started(slot);
         counts[endpoint as usize] += 1;
         if let Some(slot) = running.replace(slot) {
@@ -189,7 +190,7 @@ fn least_request_avoids_a_stuck_endpoint() {
     let stuck = state.slot(1);
     (0..100).for_each(|_| state.started(stuck));
     for _ in 0..1000 {
-        assert_ne!(pick(&view, 0, &mut state, &mut rng, None).unwrap().1, stuck);
+        assert_ne!(pick(&view, 0, &mut state, &mut rng, Choose::default()).unwrap().1, stuck);
     }
 }
 
@@ -201,14 +202,14 @@ fn an_avoided_endpoint_is_the_last_resort() {
             let (mut state, mut rng) = (adopted(&view), Seeded(3));
             let avoid = state.slot(0);
             for _ in 0..1000 {
-                let (endpoint, slot) = pick(&view, 0, &mut state, &mut rng, Some(avoid)).unwrap();
+                let (endpoint, slot) = pick(&view, 0, &mut state, &mut rng, avoiding(avoid)).unwrap();
                 assert!(slot != avoid && weights[endpoint as usize] > 0, "{balance:?} {weights:?}: {endpoint}");
             }
         }
         let view = cluster(balance, &[1, 0]);
         let mut state = adopted(&view);
         let only = state.slot(0);
-        assert_eq!(pick(&view, 0, &mut state, &mut Seeded(3), Some(only)), Some((0, only)));
+        assert_eq!(pick(&view, 0, &mut state, &mut Seeded(3), avoiding(only)), Some((0, only)));
     }
 }
 
@@ -217,8 +218,8 @@ fn nothing_to_pick() {
     for balance in [Balance::LeastRequest, Balance::RoundRobin, Balance::Random] {
         for weights in [&[][..], &[0], &[0, 0]] {
             let view = cluster(balance, weights);
-            assert_eq!(pick(&view, 0, &mut adopted(&view), &mut Seeded(3), None), None);
-            assert_eq!(pick(&view, 1, &mut adopted(&view), &mut Seeded(3), None), None);
+            assert_eq!(pick(&view, 0, &mut adopted(&view), &mut Seeded(3), Choose::default()), None);
+            assert_eq!(pick(&view, 1, &mut adopted(&view), &mut Seeded(3), Choose::default()), None);
         }
     }
 }
@@ -233,7 +234,7 @@ fn the_load_of_an_address_counts_in_all_its_clusters() {
     let busy: Slot = state.slot(0);
     state.started(busy);
     for _ in 0..100 {
-        let (endpoint, slot) = pick(&view, 1, &mut state, &mut Seeded(1), None).unwrap();
+        let (endpoint, slot) = pick(&view, 1, &mut state, &mut Seeded(1), Choose::default()).unwrap();
         assert_eq!((endpoint, state.address(slot)), (3, address("10.0.0.2:80")));
     }
 }

@@ -5,6 +5,7 @@
 mod allocations;
 mod builds;
 mod choices;
+mod consistent;
 mod cors;
 mod faults;
 mod hosts;
@@ -12,4 +13,5 @@ mod index;
 mod matches;
 mod replies;
 mod swaps;
+mod warming;
 mod world;

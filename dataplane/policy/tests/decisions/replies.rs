@@ -4,7 +4,7 @@ use ringway_config::model::*;
 use ringway_policy::{Local, LocalKind, Plan, Reason, Step, View, decide_tcp, decide_tls};
 
 use crate::world::{
-    Request, Seeded, TCP, World, adopted, bare_host, decided, explain, forward, get, plan, route, small,
+    Request, Seeded, TCP, World, adopted, bare_host, connection, decided, explain, forward, get, plan, route, small,
 };
 
 fn local(step: Step) -> Local {
@@ -133,7 +133,7 @@ fn tcp() {
         let protocol = ListenerProtocol::Tcp { backends, rule: RuleId(77), idle_timeout_ms: 0 };
         world.listeners.listeners[TCP as usize].protocol = protocol;
         let view = world.view();
-        let step = decide_tcp(&view, TCP, &mut adopted(&view), &mut Seeded(3), 0, &mut ());
+        let step = decide_tcp(&view, connection(TCP), &mut adopted(&view), &mut Seeded(3), &mut ());
         (view, step)
     };
     let (view, step) = tcp(&[("none", 0), ("c", 3)]);
@@ -155,7 +155,7 @@ fn tcp() {
     }
     for listener in [0, 9] {
         assert_eq!(
-            decide_tcp(&view, listener, &mut adopted(&view), &mut Seeded(3), 0, &mut ()),
+            decide_tcp(&view, connection(listener), &mut adopted(&view), &mut Seeded(3), &mut ()),
             Step::Reject(Reason::NoListener)
         );
     }
@@ -178,7 +178,7 @@ fn tls_by_server_name() {
     ];
     world.listeners.listeners[TCP as usize].protocol = ListenerProtocol::Tls { routes: routes.clone() };
     let decide = |view: &View, listener, name: Option<&str>| {
-        decide_tls(view, listener, name.map(str::as_bytes), &mut adopted(view), &mut Seeded(3), &mut ())
+        decide_tls(view, connection(listener), name.map(str::as_bytes), &mut adopted(view), &mut Seeded(3), &mut ())
     };
     let view = world.view();
     for (name, rule) in [

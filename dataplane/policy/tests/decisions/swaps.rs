@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use ringway_config::model::Balance;
-use ringway_policy::{Slot, State, View, pick};
+use ringway_policy::{Choose, Slot, State, View, pick};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
@@ -30,7 +30,7 @@ fn counts_survive_and_gone_slots_are_told() {
     // 1 leaves; 2 leaves c but stays in d; 4 is new; c comes second now.
     let new = view(&[("a", &[4]), ("c", &[3]), ("d", &[2])], Some(&old));
     let mut gone = Vec::new();
-    state.adopt(&new, &mut Seeded(1), &mut gone);
+    state.adopt(&new, 0, &mut Seeded(1), &mut gone);
     assert_eq!(gone, [slots[0]]);
     assert_eq!((state.slot(1), state.slot(2)), (slots[3], slots[1]));
     assert_eq!((state.in_flight(slots[1]), state.in_flight(slots[3]), state.in_flight(slots[0])), (2, 1, 1));
@@ -52,9 +52,9 @@ fn a_gone_endpoint_may_come_back() {
     let first = state.slot(0);
     state.started(first);
     let mut gone = Vec::new();
-    state.adopt(&new, &mut Seeded(1), &mut gone);
+    state.adopt(&new, 0, &mut Seeded(1), &mut gone);
     assert_eq!(gone, [first]);
-    state.adopt(&old, &mut Seeded(1), &mut gone);
+    state.adopt(&old, 0, &mut Seeded(1), &mut gone);
     assert_eq!(gone, []);
     assert_eq!((state.slot(0), state.in_flight(first)), (first, 1));
     state.finished(first);
@@ -65,9 +65,9 @@ fn a_gone_endpoint_may_come_back() {
 fn a_forgotten_slot_is_used_again() {
     let mut state = adopted(&view(&[("c", &[1, 2])], None));
     let mut gone = Vec::new();
-    state.adopt(&view(&[("c", &[2])], None), &mut Seeded(1), &mut gone);
+    state.adopt(&view(&[("c", &[2])], None), 0, &mut Seeded(1), &mut gone);
     assert!(state.forget(gone[0]));
-    state.adopt(&view(&[("c", &[2, 3])], None), &mut Seeded(1), &mut Vec::new());
+    state.adopt(&view(&[("c", &[2, 3])], None), 0, &mut Seeded(1), &mut Vec::new());
     assert_eq!((state.slot(1), state.slots()), (gone[0], 2));
     assert_eq!(state.address(gone[0]), address("10.0.0.3:80"));
 }
@@ -79,8 +79,8 @@ fn round_robin_starts_anew_after_a_swap() {
     let mut rng = Seeded(21);
     let mut firsts = [0; 4];
     for _ in 0..200 {
-        state.adopt(&same, &mut rng, &mut Vec::new());
-        firsts[pick(&same, 0, &mut state, &mut rng, None).unwrap().0 as usize] += 1;
+        state.adopt(&same, 0, &mut rng, &mut Vec::new());
+        firsts[pick(&same, 0, &mut state, &mut rng, Choose::default()).unwrap().0 as usize] += 1;
     }
     assert!(firsts.iter().all(|n| *n > 20), "{firsts:?}");
 }
@@ -100,7 +100,7 @@ proptest! {
         for (clusters, requests) in rounds {
             let clusters: Vec<(&str, &[u8])> = names.into_iter().zip(clusters.iter().map(|c| &c[..])).collect();
             let new = view(&clusters, previous.as_ref());
-            state.adopt(&new, &mut rng, &mut gone);
+            state.adopt(&new, 0, &mut rng, &mut gone);
             let mut slots = HashMap::new();
             for endpoint in 0..new.endpoints_len() as u32 {
                 let (slot, at) = (state.slot(endpoint), new.endpoint(endpoint).address);

@@ -1,10 +1,13 @@
 //! Small configurations, requests and a seeded source of randomness.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ringway_config::model::*;
 use ringway_config::{Order, Snapshot};
-use ringway_policy::{Facts, Fields, Note, Plan, Rng, State, Step, View, decide};
+use ringway_policy::{Choose, Connection, Facts, Fields, Note, Plan, Rng, Slot, State, Step, View, decide};
+
+/// Who asks, until told otherwise.
+pub const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 1));
 
 /// SplitMix64.
 pub struct Seeded(pub u64);
@@ -36,6 +39,7 @@ pub struct Request {
     pub path: String,
     pub authority: String,
     pub scheme: &'static str,
+    pub client: IpAddr,
     pub headers: Headers,
     pub host_absent: bool,
 }
@@ -49,6 +53,7 @@ pub fn get(path: &str) -> Request {
         path,
         authority,
         scheme: "http",
+        client: CLIENT,
         headers: Headers(Vec::new()),
         host_absent: false,
     }
@@ -72,6 +77,7 @@ impl Request {
             path: self.path.as_bytes(),
             authority: self.authority.as_bytes(),
             scheme: self.scheme,
+            client: self.client,
             fields: &self.headers,
             host_absent: self.host_absent,
             delayed: false,
@@ -166,10 +172,20 @@ pub fn small() -> World {
     World::new().cluster("c", Balance::LeastRequest, &[("10.0.0.1:80", 1, false)])
 }
 
+/// A connection to a listener.
+pub fn connection(listener: u32) -> Connection {
+    Connection { listener, client: CLIENT, now: 0 }
+}
+
+/// A choice after one that failed there.
+pub fn avoiding(slot: Slot) -> Choose {
+    Choose { avoid: Some(slot), ..Choose::default() }
+}
+
 /// A state that has adopted a view.
 pub fn adopted(view: &View) -> State {
     let mut state = State::new();
-    state.adopt(view, &mut Seeded(1), &mut Vec::new());
+    state.adopt(view, 0, &mut Seeded(1), &mut Vec::new());
     state
 }
 

@@ -1,0 +1,78 @@
+//! Checks a cluster: where it is, its limits, and how an endpoint is chosen.
+
+use super::text::Text;
+use super::{At, Checker};
+use crate::error::{Fault, VerifyError};
+use crate::limits::{COOKIE_ATTRIBUTES_MAX, HASH_TABLE_SIZE_MAX, WARMUP_AGGRESSION_MAX, WARMUP_MINIMUM_MAX};
+use crate::model::Balance;
+use crate::v1::record::*;
+use crate::v1::{balance, protocol, section, tag};
+use crate::wire::{Span, Str};
+
+pub(super) fn verify(c: &mut Checker<'_>) -> Result<(), VerifyError> {
+    let (at, h) = c.head::<ClusterRecord>()?;
+    c.stride::<HashRecord>(section::HASH)?;
+    c.stride::<CookieAttributeRecord>(section::COOKIE_ATTRIBUTE)?;
+    c.stride::<WarmupRecord>(section::WARMUP)?;
+    at.field("protocol").known(h.protocol, protocol(h.protocol))?;
+    let balance = at.field("balance").known(h.balance, balance(h.balance))?;
+    at.field("mesh_internal").flag(h.mesh_internal)?;
+    at.field("reserved").zero(h.reserved == 0)?;
+    at.field("connect_timeout_ms").timeout(h.connect_timeout_ms.get().into())?;
+    at.field("idle_timeout_ms").timeout(h.idle_timeout_ms.get())?;
+    c.text(at.field("endpoints"), h.endpoints, Text::Name)?;
+    c.text(at.field("service_host"), h.service_host, Text::Line)?;
+    c.text(at.field("service_name"), h.service_name, Text::Line)?;
+    c.text(at.field("service_namespace"), h.service_namespace, Text::Line)?;
+    at.field("hash").need((h.hash.count.get() == 1) == balance.is_consistent(), Fault::NotOne)?;
+    at.field("hash").need(h.hash.count.get() <= 1, Fault::NotOne)?;
+    for hash in c.span::<HashRecord>(at.field("hash"), section::HASH, h.hash)? {
+        verify_hash(c, c.at(section::HASH, 0), hash, balance)?;
+    }
+    let warms = matches!(balance, Balance::LeastRequest | Balance::RoundRobin);
+    at.field("warmup").need(h.warmup.count.get() <= u32::from(warms), Fault::NotOne)?;
+    for warmup in c.span::<WarmupRecord>(at.field("warmup"), section::WARMUP, h.warmup)? {
+        let at = c.at(section::WARMUP, 0);
+        at.field("duration_ms").timeout(warmup.duration_ms.get())?;
+        at.field("duration_ms").need(warmup.duration_ms.get() > 0, Fault::Range)?;
+        at.field("minimum").need(warmup.minimum.get() <= WARMUP_MINIMUM_MAX, Fault::Range)?;
+        let aggression = 1..=WARMUP_AGGRESSION_MAX;
+        at.field("aggression").need(aggression.contains(&warmup.aggression.get()), Fault::Range)?;
+    }
+    Ok(())
+}
+
+fn verify_hash(c: &mut Checker<'_>, at: At, h: &HashRecord, balance: Balance) -> Result<(), VerifyError> {
+    let (size, kind) = (h.table_size.get(), h.kind);
+    at.field("reserved").zero(h.reserved.get() == 0)?;
+    at.field("table_size").need((1..=HASH_TABLE_SIZE_MAX).contains(&size), Fault::Range)?;
+    at.field("table_size").need(balance != Balance::Maglev || is_prime(size), Fault::NotPrime)?;
+    match kind {
+        tag::HEADER => drop(c.text(at.field("name"), h.name, Text::LowerToken)?),
+        tag::COOKIE => drop(c.text(at.field("name"), h.name, Text::Token)?),
+        tag::SOURCE_IP => at.field("name").zero(h.name == Str::default())?,
+        tag::QUERY => {
+            let name = c.text(at.field("name"), h.name, Text::Free)?;
+            at.field("name").need(!name.is_empty(), Fault::Empty)?;
+        }
+        value => return Err(at.field("kind").fail(Fault::Unknown { value })),
+    }
+    let plain = h.generated == 0 && h.path == Str::default() && h.ttl_ms.get() == 0 && h.attributes == Span::default();
+    at.field("fields of a cookie").zero(kind == tag::COOKIE || plain)?;
+    at.field("generated").flag(h.generated)?;
+    at.field("ttl_ms").zero(h.generated == 1 || h.ttl_ms.get() == 0)?;
+    at.field("ttl_ms").timeout(h.ttl_ms.get())?;
+    c.text(at.field("path"), h.path, Text::CookieValue)?;
+    let count = h.attributes.count.get() as usize;
+    at.field("attributes").need(count <= COOKIE_ATTRIBUTES_MAX, Fault::Range)?;
+    for a in c.span::<CookieAttributeRecord>(at.field("attributes"), section::COOKIE_ATTRIBUTE, h.attributes)? {
+        c.text(at.field("attributes.name"), a.name, Text::Token)?;
+        c.text(at.field("attributes.value"), a.value, Text::CookieValue)?;
+    }
+    Ok(())
+}
+
+/// By trial: a table has at most 2^20 entries.
+fn is_prime(n: u32) -> bool {
+    n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+}

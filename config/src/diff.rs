@@ -59,9 +59,8 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Vec<Change> {
         match new.blob(kind, &name) {
             None => changes.push(Change { kind, name, what: What::Removed }),
             Some(now) if now.hash() != blob.hash() => {
-                let mut found = Vec::new();
                 let (before, after) = (dump::content(blob.model()), dump::content(now.model()));
-                compare("", &resolved(before), &resolved(after), &mut found);
+                let found = values(&resolved(before), &resolved(after));
                 changes.extend(found.into_iter().map(|what| Change { kind, name: name.clone(), what }));
             }
             Some(_) => {}
@@ -71,6 +70,13 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Vec<Change> {
     changes.extend(added.map(|b| Change { kind: b.kind(), name: b.name().to_owned(), what: What::Added }));
     changes.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     changes
+}
+
+/// The fields in which two values differ, by path.
+pub fn values(old: &Value, new: &Value) -> Vec<What> {
+    let mut found = Vec::new();
+    compare("", old, new, &mut found);
+    found
 }
 
 /// Puts what an index points to in the place of the index: a renumbered action or workload is no change.

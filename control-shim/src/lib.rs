@@ -11,6 +11,7 @@ pub mod fuzz;
 pub mod lint;
 pub mod mesh;
 pub mod object;
+pub mod plan;
 pub mod publish;
 pub mod run;
 pub mod source;

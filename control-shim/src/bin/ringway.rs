@@ -18,6 +18,8 @@ enum Command {
     Run(cli::run::Arguments),
     /// Say what is wrong with manifests, with file, line and how to mend it.
     Check(cli::check::Arguments),
+    /// Say what changes for traffic between two sets of manifests.
+    Plan(cli::plan::Arguments),
     /// Say why a request goes where it goes, with the manifest line behind every step.
     Explain(cli::explain::Arguments),
     /// Show a snapshot file in readable form.
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(arguments) => cli::run::run(arguments),
         Command::Check(arguments) => cli::check::run(&arguments),
+        Command::Plan(arguments) => cli::plan::run(&arguments),
         Command::Explain(arguments) => cli::explain::run(&arguments),
         Command::Dump(arguments) => cli::dump::run(&arguments),
         Command::Leash(arguments) => cli::leash::run(&arguments),

@@ -5,6 +5,7 @@ pub mod dump;
 pub mod explain;
 pub mod heads;
 pub mod leash;
+pub mod plan;
 pub mod run;
 mod sarif;
 

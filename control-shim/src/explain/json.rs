@@ -1,6 +1,6 @@
 //! An explanation as JSON: the schema is in docs/explain.md.
 
-use super::{Destination, Endpoint, Explanation, Outcome, Rule};
+use super::{Destination, Endpoint, Explanation, FaultMet, Outcome, Rule};
 use ringway_config::model::Role;
 use serde_json::{Value, json};
 
@@ -39,8 +39,18 @@ impl Explanation {
             "passed": self.passed.iter().map(|p| json!({"rule": p.rule.json(), "why": p.why})).collect::<Vec<_>>(),
             "route": self.route.as_ref().map(|route| json!({"name": route.name, "rule": route.rule.json()})),
             "action": self.action,
+            "fault": self.fault.as_ref().map(FaultMet::json),
             "rule": self.rule.json(),
             "outcome": self.outcome.json(),
+        })
+    }
+}
+
+impl FaultMet {
+    fn json(&self) -> Value {
+        json!({
+            "rule": self.rule.json(), "delay_ms": self.delay_ms, "delay_probability": self.delay_probability,
+            "abort_status": self.abort_status, "abort_probability": self.abort_probability,
         })
     }
 }

@@ -11,24 +11,30 @@ mod why;
 
 pub use line::LogLine;
 pub use live::fetch;
-pub use proxy::{Asked, Source, TargetUrl};
+pub use proxy::{Asked, Source, TargetUrl, pod_named};
 pub use text::Palette;
 
 use ringway_config::model::{Action, ListenerProtocol, Profile, ProvenanceEntry, Role, RuleId};
 use ringway_config::{Snapshot, dump};
 use ringway_policy::view::BuildError;
 use ringway_policy::{
-    Connection, Facts, Fields, Local, LocalKind, Note, PathError, Plan, Rng, State, Step, View, decide, decide_tcp,
-    decide_tls, normal_target, shares,
+    Connection, Facts, Fields, Local, LocalKind, Note, PathError, Plan, Rng, State, Step, Trace, View, decide,
+    decide_tcp, decide_tls, normal_target, shares,
 };
 use serde_json::Value;
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// One proxy's configuration, ready to be asked.
 pub struct Subject {
     view: View,
     node: String,
+    /// What a worker remembers; a decision takes turns.
+    state: RefCell<State>,
 }
+
+/// Who decides on a request: the host, the route and the status of an answer that the proxy gives itself, in numbers of one subject.
+pub type Verdict = (Option<u32>, u32, u16);
 
 /// A request as a proxy receives it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -71,6 +77,8 @@ pub struct Explanation {
     pub route: Option<RouteMet>,
     /// What it does, as `ringway dump --output json` shows it.
     pub action: Value,
+    /// What is injected before anything else happens.
+    pub fault: Option<FaultMet>,
     /// What becomes of the request.
     pub outcome: Outcome,
     /// The rule that decided, as the access log names it.
@@ -104,6 +112,21 @@ pub struct RouteMet {
     pub name: String,
     /// The rule.
     pub rule: Rule,
+}
+
+/// Injected delays and answers, with the share of the requests that meets them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FaultMet {
+    /// The rule that injects them.
+    pub rule: Rule,
+    /// Milliseconds to wait.
+    pub delay_ms: u64,
+    /// Share that waits, from 0 to 1.
+    pub delay_probability: f64,
+    /// Status of the answer.
+    pub abort_status: u16,
+    /// Share that is answered so, from 0 to 1.
+    pub abort_probability: f64,
 }
 
 /// What becomes of a request.
@@ -183,7 +206,9 @@ impl Subject {
     /// What the proxy would refuse it for.
     pub fn new(snapshot: &Snapshot) -> Result<Subject, BuildError> {
         let view = View::build(snapshot, None)?;
-        Ok(Subject { view, node: snapshot.listeners().name().to_string() })
+        let mut state = State::new();
+        state.adopt(&view, 0, &mut Last, &mut Vec::new());
+        Ok(Subject { view, node: snapshot.listeners().name().to_string(), state: RefCell::new(state) })
     }
 
     /// What the proxy runs.
@@ -203,9 +228,8 @@ impl Subject {
             Err(error) => return Explanation { outcome: refused(error), ..self.blank(listener) },
         };
         let mut notes: Vec<Note> = Vec::new();
-        let mut state = self.state();
         let mut facts = request.facts(listener, absent);
-        let step = decide(&self.view, &mut facts, &mut state, &mut Last, 0, &mut notes);
+        let step = decide(&self.view, &mut facts, &mut self.state.borrow_mut(), &mut Last, 0, &mut notes);
         let mut told = self.blank(listener);
         let host = notes.iter().find_map(|note| if let Note::Host(id) = note { Some(*id) } else { None });
         told.host = host.map(|id| self.host(id));
@@ -222,6 +246,7 @@ impl Subject {
         {
             told.route = Some(RouteMet { name: met.name.clone(), rule: self.rule(met.rule) });
             told.action = self.view.action(host, met.action).map(dump::action).unwrap_or_default();
+            told.fault = self.view.action(host, met.action).and_then(|action| self.fault(action));
         }
         told.outcome = match step {
             Step::Forward(plan) => self.forward(&plan, request),
@@ -246,10 +271,27 @@ impl Subject {
         Ok(normal)
     }
 
+    /// Decides on a request without saying why.
+    pub fn verdict(&self, listener: u32, request: &Request) -> Verdict {
+        let request = match self.normal(listener, request) {
+            Ok(normal) => normal,
+            Err(_) => return (None, Plan::NONE, REFUSED_STATUS),
+        };
+        let mut host = OnlyHost(None);
+        let mut facts = request.facts(listener, true);
+        match decide(&self.view, &mut facts, &mut self.state.borrow_mut(), &mut Last, 0, &mut host) {
+            Step::Forward(plan) => (host.0, plan.route, 0),
+            Step::Reply(local) => (host.0, local.route, local.status),
+            Step::Delay(delay) => (host.0, delay.route, 0),
+            Step::Ask(_) | Step::Reject(_) => (host.0, Plan::NONE, 0),
+        }
+    }
+
     /// Decides on a connection at a TCP listener, or at a TLS listener for this server name, and tells why.
     pub fn explain_tcp(&self, listener: u32, server_name: &str) -> Explanation {
         let mut told = self.blank(listener);
-        let (mut state, protocol) = (self.state(), self.view.listeners().get(listener as usize).map(|l| &l.protocol));
+        let (mut state, protocol) =
+            (self.state.borrow_mut(), self.view.listeners().get(listener as usize).map(|l| &l.protocol));
         let connection = Connection { listener, client: CLIENT, now: 0 };
         let step = match protocol {
             Some(ListenerProtocol::Tls { .. }) => {
@@ -275,12 +317,6 @@ impl Subject {
         told
     }
 
-    fn state(&self) -> State {
-        let mut state = State::new();
-        state.adopt(&self.view, 0, &mut Last, &mut Vec::new());
-        state
-    }
-
     fn blank(&self, listener: u32) -> Explanation {
         let listener = self.view.listeners().get(listener as usize);
         Explanation {
@@ -292,9 +328,27 @@ impl Subject {
             passed: Vec::new(),
             route: None,
             action: Value::Null,
+            fault: None,
             outcome: Outcome::Ask,
             rule: self.rule(RuleId(0)),
         }
+    }
+
+    fn fault(&self, action: &Action) -> Option<FaultMet> {
+        const ALL: f64 = 1_000_000.0;
+        let fault = match action {
+            Action::Forward(forward) => &forward.fault,
+            Action::Redirect(redirect) => &redirect.fault,
+            Action::Respond(respond) => &respond.fault,
+        };
+        let share = |per_million: u32, on: bool| if on { f64::from(per_million) / ALL } else { 0.0 };
+        fault.as_ref().map(|fault| FaultMet {
+            rule: self.rule(fault.rule),
+            delay_ms: fault.delay_ms,
+            delay_probability: share(fault.delay_per_million, fault.delay_ms > 0),
+            abort_status: fault.abort_status,
+            abort_probability: share(fault.abort_per_million, fault.abort_status > 0),
+        })
     }
 
     fn host(&self, id: u32) -> HostMet {
@@ -449,10 +503,13 @@ const NOWHERE: Plan = Plan {
     cookie: None,
 };
 
+/// Status for a target that the strict profile refuses.
+const REFUSED_STATUS: u16 = 400;
+
 /// The answer to a target that the strict profile refuses.
 fn refused(error: PathError) -> Outcome {
     Outcome::Reply {
-        status: 400,
+        status: REFUSED_STATUS,
         flags: "DPE",
         details: error.name(),
         location: String::new(),
@@ -487,6 +544,21 @@ impl Fields for Request {
             .iter()
             .filter(|(n, _)| n.eq_ignore_ascii_case(name))
             .for_each(|(_, value)| visit(value.as_bytes()));
+    }
+}
+
+/// Hears of the host alone.
+struct OnlyHost(Option<u32>);
+
+impl Trace for OnlyHost {
+    const LISTENS: bool = false;
+
+    fn note(&mut self, note: impl FnOnce() -> Note) {
+        if self.0.is_none()
+            && let Note::Host(id) = note()
+        {
+            self.0 = Some(id);
+        }
     }
 }
 

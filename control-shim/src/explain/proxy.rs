@@ -163,7 +163,7 @@ pub fn is_snapshot(path: &Path) -> bool {
     std::fs::File::open(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok()) && start == FILE_MAGIC
 }
 
-/// The pod that `from` names: `namespace/pod`, a pod, a workload or an app. Without a name, the only gateway that serves the URL's port.
+/// The pod that `from` names. Without a name, the only gateway that serves the URL's port.
 fn pod<'m>(mesh: &'m Mesh, from: Option<&str>, url: &TargetUrl) -> Result<&'m Pod, String> {
     let with_proxy = || mesh.pods.iter().filter(|pod| pod.sidecar);
     let Some(from) = from else {
@@ -177,6 +177,15 @@ fn pod<'m>(mesh: &'m Mesh, from: Option<&str>, url: &TargetUrl) -> Result<&'m Po
             _ => Err(format!("--from is missing, and several gateways serve that port; {}", who(mesh))),
         };
     };
+    pod_named(mesh, from)
+}
+
+/// A pod with a proxy: by `namespace/pod`, or by the name of a pod, a workload or an app.
+///
+/// # Errors
+/// Who there is instead.
+pub fn pod_named<'m>(mesh: &'m Mesh, from: &str) -> Result<&'m Pod, String> {
+    let with_proxy = || mesh.pods.iter().filter(|pod| pod.sidecar);
     let (namespace, name) = from.split_once('/').map_or((None, from), |(namespace, name)| (Some(namespace), name));
     let here = |pod: &&Pod| namespace.is_none_or(|namespace| pod.namespace == namespace);
     let tests: [fn(&Pod) -> &str; 3] = [|pod| &pod.name, |pod| &pod.workload.name, |pod| &pod.workload.app];

@@ -83,6 +83,16 @@ impl Explanation {
             step(&mut out, "route", "none matches");
         }
         settings(&mut out, &self.action);
+        if let Some(fault) = &self.fault {
+            if fault.delay_probability > 0.0 {
+                step(&mut out, "fault", &format!("{} wait {} ms", percent(fault.delay_probability), fault.delay_ms));
+            }
+            if fault.abort_probability > 0.0 {
+                let share = percent(fault.abort_probability);
+                step(&mut out, "fault", &format!("{share} are answered with {}", fault.abort_status));
+            }
+            place(&mut out, &fault.rule, paint);
+        }
         self.outcome.text(&mut out, paint);
         if self.rule.id.0 != 0 {
             step(&mut out, "rule", &format!("{:08x} in the access log", self.rule.id.0));
@@ -166,10 +176,11 @@ fn place(out: &mut String, rule: &Rule, paint: &Palette) {
 }
 
 /// What is left out of the text: it has lines of its own.
-const TOLD: [&str; 10] = [
+const TOLD: [&str; 11] = [
     "backends",
     "body",
     "endpoints",
+    "fault",
     "location",
     "mesh_internal",
     "rule",

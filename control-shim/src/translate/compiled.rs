@@ -110,6 +110,11 @@ impl Compiled {
         at("*")
     }
 
+    /// Namespaces that see something of their own, and the empty name for all others.
+    pub fn views(&self) -> impl Iterator<Item = &str> {
+        self.hosts.keys().map(String::as_str)
+    }
+
     /// Every outbound host as seen from a namespace, by name.
     pub fn hosts(&self, node_namespace: &str) -> BTreeMap<&str, &Arc<HostConfig>> {
         let hosts = self.hosts.get(node_namespace).or_else(|| self.hosts.get(""));

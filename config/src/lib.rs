@@ -14,6 +14,7 @@ pub mod fuzz;
 pub mod limits;
 pub mod message;
 pub mod model;
+mod retry;
 mod root;
 pub mod rules;
 mod snapshot;

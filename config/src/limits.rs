@@ -35,6 +35,11 @@ pub const HEAD_BYTES_MIN: u32 = 256;
 /// Lines of a request head; they are counted in 8 bits.
 pub const HEAD_FIELDS_MAX: u32 = 250;
 
+/// Tries of one request after the first.
+pub const RETRY_ATTEMPTS_MAX: u32 = 255;
+/// Hundredths of a percent that a retry budget may have: all requests.
+pub const RETRY_SHARE_MAX: u32 = 10_000;
+
 /// Bytes of one message.
 pub const MESSAGE_BYTES_MAX: usize = 65 << 20;
 /// Names in one Want or Absent.

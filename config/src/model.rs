@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 mod balance;
 
+pub use crate::retry::{BACKOFF_GROWTH_MAX, BACKOFF_MS, Retry, RetryBudget, RetryOn};
 pub use balance::{Balance, ConsistentHash, HashCookie, HashKey, Warmup};
 
 /// What a blob is. The numbers are part of the format.
@@ -285,6 +286,8 @@ pub struct Forward {
     pub backends: Vec<Backend>,
     /// Whole exchange, from the request's end to the response's end; 0 is none.
     pub timeout_ms: u64,
+    /// When it is tried again; `None` is never.
+    pub retry: Option<Retry>,
     /// Path edit.
     pub path: PathRewrite,
     /// New authority; empty keeps the one received.
@@ -445,6 +448,8 @@ pub struct Cluster {
     pub max_connections: u32,
     /// Requests waiting for a connection; u32::MAX is unlimited.
     pub max_pending_requests: u32,
+    /// Retries at once.
+    pub retry_budget: RetryBudget,
     /// Fully qualified host of the service, for telemetry.
     pub service_host: String,
     /// `destination_service_name`.

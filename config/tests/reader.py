@@ -196,9 +196,10 @@ def action(r):
     backends = [backend(b) for b in r.span(11)]
     request, response = edits(r.span(12)), edits(r.span(12))
     injected, sharing = one(r.span(18), fault), one(r.span(19), cors)
+    policy = one(r.span(24), retry)
     if kind == "forward":
         content = {"timeout_ms": timeout_ms, "path": path, "authority": text}
-        content.update(request=request, response=response, backends=backends, fault=injected, cors=sharing)
+        content.update(request=request, response=response, backends=backends, fault=injected, cors=sharing, retry=policy)
     elif kind == "redirect":
         content = {"status": status, "scheme": scheme, "host": text, "port": port, "path": path, "response": response}
         content["fault"] = injected
@@ -228,6 +229,27 @@ def cors(r):
     out["max_age_s"] = seconds if r.flag() else None
     out["credentials"], out["forward_unmatched"] = r.flag(), r.flag()
     r.reserved(1)
+    return out
+
+
+RETRY_ON = (
+    "connect-failure reset-before-request reset 5xx gateway-error retriable-4xx retriable-status-codes "
+    "cancelled deadline-exceeded resource-exhausted internal unavailable"
+).split()
+
+
+def reasons(bits):
+    need(bits < 1 << len(RETRY_ON), "retry reasons")
+    return [name for bit, name in enumerate(RETRY_ON) if bits >> bit & 1]
+
+
+def retry(r):
+    out = {"attempts": r.u32(), "on": reasons(r.u32()), "on_repeatable": reasons(r.u32())}
+    out["statuses"] = [s.u16() for s in r.span(25)]
+    out["try_timeout_ms"], out["backoff_min_ms"] = r.u64(), r.u32()
+    out["backoff_ms"], out["backoff_max_ms"] = r.u32(), r.u32()
+    out["avoid_previous"] = r.flag()
+    r.reserved(3)
     return out
 
 
@@ -265,6 +287,7 @@ def cluster(blob):
     need(len(warmups) <= (out["balance"] in ("least_request", "round_robin")), "warm-up")
     out["hash"] = hashes[0] if hashes else None
     out["warmup"] = warmups[0] if warmups else None
+    out["retry_budget"] = {"share": r.u32(), "floor": r.u32()}
     return out
 
 

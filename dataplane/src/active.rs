@@ -7,6 +7,7 @@ use ringway_config::model::{PolicySet, Profile};
 use ringway_http::h1::HeadLimits;
 use ringway_policy::View;
 
+use crate::retries::Retries;
 use crate::telemetry::peer;
 
 /// Snapshots of one process that may be alive at once, the newest included.
@@ -27,6 +28,8 @@ pub struct Active {
     pub head_limits: HeadLimits,
     /// Durations of the policy set.
     pub times: Times,
+    /// Retries under way.
+    pub retries: Retries,
 }
 
 /// Durations of the policy set.
@@ -41,8 +44,8 @@ pub struct Times {
 }
 
 impl Active {
-    /// Prepares a view; `listener_ids` in the order of its listeners.
-    pub fn new(view: View, listener_ids: Vec<u32>) -> Arc<Active> {
+    /// Prepares a view; `listener_ids` in the order of its listeners. Counts of clusters go on from `previous`.
+    pub fn new(view: View, listener_ids: Vec<u32>, previous: Option<&Active>) -> Arc<Active> {
         let node = view.node();
         let id = format!("sidecar~~{}.{}~{}.svc.cluster.local", view.pod(), node.namespace, node.namespace);
         let metadata = peer::encode(view.pod(), node);
@@ -50,7 +53,8 @@ impl Active {
             format!("x-envoy-peer-metadata: {metadata}\r\nx-envoy-peer-metadata-id: {id}\r\n").into_bytes();
         let head_limits = limits(view.policy());
         let times = Times::of(view.policy());
-        Arc::new(Active { view, listener_ids, peer_headers, head_limits, times })
+        let retries = Retries::of(&view, previous.map(|p| &p.retries));
+        Arc::new(Active { view, listener_ids, peer_headers, head_limits, times, retries })
     }
 
     /// The view's index of the listener that housekeeping calls `id`.

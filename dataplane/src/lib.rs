@@ -4,5 +4,6 @@ pub mod active;
 pub mod house;
 pub mod messages;
 pub mod planted;
+pub mod retries;
 pub mod telemetry;
 pub mod worker;

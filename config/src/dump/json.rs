@@ -41,7 +41,8 @@ pub fn content(m: &Model) -> Value {
             })),
             "endpoints": m.endpoints, "connect_timeout_ms": m.connect_timeout_ms, "idle_timeout_ms": m.idle_timeout_ms,
             "max_requests_per_connection": m.max_requests_per_connection, "max_connections": m.max_connections,
-            "max_pending_requests": m.max_pending_requests, "service_host": m.service_host, "service_name": m.service_name,
+            "max_pending_requests": m.max_pending_requests,
+            "retry_budget": {"share": m.retry_budget.share, "floor": m.retry_budget.floor}, "service_host": m.service_host, "service_name": m.service_name,
             "service_namespace": m.service_namespace, "mesh_internal": m.mesh_internal,
         }),
         Model::Endpoints(m) => json!({
@@ -181,11 +182,19 @@ fn cors(c: &Option<Cors>) -> Value {
     })
 }
 
+fn retry(r: &Retry) -> Value {
+    json!({
+        "attempts": r.attempts, "on": r.on.names().collect::<Vec<_>>(), "on_repeatable": r.on_repeatable.names().collect::<Vec<_>>(),
+        "statuses": r.statuses, "try_timeout_ms": r.try_timeout_ms, "backoff_min_ms": r.backoff_min_ms,
+        "backoff_ms": r.backoff_ms, "backoff_max_ms": r.backoff_max_ms, "avoid_previous": r.avoid_previous,
+    })
+}
+
 /// One action, as [`json`] shows it under `actions`.
 pub fn action(a: &Action) -> Value {
     match a {
         Action::Forward(f) => json!({"forward": {
-            "timeout_ms": f.timeout_ms, "path": rewrite(&f.path), "authority": f.authority, "request": edits(&f.request), "response": edits(&f.response),
+            "timeout_ms": f.timeout_ms, "retry": f.retry.as_ref().map(retry), "path": rewrite(&f.path), "authority": f.authority, "request": edits(&f.request), "response": edits(&f.response),
             "backends": f.backends.iter().map(|b| json!({
                 "cluster": b.cluster, "weight": b.weight, "rule": rule(b.rule), "missing_status": b.missing_status,
                 "request": edits(&b.request), "response": edits(&b.response),

@@ -188,6 +188,9 @@ impl<W: Write> Dump<'_, W> {
         if f.timeout_ms != 0 {
             writeln!(self.out, "      timeout {}", millis(f.timeout_ms))?;
         }
+        if let Some(retry) = &f.retry {
+            self.retry(retry)?;
+        }
         if !f.authority.is_empty() {
             writeln!(self.out, "      authority becomes {}", f.authority)?;
         }
@@ -229,6 +232,25 @@ impl<W: Write> Dump<'_, W> {
         }
         write!(self.out, "{}", if c.credentials { "; with credentials" } else { "" })?;
         writeln!(self.out, "{}", if c.forward_unmatched { "; other preflights pass" } else { "" })
+    }
+
+    fn retry(&mut self, r: &Retry) -> fmt::Result {
+        let names = |on: RetryOn| on.names().collect::<Vec<_>>().join(" ");
+        write!(self.out, "      retries {} on {}", r.attempts, names(r.on))?;
+        let more = r.on_repeatable.without(r.on);
+        if more != RetryOn::NONE {
+            write!(self.out, "; of repeatable requests also on {}", names(more))?;
+        }
+        if !r.statuses.is_empty() {
+            let statuses: Vec<String> = r.statuses.iter().map(ToString::to_string).collect();
+            write!(self.out, "; statuses {}", statuses.join(" "))?;
+        }
+        if r.try_timeout_ms != 0 {
+            write!(self.out, "; each try {}", millis(r.try_timeout_ms))?;
+        }
+        let [least, first, most] = [r.backoff_min_ms, r.backoff_ms, r.backoff_max_ms].map(|ms| millis(ms.into()));
+        write!(self.out, "; back-off up to {first}, from {least} to {most} in all")?;
+        writeln!(self.out, "{}", if r.avoid_previous { "; elsewhere first" } else { "" })
     }
 
     fn redirect(&mut self, r: &Redirect) -> fmt::Result {
@@ -286,7 +308,10 @@ impl<W: Write> Dump<'_, W> {
         write!(self.out, ", connections ≤ {}", limit(c.max_connections))?;
         write!(self.out, ", waiting requests ≤ {}", limit(c.max_pending_requests))?;
         let requests = if c.max_requests_per_connection == 0 { u32::MAX } else { c.max_requests_per_connection };
-        writeln!(self.out, ", requests on a connection ≤ {}", limit(requests))?;
+        write!(self.out, ", requests on a connection ≤ {}", limit(requests))?;
+        let RetryBudget { share, floor } = c.retry_budget;
+        let (whole, part) = (share / 100, share % 100);
+        writeln!(self.out, ", retries ≤ {whole}.{part:02} % and always {}", limit(floor))?;
         c.hash.iter().try_for_each(|hash| self.hash(hash))?;
         c.warmup.iter().try_for_each(|w| {
             let (percent, aggression) = (f64::from(w.minimum) / 100.0, f64::from(w.aggression) / 1000.0);

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use zerocopy::little_endian::U16;
+
 use super::record::*;
 use super::{section, tag};
 use crate::model::*;
@@ -150,6 +152,7 @@ impl<'a> Decoder<'a> {
             tag::FORWARD => Action::Forward(Forward {
                 backends: self.records(section::BACKEND, a.backends).map(|b| self.backend(b)).collect(),
                 timeout_ms: a.timeout_ms.get(),
+                retry: self.records(section::RETRY, a.retry).next().map(|r| self.retry(r)),
                 path: self.rewrite(a),
                 authority: self.str(a.text),
                 request: self.edits(a.request),
@@ -199,6 +202,20 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    fn retry(&self, r: &RetryRecord) -> Retry {
+        Retry {
+            attempts: r.attempts.get(),
+            on: RetryOn::from_bits(r.on.get()).expect(VERIFIED),
+            on_repeatable: RetryOn::from_bits(r.on_repeatable.get()).expect(VERIFIED),
+            statuses: self.records(section::STATUS, r.statuses).map(|s: &U16| s.get()).collect(),
+            try_timeout_ms: r.try_timeout_ms.get(),
+            backoff_min_ms: r.backoff_min_ms.get(),
+            backoff_ms: r.backoff_ms.get(),
+            backoff_max_ms: r.backoff_max_ms.get(),
+            avoid_previous: r.avoid_previous != 0,
+        }
+    }
+
     fn backend(&self, b: &BackendRecord) -> Backend {
         Backend {
             cluster: self.str(b.cluster),
@@ -245,6 +262,7 @@ impl<'a> Decoder<'a> {
             max_requests_per_connection: h.max_requests_per_connection.get(),
             max_connections: h.max_connections.get(),
             max_pending_requests: h.max_pending_requests.get(),
+            retry_budget: RetryBudget { share: h.retry_share.get(), floor: h.retry_floor.get() },
             service_host: self.str(h.service_host),
             service_name: self.str(h.service_name),
             service_namespace: self.str(h.service_namespace),

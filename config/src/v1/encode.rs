@@ -169,12 +169,15 @@ fn put_action<'m>(w: &mut Writer<'m>, m: &'m Action) -> ActionRecord {
         response: Span::default(),
         fault: Span::default(),
         cors: Span::default(),
+        retry: Span::default(),
     };
     match m {
         Action::Forward(f) => {
             let backends: Vec<BackendRecord> = f.backends.iter().map(|b| put_backend(w, b)).collect();
             out.backends = w.records(section::BACKEND, &backends);
             out.timeout_ms = U64::new(f.timeout_ms);
+            let retry: Vec<RetryRecord> = f.retry.iter().map(|r| put_retry(w, r)).collect();
+            out.retry = w.records(section::RETRY, &retry);
             (out.path_kind, out.path) = put_rewrite(w, &f.path);
             out.text = w.str(&f.authority);
             out.request = put_edits(w, &f.request);
@@ -227,6 +230,22 @@ fn put_cors<'m>(w: &mut Writer<'m>, m: Option<&'m Cors>) -> Span {
     w.records(section::CORS, &[record])
 }
 
+fn put_retry(w: &mut Writer<'_>, r: &Retry) -> RetryRecord {
+    let statuses: Vec<U16> = r.statuses.iter().copied().map(U16::new).collect();
+    RetryRecord {
+        attempts: U32::new(r.attempts),
+        on: U32::new(r.on.bits()),
+        on_repeatable: U32::new(r.on_repeatable.bits()),
+        statuses: w.records(section::STATUS, &statuses),
+        try_timeout_ms: U64::new(r.try_timeout_ms),
+        backoff_min_ms: U32::new(r.backoff_min_ms),
+        backoff_ms: U32::new(r.backoff_ms),
+        backoff_max_ms: U32::new(r.backoff_max_ms),
+        avoid_previous: u8::from(r.avoid_previous),
+        reserved: [0; 3],
+    }
+}
+
 fn put_backend<'m>(w: &mut Writer<'m>, b: &'m Backend) -> BackendRecord {
     BackendRecord {
         cluster: w.str(&b.cluster),
@@ -259,6 +278,8 @@ fn put_cluster<'m>(w: &mut Writer<'m>, m: &'m Cluster) {
         service_namespace: w.str(&m.service_namespace),
         hash: w.records(section::HASH, &hash),
         warmup: w.records(section::WARMUP, &warmup),
+        retry_share: U32::new(m.retry_budget.share),
+        retry_floor: U32::new(m.retry_budget.floor),
     };
     w.records(section::HEAD, &[head]);
 }

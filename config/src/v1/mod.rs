@@ -39,8 +39,10 @@ pub mod section {
     pub const HASH: u16 = 21;
     pub const COOKIE_ATTRIBUTE: u16 = 22;
     pub const WARMUP: u16 = 23;
+    pub const RETRY: u16 = 24;
+    pub const STATUS: u16 = 25;
     /// Ids from here on are unknown to this version.
-    pub const END: u16 = 24;
+    pub const END: u16 = 26;
 
     /// A section in words.
     pub fn name(id: u16) -> &'static str {
@@ -69,6 +71,8 @@ pub mod section {
             "hash",
             "cookie attribute",
             "warm-up",
+            "retry",
+            "status",
         ];
         NAMES.get(id as usize).copied().unwrap_or("of an unknown id")
     }
@@ -77,7 +81,20 @@ pub mod section {
     pub fn of(kind: Kind) -> &'static [u16] {
         match kind {
             Kind::Listeners => &[LISTENER, SEARCH, TCP_BACKEND, TLS_ROUTE, SERVER_NAME],
-            Kind::Host => &[DOMAIN, ROUTE, ACTION, HEADER_MATCH, QUERY_MATCH, BACKEND, EDIT, FAULT, CORS, CORS_ORIGIN],
+            Kind::Host => &[
+                DOMAIN,
+                ROUTE,
+                ACTION,
+                HEADER_MATCH,
+                QUERY_MATCH,
+                BACKEND,
+                EDIT,
+                FAULT,
+                CORS,
+                CORS_ORIGIN,
+                RETRY,
+                STATUS,
+            ],
             Kind::Endpoints => &[WORKLOAD, ENDPOINT],
             Kind::Provenance => &[ORIGIN],
             Kind::Cluster => &[HASH, COOKIE_ATTRIBUTE, WARMUP],

@@ -45,8 +45,11 @@ records! {
     QueryMatchRecord = 20 { name: Str, value: StringMatchRecord }
     /// An action. `kind` 1 = forward, 2 = redirect, 3 = respond. `text` is authority, redirect host or body; `scheme` of a redirect.
     /// `path_kind` 0 = keep, 1 = prefix, 2 = segments, 3 = full.
-    ActionRecord = 80 { kind: u8, path_kind: u8, status: U16, port: U16, reserved: U16, timeout_ms: U64, text: Str, scheme: Str, path: Str,
-        backends: Span, request: Span, response: Span, fault: Span, cors: Span }
+    ActionRecord = 88 { kind: u8, path_kind: u8, status: U16, port: U16, reserved: U16, timeout_ms: U64, text: Str, scheme: Str, path: Str,
+        backends: Span, request: Span, response: Span, fault: Span, cors: Span, retry: Span }
+    /// A retry policy; at most one an action. `on` and `on_repeatable` are sets of bits.
+    RetryRecord = 44 { attempts: U32, on: U32, on_repeatable: U32, statuses: Span, try_timeout_ms: U64, backoff_min_ms: U32,
+        backoff_ms: U32, backoff_max_ms: U32, avoid_previous: u8, reserved: [u8; 3] }
     /// A weighted destination.
     BackendRecord = 36 { cluster: Str, weight: U32, rule: U32, missing_status: U16, reserved: U16, request: Span, response: Span }
     /// A header edit. `kind` 1 = remove, 2 = set, 3 = add.
@@ -58,9 +61,10 @@ records! {
         reserved: u8 }
     /// Head of a cluster. `protocol` 1 = HTTP/1.1, 2 = TCP; `balance` 1 = least request, 2 = round robin, 3 = random, 4 = ring hash, 5 = Maglev.
     /// `hash` and `warmup` are at most one record.
-    ClusterRecord = 80 { rule: U32, protocol: u8, balance: u8, mesh_internal: u8, reserved: u8, endpoints: Str, connect_timeout_ms: U32,
+    ClusterRecord = 88 { rule: U32, protocol: u8, balance: u8, mesh_internal: u8, reserved: u8, endpoints: Str, connect_timeout_ms: U32,
         idle_timeout_ms: U64, max_requests_per_connection: U32, max_connections: U32, max_pending_requests: U32, service_host: Str,
-        service_name: Str, service_namespace: Str, hash: Span, warmup: Span }
+        service_name: Str, service_namespace: Str, hash: Span, warmup: Span, retry_share: U32,
+        retry_floor: U32 }
     /// What is hashed. `kind` 1 = header, 2 = cookie, 3 = source address, 4 = query parameter; the last four fields are a cookie's.
     HashRecord = 40 { kind: u8, generated: u8, reserved: U16, table_size: U32, name: Str, path: Str, ttl_ms: U64, attributes: Span }
     /// An attribute of a generated cookie.

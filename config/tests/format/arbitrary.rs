@@ -147,10 +147,11 @@ fn route() -> impl Strategy<Value = Route> {
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    let forward = (vec(backend(), 0..3), 0..1_000_000u64, rewrite(), "([a-z]{1,5}(:80)?)?", edits(), edits());
+    let times = (0..1_000_000u64, option::of(retry()));
+    let forward = (vec(backend(), 0..3), times, rewrite(), "([a-z]{1,5}(:80)?)?", edits(), edits());
     let forward = (forward, option::of(fault()), option::of(cors())).prop_map(
-        |((backends, timeout_ms, path, authority, request, response), fault, cors)| {
-            Action::Forward(Forward { backends, timeout_ms, path, authority, request, response, fault, cors })
+        |((backends, (timeout_ms, retry), path, authority, request, response), fault, cors)| {
+            Action::Forward(Forward { backends, timeout_ms, retry, path, authority, request, response, fault, cors })
         },
     );
     let status = prop_oneof![Just(301), Just(302), Just(303), Just(307), Just(308)];
@@ -188,6 +189,24 @@ fn cors() -> impl Strategy<Value = Cors> {
             max_age_s,
             credentials,
             forward_unmatched,
+        },
+    )
+}
+
+fn retry() -> impl Strategy<Value = Retry> {
+    let on = || (0..1u32 << RetryOn::NAMES.len()).prop_map(|bits| RetryOn::from_bits(bits).unwrap());
+    let statuses = proptest::collection::btree_set(100..=599u16, 0..4);
+    (1..=255u32, on(), on(), statuses, 0..1_000_000u64, 1..1000u32, 0..1000u32, any::<bool>()).prop_map(
+        |(attempts, on, on_repeatable, statuses, try_timeout_ms, backoff_ms, more, avoid_previous)| Retry {
+            attempts,
+            on,
+            on_repeatable,
+            statuses: statuses.into_iter().collect(),
+            try_timeout_ms,
+            backoff_min_ms: backoff_ms / 2,
+            backoff_ms,
+            backoff_max_ms: backoff_ms + more,
+            avoid_previous,
         },
     )
 }
@@ -253,8 +272,9 @@ fn cluster() -> impl Strategy<Value = Cluster> {
     let protocol = prop_oneof![Just(Protocol::Http1), Just(Protocol::Tcp)];
     let numbers = (any::<u32>(), 0..1_000_000u64, any::<u32>(), any::<u32>(), any::<u32>());
     let texts = (name(), name(), line(), line(), line());
-    (texts, rule(), protocol, balance(), numbers, any::<bool>()).prop_map(
-        |(texts, rule, protocol, (balance, hash, warmup), numbers, mesh_internal)| {
+    let budget = (0..=10_000u32, any::<u32>()).prop_map(|(share, floor)| RetryBudget { share, floor });
+    (texts, rule(), protocol, balance(), numbers, budget, any::<bool>()).prop_map(
+        |(texts, rule, protocol, (balance, hash, warmup), numbers, retry_budget, mesh_internal)| {
             let (name, endpoints, service_host, service_name, service_namespace) = texts;
             let (connect_timeout_ms, idle_timeout_ms, max_requests_per_connection, max_connections, waiting) = numbers;
             Cluster {
@@ -270,6 +290,7 @@ fn cluster() -> impl Strategy<Value = Cluster> {
                 max_requests_per_connection,
                 max_connections,
                 max_pending_requests: waiting,
+                retry_budget,
                 service_host,
                 service_name,
                 service_namespace,

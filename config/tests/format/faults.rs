@@ -24,6 +24,10 @@ fn forward(edit: impl FnOnce(&mut Forward)) -> Model {
     })
 }
 
+fn retry(edit: impl FnOnce(&mut Retry)) -> Model {
+    forward(|f| edit(f.retry.get_or_insert_with(Retry::default)))
+}
+
 fn redirect(edit: impl FnOnce(&mut Redirect)) -> Model {
     host(|h| match &mut h.actions[1] {
         Action::Redirect(r) => edit(r),
@@ -118,6 +122,15 @@ fn each_rule_is_refused_by_field_and_fault() {
         (forward(|f| f.backends[1].missing_status = 0), "missing_status", Range),
         (forward(|f| f.backends[0].missing_status = 200), "missing_status", Range),
         (forward(|f| f.timeout_ms = u64::MAX), "timeout_ms", Range),
+        (retry(|r| r.attempts = 0), "attempts", Range),
+        (retry(|r| r.attempts = 256), "attempts", Range),
+        (retry(|r| r.statuses = vec![503, 503]), "statuses", Order),
+        (retry(|r| r.statuses = vec![99]), "statuses", Order),
+        (retry(|r| r.statuses = vec![600]), "statuses", Range),
+        (retry(|r| r.try_timeout_ms = u64::MAX), "try_timeout_ms", Range),
+        (retry(|r| (r.backoff_min_ms, r.backoff_ms) = (0, 0)), "backoff_ms", Range),
+        (retry(|r| r.backoff_min_ms = 26), "backoff_ms", Range),
+        (retry(|r| r.backoff_ms = r.backoff_max_ms + 1), "backoff_ms", Range),
         (forward(|f| f.authority = "a b".into()), "authority", Characters),
         (forward(|f| f.authority = "a\r\nx: y".into()), "authority", Characters),
         (forward(|f| f.path = PathRewrite::Prefix("/a b".into())), "path", Characters),
@@ -157,6 +170,7 @@ fn each_rule_is_refused_by_field_and_fault() {
         (warming(|w| w.duration_ms = 0), "duration_ms", Range),
         (warming(|w| w.minimum = 10_001), "minimum", Range),
         (warming(|w| w.aggression = 0), "aggression", Range),
+        (cluster(|c| c.retry_budget.share = 10_001), "retry_share", Range),
         (endpoint(|e| e.endpoints[0].weight = 0), "weight", NoWeight),
         (endpoint(|e| e.endpoints[0].weight = u32::MAX), "endpoints", Weights),
         (endpoint(|e| e.endpoints[0].workload = 1), "workload", Index),

@@ -38,6 +38,13 @@ pub fn models() -> Vec<Model> {
     let forward = Forward {
         backends: vec![backend, missing],
         timeout_ms: 1500,
+        retry: Some(Retry {
+            attempts: 3,
+            statuses: vec![418, 503],
+            try_timeout_ms: 500,
+            backoff_min_ms: 5,
+            ..Retry::default()
+        }),
         path: PathRewrite::Segments("/x".into()),
         authority: "ratings".into(),
         request: edits(),
@@ -144,6 +151,7 @@ pub fn models() -> Vec<Model> {
             endpoints: "reviews".into(),
             mesh_internal: true,
             balance: Balance::Random,
+            retry_budget: RetryBudget { share: 1_250, floor: 7 },
             ..Cluster::default()
         }),
         Model::Endpoints(EndpointSet {

@@ -3,7 +3,8 @@
 use super::decode::{Field, Fields};
 use super::load_balancer::{LoadBalancer, load_balancer};
 use super::patterns::{self, ExportTo};
-use super::{Labels, Meta, Spot};
+use super::{Labels, Meta, Spot, retries};
+use ringway_config::model::RetryBudget;
 
 /// A DestinationRule.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +45,8 @@ pub struct TrafficPolicy {
     pub balancer: Option<LoadBalancer>,
     /// Limits and times.
     pub pool: Pool,
+    /// Retries at once; goes before the pool's. A port has no own.
+    pub retry_budget: Option<RetryBudget>,
     /// For single ports; replaces everything above for that port.
     pub ports: Vec<(u16, TrafficPolicy)>,
 }
@@ -57,6 +60,8 @@ pub struct Pool {
     pub idle_timeout_ms: Option<u64>,
     /// Of opaque connections.
     pub tcp_idle_timeout_ms: Option<u64>,
+    /// `http.maxRetries`.
+    pub max_retries: Option<RetryBudget>,
 }
 
 impl TrafficPolicy {
@@ -66,13 +71,16 @@ impl TrafficPolicy {
         if let Some(over) = over
             && over.ports.iter().any(|(number, _)| *number == port)
         {
-            return over.at(port);
+            let over = over.at(port);
+            return TrafficPolicy { retry_budget: over.retry_budget.or(self.retry_budget), ..over };
         }
         let mut policy = self.at(port);
         if let Some(over) = over.cloned() {
             let (base, pool) = (&mut policy.pool, over.pool);
             // A load balancer is taken whole, as in Istio.
             policy.balancer = over.balancer.or(policy.balancer);
+            policy.retry_budget = over.retry_budget.or(policy.retry_budget);
+            base.max_retries = pool.max_retries.or(base.max_retries);
             base.connect_timeout_ms = pool.connect_timeout_ms.or(base.connect_timeout_ms);
             base.max_requests_per_connection = pool.max_requests_per_connection.or(base.max_requests_per_connection);
             base.idle_timeout_ms = pool.idle_timeout_ms.or(base.idle_timeout_ms);
@@ -82,7 +90,10 @@ impl TrafficPolicy {
     }
 
     fn at(&self, port: u16) -> TrafficPolicy {
-        self.ports.iter().find(|(number, _)| *number == port).map_or_else(|| self.clone(), |(_, policy)| policy.clone())
+        match self.ports.iter().find(|(number, _)| *number == port) {
+            Some((_, policy)) => TrafficPolicy { retry_budget: self.retry_budget, ..policy.clone() },
+            None => self.clone(),
+        }
     }
 }
 
@@ -131,8 +142,9 @@ fn traffic_policy(field: &Field<'_>, with_ports: bool) -> TrafficPolicy {
     if let Some(settings) = fields.get("tls") {
         tls(&settings);
     }
-    fields.not_supported(&["outlierDetection", "tunnel", "proxyProtocol", "retryBudget"]);
+    fields.not_supported(&["outlierDetection", "tunnel", "proxyProtocol"]);
     if with_ports {
+        policy.retry_budget = fields.get("retryBudget").and_then(|f| retries::budget(&f));
         for item in fields.get("portLevelSettings").map(|f| f.items()).unwrap_or_default() {
             let port = item.node.get("port").and_then(|node| node.get("number"));
             let port = port.and_then(|node| {
@@ -173,8 +185,9 @@ fn connection_pool(field: &Field<'_>) -> Pool {
             policy.not_supported("h2UpgradePolicy UPGRADE");
         }
         http.not_supported(&["http1MaxPendingRequests", "http2MaxRequests"]);
-        // There are no retries and no HTTP/2 upstreams yet, so these limit nothing.
-        http.harmless(&["useClientProtocol", "maxConcurrentStreams", "maxRetries", "http2KeepAlive"]);
+        pool.max_retries = http.get("maxRetries").and_then(|f| retries::max_retries(&f));
+        // There are no HTTP/2 upstreams yet, so these limit nothing.
+        http.harmless(&["useClientProtocol", "maxConcurrentStreams", "http2KeepAlive"]);
         http.finish();
     }
     fields.finish();

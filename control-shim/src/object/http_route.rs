@@ -4,9 +4,9 @@ use super::cors;
 use super::decode::{Field, Fields};
 use super::patterns;
 use super::virtual_service::{path_text, redirect_status};
-use super::{Meta, Spot};
+use super::{Meta, Spot, retries};
 use ringway_config::model::{
-    Cors, HeaderEdits, HeaderMatch, Match, PathMatch, PathRewrite, QueryMatch, Redirect, StringMatch,
+    Cors, HeaderEdits, HeaderMatch, Match, PathMatch, PathRewrite, QueryMatch, Redirect, Retry, StringMatch,
 };
 
 /// An HTTPRoute.
@@ -72,8 +72,10 @@ pub struct Rule {
     pub response: HeaderEdits,
     /// Who may read the response.
     pub cors: Option<Cors>,
-    /// The smaller of request and backendRequest; 0 is none.
+    /// `timeouts.request`, and without `retry` the smaller of it and backendRequest; 0 is none.
     pub timeout_ms: u64,
+    /// When it is tried again.
+    pub retry: Option<Retry>,
 }
 
 /// One match of a rule.
@@ -183,20 +185,28 @@ fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
         response: HeaderEdits::default(),
         cors: None,
         timeout_ms: 0,
+        retry: Some(Retry::default()),
     };
     for filter_item in fields.get("filters").map(|f| f.items()).unwrap_or_default() {
         filter(&filter_item, &mut rule);
     }
+    let (mut request_ms, mut backend_ms) = (0, 0);
     if let Some(mut timeouts) = fields.get("timeouts").and_then(|f| f.fields("timeouts")) {
-        let request = timeouts.get("request").and_then(|f| f.duration_ms()).unwrap_or(0);
-        let backend = timeouts.get("backendRequest").and_then(|f| f.duration_ms()).unwrap_or(0);
+        request_ms = timeouts.get("request").and_then(|f| f.duration_ms()).unwrap_or(0);
+        backend_ms = timeouts.get("backendRequest").and_then(|f| f.duration_ms()).unwrap_or(0);
         timeouts.finish();
-        // Without retries one attempt is the whole exchange.
-        rule.timeout_ms = [request, backend].into_iter().filter(|ms| *ms > 0).min().unwrap_or(0);
+    }
+    if let Some(retry) = fields.get("retry") {
+        let conditions: Vec<&Match> = rule.matches.iter().map(|one| &one.matches).collect();
+        rule.retry = retries::gateway_api(&retry, backend_ms, &conditions);
+        rule.timeout_ms = request_ms;
+    } else {
+        // Nobody asked for more tries than the default's, which do not prolong a wait: one timeout holds for all.
+        rule.timeout_ms = [request_ms, backend_ms].into_iter().filter(|ms| *ms > 0).min().unwrap_or(0);
     }
     let backends = fields.get("backendRefs").map(|f| f.items()).unwrap_or_default();
     rule.backends = backends.iter().filter_map(|f| backend(f, own)).collect();
-    fields.not_supported(&["retry", "sessionPersistence"]);
+    fields.not_supported(&["sessionPersistence"]);
     fields.finish();
     if rule.redirect.is_some() && !rule.backends.is_empty() {
         item.error("conflict", "a rule with RequestRedirect may not have backendRefs", "remove one of the two");

@@ -13,6 +13,7 @@ pub mod http_route;
 pub mod load_balancer;
 pub mod objects;
 pub mod patterns;
+pub mod retries;
 pub mod service;
 pub mod service_entry;
 pub mod virtual_service;

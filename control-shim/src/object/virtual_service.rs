@@ -4,8 +4,8 @@ use super::cors;
 use super::decode::{Field, Fields};
 use super::fault::{self, FaultRule};
 use super::patterns::{self, ExportTo};
-use super::{Meta, Spot};
-use ringway_config::model::{Cors, HeaderEdits, Match, PathMatch, PathRewrite, Redirect, Respond, StringMatch};
+use super::{Meta, Spot, retries};
+use ringway_config::model::{Cors, HeaderEdits, Match, PathMatch, PathRewrite, Redirect, Respond, Retry, StringMatch};
 
 /// A VirtualService.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +76,8 @@ pub struct HttpRoute {
     pub destinations: Vec<Destination>,
     /// Whole exchange; 0 is none.
     pub timeout_ms: u64,
+    /// When it is tried again; `None` is never.
+    pub retry: Option<Retry>,
     /// `rewrite.uri`, bytewise over what matched.
     pub uri: Option<String>,
     /// `rewrite.authority`, or a `set` of Host; empty keeps it.
@@ -180,19 +182,13 @@ fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
     let name = fields.get("name").and_then(|f| f.text()).unwrap_or("").to_string();
     let matches = fields.get("match").map(|f| f.items()).unwrap_or_default();
     let matches: Vec<_> = matches.iter().filter_map(http_match).collect();
-    fields.not_supported(&[
-        "delegate",
-        "retries",
-        "mirror",
-        "mirrors",
-        "mirrorPercentage",
-        "mirrorPercent",
-        "mirror_percent",
-    ]);
+    fields.not_supported(&["delegate", "mirror", "mirrors", "mirrorPercentage", "mirrorPercent", "mirror_percent"]);
     let fault = fields.get("fault").and_then(|f| fault::fault(&f));
     let cors_field = fields.get("corsPolicy");
     let cors = cors_field.as_ref().and_then(cors::policy);
     let timeout_ms = fields.get("timeout").and_then(|f| f.duration_ms()).unwrap_or(0);
+    let conditions: Vec<&Match> = matches.iter().map(|one| &one.matches).collect();
+    let retry = fields.get("retries").map_or_else(|| Some(Retry::default()), |f| retries::istio(&f, &conditions));
     let (mut uri, mut authority) = (None, String::new());
     if let Some(rewrite) = fields.get("rewrite") {
         (uri, authority) = decode_rewrite(&rewrite);
@@ -210,7 +206,7 @@ fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
     }
     let action = if let Some(route) = route {
         let destinations = destinations(&route);
-        HttpAction::Route(HttpRoute { destinations, timeout_ms, uri, authority, request, response, cors })
+        HttpAction::Route(HttpRoute { destinations, timeout_ms, retry, uri, authority, request, response, cors })
     } else if let Some(redirect) = redirect {
         HttpAction::Redirect(Redirect { response, ..decode_redirect(&redirect, &matches)? })
     } else {

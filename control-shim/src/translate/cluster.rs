@@ -86,6 +86,7 @@ impl Pass<'_> {
             max_requests_per_connection: policy.pool.max_requests_per_connection.unwrap_or(0),
             max_connections: u32::MAX,
             max_pending_requests: u32::MAX,
+            retry_budget: policy.retry_budget.or(policy.pool.max_retries).unwrap_or_default(),
             service_host: key.host.clone(),
             service_name: destination.service_name.clone(),
             service_namespace: destination.meta.namespace().into(),

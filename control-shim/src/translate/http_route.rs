@@ -158,6 +158,7 @@ impl Pass<'_> {
         Action::Forward(Forward {
             backends,
             timeout_ms: rule.timeout_ms,
+            retry: rule.retry.clone(),
             path: rule.rewrite.clone(),
             authority: rule.authority.clone(),
             request: rule.request.clone(),

@@ -9,7 +9,7 @@ use crate::mesh::Pod;
 use crate::object::service::Carried;
 use ringway_config::Blob;
 use ringway_config::model::{
-    Action, Backend, Domain, Forward, Host, Listener, ListenerProtocol, Match, Model, Role, Route, TcpBackend,
+    Action, Backend, Domain, Forward, Host, Listener, ListenerProtocol, Match, Model, Retry, Role, Route, TcpBackend,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -115,7 +115,8 @@ impl Pass<'_> {
         let key = ClusterKey { host: destination.host.clone(), port: port.number, subset: String::new() };
         let rule = self.rule(destination.meta, &port.field, port.spot);
         let backend = Backend { cluster: key.name(), weight: 1, rule, missing_status: 503, ..Backend::default() };
-        routes.actions.push(Action::Forward(Forward { backends: vec![backend], ..Forward::default() }));
+        let forward = Forward { backends: vec![backend], retry: Some(Retry::default()), ..Forward::default() };
+        routes.actions.push(Action::Forward(forward));
         routes.routes.push(Route { rule, name: "default".into(), matches: Match::default(), action: 0 });
         routes.clusters.insert(key);
         routes

@@ -231,6 +231,7 @@ impl Pass<'_> {
         Forward {
             backends,
             timeout_ms: route.timeout_ms,
+            retry: route.retry.clone(),
             path: route.uri.as_ref().map_or(PathRewrite::Keep, |uri| PathRewrite::Prefix(uri.clone())),
             authority: route.authority.clone(),
             request: route.request.clone(),

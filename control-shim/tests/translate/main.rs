@@ -11,6 +11,7 @@ mod manifests;
 mod publishing;
 mod reformat;
 mod refused;
+mod retries;
 mod samples;
 mod services;
 mod virtual_services;

@@ -138,7 +138,8 @@ impl World {
         pod.unwrap_or_else(|| panic!("no pod of {workload}")).node()
     }
 
-    fn view(&self, node: &str, authority: &str) -> View {
+    /// What a node's proxy holds once it has asked for an authority.
+    pub fn view(&self, node: &str, authority: &str) -> View {
         let snapshot = self.compiled.snapshot(node, &[authority], Order { incarnation: 1, sequence: 1 });
         View::build(&snapshot.expect("the node has a proxy").expect("closed"), None).expect("accepted")
     }

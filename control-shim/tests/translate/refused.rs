@@ -74,7 +74,12 @@ fn objects() {
 #[test]
 fn virtual_service_fields() {
     let rules = [
-        ("retries: {attempts: 1}", "not-supported-yet", "retries"),
+        ("retries: {attempts: -1}", "wrong-number", "attempts"),
+        ("retries: {attempts: 256}", "wrong-number", "attempts"),
+        ("retries: {attempts: 1, retryOn: 'reset,conect-failure'}", "wrong-value", "conect-failure"),
+        ("retries: {attempts: 1, retryOn: '99'}", "wrong-value", "99"),
+        ("retries: {attempts: 1, perTryTimeout: fast}", "wrong-duration", "fast"),
+        ("retries: {attempt: 1}", "unknown-field", "attempt"),
         ("mirror: {host: b}", "not-supported-yet", "mirror"),
         ("delegate: {name: d}", "not-supported-yet", "delegate"),
         ("match: [{sourceLabels: {a: b}}]", "not-supported-yet", "sourceLabels"),
@@ -124,6 +129,9 @@ fn destination_rule_fields() {
         ("loadBalancer: {simple: LEAST_REQUESTS}", "wrong-value"),
         ("connectionPool: {http: {http2MaxRequests: 1}}", "not-supported-yet"),
         ("connectionPool: {htpp: {}}", "unknown-field"),
+        ("connectionPool: {http: {maxRetries: many}}", "wrong-number"),
+        ("retryBudget: {percent: 101}", "wrong-number"),
+        ("portLevelSettings: [{port: {number: 80}, retryBudget: {}}]", "unknown-field"),
     ];
     for (policy, code) in policies {
         let text = format!(

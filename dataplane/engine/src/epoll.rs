@@ -536,6 +536,10 @@ impl Io for Epoll {
         self.sockets.get(sock).map_or(0, |socket| socket.queue.bytes())
     }
 
+    fn sending(&self, sock: Sock) -> bool {
+        self.sockets.get(sock).is_some_and(|socket| socket.queue.state == SendState::InFlight)
+    }
+
     fn shutdown(&mut self, sock: Sock) {
         if let Some(socket) = self.sockets.get_mut(sock) {
             self.sending.finish(sock, &mut socket.queue);

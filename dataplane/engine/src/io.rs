@@ -333,6 +333,8 @@ pub trait Io {
     fn send(&mut self, sock: Sock, piece: Piece);
     /// Bytes queued and not yet taken by the kernel.
     fn queued(&self, sock: Sock) -> usize;
+    /// The kernel has a call with the first of these bytes: whether it took any is not known yet.
+    fn sending(&self, sock: Sock) -> bool;
     /// FIN after the queue drained.
     fn shutdown(&mut self, sock: Sock);
     /// Ends the connection; see the contract.

@@ -61,10 +61,12 @@ pub enum Known {
     XEnvoyDecoratorOperation,
     XForwardedClientCert,
     XRingwayRule,
+    XEnvoyOverloaded,
+    GrpcStatus,
 }
 
 /// How many variants [`Known`] has.
-pub const KNOWN_COUNT: usize = 29;
+pub const KNOWN_COUNT: usize = 31;
 
 /// One header line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,6 +22,7 @@ impl Known {
             (10, b'c') => Known::Connection,
             (10, b'k') => Known::KeepAlive,
             (10, b'u') => Known::UserAgent,
+            (11, b'g') => Known::GrpcStatus,
             (12, b'x') => Known::XRequestId,
             (14, b'c') => Known::ContentLength,
             (14, b'h') => Known::Http2Settings,
@@ -32,6 +33,7 @@ impl Known {
             (17, b't') => Known::TransferEncoding,
             (17, b'x') => Known::XForwardedProto,
             (18, b'p') => Known::ProxyAuthenticate,
+            (18, b'x') => Known::XEnvoyOverloaded,
             (19, b'p') => Known::ProxyAuthorization,
             (21, b'x') if name[8] | 0x20 == b'p' => Known::XEnvoyPeerMetadata,
             (21, b'x') if name[8] | 0x20 == b'a' => Known::XEnvoyAttemptCount,
@@ -124,6 +126,8 @@ const NAMES: [(Known, &str); KNOWN_COUNT] = [
     (Known::XEnvoyDecoratorOperation, "x-envoy-decorator-operation"),
     (Known::XForwardedClientCert, "x-forwarded-client-cert"),
     (Known::XRingwayRule, "x-ringway-rule"),
+    (Known::XEnvoyOverloaded, "x-envoy-overloaded"),
+    (Known::GrpcStatus, "grpc-status"),
 ];
 
 #[cfg(test)]

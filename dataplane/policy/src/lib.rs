@@ -11,6 +11,7 @@ mod fault;
 mod fold;
 mod key;
 mod path;
+mod retry;
 mod shares;
 mod state;
 mod trace;
@@ -22,6 +23,7 @@ pub use decide::{Connection, Delay, Local, LocalKind, Plan, Question, Reason, St
 pub use facts::{Facts, Fields, NoFields, Rng};
 pub use key::{COOKIE_BYTES, cookie_text};
 pub use path::{PathError, normal_target};
+pub use retry::{Failure, backoff, is_retriable, outlives_sending, retries_max};
 pub use shares::shares;
 pub use state::{Slot, State};
 pub use trace::{Note, Trace};

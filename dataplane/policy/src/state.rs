@@ -130,6 +130,13 @@ impl State {
         self.entry(slot).map_or(0, |e| e.in_flight)
     }
 
+    /// Requests in flight on a cluster of the adopted view, from this worker. A step for each of its endpoints; where two clusters have an address in
+    /// common, what one sends there counts for both.
+    pub fn under_way(&self, cluster: u32) -> u64 {
+        let Some(turns) = self.clusters.get(cluster as usize) else { return 0 };
+        self.of_endpoint[turns.range()].iter().map(|slot| u64::from(self.in_flight(Slot(*slot)))).sum()
+    }
+
     /// Where the endpoint listens; unspecified for a slot that never was.
     pub fn address(&self, slot: Slot) -> SocketAddr {
         self.entry(slot).map_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), |e| e.address)

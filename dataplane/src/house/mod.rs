@@ -305,7 +305,7 @@ impl House {
         let view = View::build(&snapshot, previous).map_err(|e| (e.to_string(), e.rule))?;
         let (ids, fresh) = self.bind(&view)?;
         let gone: Vec<u32> = self.bound.iter().map(|b| b.id).filter(|id| !ids.contains(id)).collect();
-        let active = Active::new(view, ids);
+        let active = Active::new(view, ids, self.current.as_deref());
         self.alive.push(Arc::downgrade(&active));
         self.workers.post_all(|| ToWorker::Swap(active.clone()));
         for (bound, socket) in fresh {

@@ -224,13 +224,15 @@ fn print_budget(driver: &Limits, limits: &WorkerLimits, workers: usize) {
     let small = usize::from(driver.small_buffers) * 4096;
     let bulk = usize::from(driver.bulk_buffers) * (128 << 10);
     let sockets = driver.sockets_max as usize * 1024;
-    let total = (small + bulk + sockets + driver.spill_bytes_max + limits.held_bytes_max) * workers;
+    let bytes = driver.spill_bytes_max + limits.held_bytes_max + limits.replay_bytes_max;
+    let total = (small + bulk + sockets + bytes) * workers;
     say(&format!(
-        "memory budget: {} MiB at most = {workers} worker(s) × (buffers {} MiB + slow readers {} MiB + unconsumed input {} MiB + {} connections × 1 KiB); config and labels beside it",
+        "memory budget: {} MiB at most = {workers} worker(s) × (buffers {} MiB + slow readers {} MiB + unconsumed input {} MiB + requests kept to be tried again {} MiB + {} connections × 1 KiB); config and labels beside it",
         total >> 20,
         (small + bulk) >> 20,
         driver.spill_bytes_max >> 20,
         limits.held_bytes_max >> 20,
+        limits.replay_bytes_max >> 20,
         driver.sockets_max,
     ));
 }

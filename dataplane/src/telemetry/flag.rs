@@ -39,6 +39,32 @@ pub enum Flag {
     FI,
     /// Both, one after the other.
     DIFI,
+    /// The retries are used up, and the last answer is passed on.
+    URX,
+    /// As UF, with the retries used up.
+    #[allow(non_camel_case_types)]
+    UF_URX,
+    /// As UC, with the retries used up.
+    #[allow(non_camel_case_types)]
+    UC_URX,
+    /// As UT, with the retries used up.
+    #[allow(non_camel_case_types)]
+    UT_URX,
+    /// As UPE, with the retries used up.
+    #[allow(non_camel_case_types)]
+    UPE_URX,
+    /// As UF, with the retry budget spent.
+    #[allow(non_camel_case_types)]
+    UF_UO,
+    /// As UC, with the retry budget spent.
+    #[allow(non_camel_case_types)]
+    UC_UO,
+    /// As UT, with the retry budget spent.
+    #[allow(non_camel_case_types)]
+    UT_UO,
+    /// As UPE, with the retry budget spent.
+    #[allow(non_camel_case_types)]
+    UPE_UO,
 }
 
 impl Flag {
@@ -62,6 +88,39 @@ impl Flag {
             Flag::DI => "DI",
             Flag::FI => "FI",
             Flag::DIFI => "DI,FI",
+            Flag::URX => "URX",
+            Flag::UF_URX => "UF,URX",
+            Flag::UC_URX => "UC,URX",
+            Flag::UT_URX => "UT,URX",
+            Flag::UPE_URX => "URX,UPE",
+            Flag::UF_UO => "UF,UO",
+            Flag::UC_UO => "UC,UO",
+            Flag::UT_UO => "UT,UO",
+            Flag::UPE_UO => "UO,UPE",
+        }
+    }
+
+    /// The flag of a failure after which there was no further try, because there had been as many as there may be.
+    pub fn with_retries_exhausted(self) -> Flag {
+        match self {
+            Flag::UF => Flag::UF_URX,
+            Flag::UC => Flag::UC_URX,
+            Flag::UT => Flag::UT_URX,
+            Flag::UPE => Flag::UPE_URX,
+            Flag::None => Flag::URX,
+            other => other,
+        }
+    }
+
+    /// The same, because the cluster's retry budget was spent.
+    pub fn with_overflow(self) -> Flag {
+        match self {
+            Flag::UF => Flag::UF_UO,
+            Flag::UC => Flag::UC_UO,
+            Flag::UT => Flag::UT_UO,
+            Flag::UPE => Flag::UPE_UO,
+            Flag::None => Flag::UO,
+            other => other,
         }
     }
 

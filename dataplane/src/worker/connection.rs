@@ -108,6 +108,12 @@ pub struct Up {
     pub bulk: bool,
     /// Bytes came since the last request.
     pub answered: bool,
+    /// Bytes that it was given to send since then.
+    pub given: usize,
+    /// The kernel took some of them.
+    pub touched: bool,
+    /// Sending failed.
+    pub send_failed: bool,
 }
 
 /// Whom an upstream connection serves.

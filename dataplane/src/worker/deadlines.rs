@@ -2,6 +2,7 @@
 
 use ringway_engine::slab::Key;
 use ringway_engine::{Io, Time};
+use ringway_policy::Failure;
 
 use super::Worker;
 use super::connection::{LINGER_MAX, Phase, UpPhase};
@@ -47,6 +48,21 @@ impl<I: Io> Worker<I> {
         }
         // The wheel has room for every connection of both tables.
         down.timer = self.timers.insert(due, Target::Down(key).token()).ok().map(|timer| (timer, due));
+    }
+
+    /// The time for one try begins when all of the request is here and there is a connection for it.
+    pub(super) fn arm_try(&mut self, key: Key) {
+        let now = self.now;
+        let Some(Phase::Busy(exchange)) = self.downs.get_mut(key).map(|down| &mut down.phase) else { return };
+        let ready = exchange.request_done
+            && exchange.connect_deadline == Time::NEVER
+            && exchange.up.is_some()
+            && matches!(exchange.response, Response::Awaited { .. });
+        if exchange.try_timeout_ms == 0 || !ready {
+            return;
+        }
+        exchange.try_deadline = now.after(std::time::Duration::from_millis(exchange.try_timeout_ms));
+        self.arm_down(key);
     }
 
     /// The same for a pooled connection.
@@ -109,6 +125,13 @@ impl<I: Io> Worker<I> {
             }
             return self.connect_failed(key, ETIMEDOUT);
         }
+        if exchange.deadline > now && exchange.retry_at <= now {
+            return self.retry_now(key, exchange);
+        }
+        if exchange.deadline > now && exchange.try_deadline <= now {
+            exchange.try_deadline = Time::NEVER;
+            return self.fail(key, exchange, Failure::Timeout, (504, Flag::UT, "upstream_per_try_timeout"));
+        }
         exchange.keep_upstream = false;
         match (awaited, exchange.deadline <= now, exchange.request_done) {
             (true, true, _) => {
@@ -142,5 +165,5 @@ impl<I: Io> Worker<I> {
 fn exchange_due(exchange: &Exchange, times: &Times) -> Time {
     let body = !exchange.request_done || exchange.response == Response::Body;
     let idle = if body { exchange.progress.after(times.body_idle) } else { Time::NEVER };
-    exchange.deadline.min(exchange.connect_deadline).min(idle)
+    exchange.deadline.min(exchange.connect_deadline).min(exchange.retry_at).min(exchange.try_deadline).min(idle)
 }

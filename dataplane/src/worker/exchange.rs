@@ -10,12 +10,17 @@ use ringway_http::h1::BodyDecoder;
 use ringway_http::head::{Framing, Method, Version};
 use ringway_policy::{Plan, Slot};
 
+use super::retry::{GivenUp, Tried};
 use crate::active::Active;
+use crate::retries::Granted;
 use crate::telemetry::Flag;
 use crate::telemetry::record::Record;
 
 /// The worker's own count on the shared configuration, so that requests touch no cache line of another worker.
 pub type Pinned = Rc<Arc<Active>>;
+
+/// Memory for `replay` that a blank exchange keeps.
+const REPLAY_KEPT_BYTES_MAX: usize = 8 << 10;
 
 /// How far the response came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +36,17 @@ pub enum Response {
     Done,
 }
 
+/// How long a request is kept to be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Not at all, or not any more.
+    Nothing,
+    /// Until the kernel took a byte of it.
+    UntilSent,
+    /// Until the head of its answer went to the client.
+    UntilAnswered,
+}
+
 /// One HTTP exchange.
 pub struct Exchange {
     /// The configuration it was decided on; let go with the response head.
@@ -43,12 +59,32 @@ pub struct Exchange {
     pub counted: Option<Slot>,
     /// Encoded head and body bytes that wait for the connection.
     pub waiting: VecDeque<Buf>,
-    /// The encoded head, kept while a replay on a fresh connection is safe: no body, idempotent method.
+    /// All that was sent so far, while it may be sent again.
     pub replay: Vec<u8>,
     /// Header lines of the response that let its origin read it (CORS).
     pub cors: Vec<u8>,
-    /// Connections tried for this request.
-    pub attempts: u8,
+    /// For how long that is.
+    pub keep: Keep,
+    /// Doing what it asks for twice is as good as once: an idempotent method, or an `Idempotency-Key`.
+    pub repeatable: bool,
+    /// It went out again on a fresh connection because a pooled one had closed; this happens once.
+    pub replayed: bool,
+    /// Its route has a retry policy.
+    pub has_policy: bool,
+    /// Tries after the first.
+    pub retries: u8,
+    /// Its place in the cluster's retry budget.
+    pub granted: Option<Granted>,
+    /// Endpoints it was sent to before.
+    pub tried: Tried,
+    /// Why there was no further try.
+    pub given_up: GivenUp,
+    /// Time for one try; 0 is none.
+    pub try_timeout_ms: u64,
+    /// When the next try starts.
+    pub retry_at: Time,
+    /// The head of this try's answer must be there by then.
+    pub try_deadline: Time,
     /// Request body.
     pub request_body: BodyDecoder,
     /// All of the request was received.
@@ -110,7 +146,17 @@ impl Exchange {
             waiting: VecDeque::new(),
             replay: Vec::new(),
             cors: Vec::new(),
-            attempts: 0,
+            keep: Keep::Nothing,
+            repeatable: false,
+            replayed: false,
+            has_policy: false,
+            retries: 0,
+            granted: None,
+            tried: Tried::default(),
+            given_up: GivenUp::No,
+            try_timeout_ms: 0,
+            retry_at: Time::NEVER,
+            try_deadline: Time::NEVER,
             request_body: BodyDecoder::new(Framing::None, ringway_http::h1::Output::Verbatim),
             request_done: false,
             response: Response::Awaited { interim: 0 },
@@ -138,13 +184,16 @@ impl Exchange {
         }
     }
 
-    /// Blank again, memory kept.
+    /// Blank again, memory kept unless it is much.
     pub fn reset(&mut self) {
         let (mut waiting, mut replay) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.replay));
         let mut cors = std::mem::take(&mut self.cors);
         waiting.clear();
         replay.clear();
         cors.clear();
+        if replay.capacity() > REPLAY_KEPT_BYTES_MAX {
+            replay = Vec::new();
+        }
         *self = Exchange { waiting, replay, cors, ..Exchange::blank() };
     }
 }

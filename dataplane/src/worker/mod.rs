@@ -14,6 +14,7 @@ mod holdings;
 mod local;
 mod request;
 mod response;
+mod retry;
 mod swap;
 mod token;
 mod tunnel;
@@ -53,6 +54,8 @@ pub struct WorkerLimits {
     pub idle_per_endpoint_max: usize,
     /// Bytes of input that all connections together may hold unconsumed: unfinished heads, pipelined requests.
     pub held_bytes_max: usize,
+    /// Bytes of requests that all exchanges together may keep to send them again.
+    pub replay_bytes_max: usize,
     /// Exchanges waiting for on-demand config.
     pub parked_max: usize,
     /// Blank exchanges and buffers kept for re-use.
@@ -68,6 +71,7 @@ impl Default for WorkerLimits {
             upstream_max: 32_768,
             idle_per_endpoint_max: 1024,
             held_bytes_max: 32 << 20,
+            replay_bytes_max: 16 << 20,
             parked_max: 4096,
             spare_max: 4096,
             records_max: 4096,
@@ -114,6 +118,8 @@ pub struct Worker<I: Io> {
     parked: Vec<Key>,
     /// Bytes in all `pipe`s; see [`WorkerLimits::held_bytes_max`].
     held: usize,
+    /// Bytes in all `replay`s; see [`WorkerLimits::replay_bytes_max`].
+    replay_bytes: usize,
     /// Connections with pipelined input to look at before the next turn.
     ready: Vec<Key>,
     timers: Wheel<Token>,
@@ -180,6 +186,7 @@ impl<I: Io> Worker<I> {
             gone: Vec::new(),
             parked: Vec::new(),
             held: 0,
+            replay_bytes: 0,
             ready: Vec::new(),
             timers: Wheel::new(io.now(), limits.downstream_max + limits.upstream_max),
             expired: Vec::new(),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ringway_engine::slab::Key;
-use ringway_engine::{Buf, Class, Io, Piece};
+use ringway_engine::{Buf, Class, Io, Piece, Time};
 use ringway_http::h1::{BodyDecoder, HeadLimits, HeadWriter, Output, Parse};
 use ringway_http::head::{Fields, Framing, Known, Method, RequestHead, Upgrade, Version};
 use ringway_policy::{Authority, Facts, LocalKind, Plan, Step, View, decide, normal_target};
@@ -13,9 +13,8 @@ use ringway_config::model::{AccessLog, Profile, Role};
 use super::Worker;
 use super::connection::{BULK_BYTES_MIN, CREDIT, CREDIT_BULK, LINGER_BYTES_MAX, Phase, QUEUE_HIGH, QUEUE_HIGH_BULK};
 use super::encode::{self, RequestEdits};
-use super::exchange::{Exchange, Pinned, Response};
+use super::exchange::{Exchange, Keep, Pinned, Response};
 use super::local::LocalReply;
-use crate::planted::{Bug, is_planted};
 use crate::telemetry::record::Text;
 use crate::telemetry::{Flag, names};
 
@@ -432,11 +431,7 @@ impl<I: Io> Worker<I> {
             return self.reply(key, exchange, LocalReply::new(431, Flag::DPE, "request_headers_too_large_after_edits"));
         };
         out.truncate(len);
-        let repeatable = encode::idempotent(request.method) || is_planted(Bug::PostReplayed);
-        if exchange.request_done && repeatable && !exchange.upgrade {
-            exchange.replay.clear();
-            exchange.replay.extend_from_slice(&out);
-        }
+        self.keep_request(&mut exchange, forward.retry.as_ref(), request, head, &out);
         if let Some(record) = &mut exchange.record {
             record.set(Text::UpstreamCluster, cluster.name.as_bytes());
             record.set(Text::RouteName, view.route(&plan).name.as_bytes());
@@ -487,11 +482,11 @@ impl<I: Io> Worker<I> {
             self.pace_downstream(key, &mut exchange);
         }
         let unfinished = !exchange.request_done;
-        if let Some(down) = self.downs.get_mut(key) {
-            down.phase = Phase::Busy(exchange);
-        }
+        self.put_busy(key, exchange);
         if unfinished {
             self.arm_down(key);
+        } else {
+            self.arm_try(key);
         }
         if !buf.is_empty() {
             self.hold(key, &buf);
@@ -499,12 +494,15 @@ impl<I: Io> Worker<I> {
     }
 
     fn send_up(&mut self, exchange: &mut Exchange, piece: Buf) {
-        match exchange.up.and_then(|up| self.ups.get(up)) {
+        self.keep_bytes_sent(exchange, &piece);
+        match exchange.up.and_then(|up| self.ups.get_mut(up)) {
             Some(up) if exchange.waiting.is_empty() && up.phase != super::connection::UpPhase::Idle => {
+                up.given += piece.len();
                 self.io.send(up.sock, Piece::Buf(piece))
             }
-            // Connecting, or nobody to send to any more (the answer came early): only the former keeps it.
+            // Connecting, about to be tried again, or nobody to send to any more (the answer came early): the last does not keep it.
             Some(_) => exchange.waiting.push_back(piece),
+            None if exchange.retry_at != Time::NEVER => exchange.waiting.push_back(piece),
             None => {}
         }
     }
@@ -527,6 +525,7 @@ impl<I: Io> Worker<I> {
     pub(super) fn up_sent(&mut self, key: Key) {
         use super::connection::UpPhase;
         let Some(up) = self.ups.get_mut(key) else { return };
+        up.touched = true;
         let drained = self.io.queued(up.sock) == 0;
         match up.phase {
             UpPhase::Closing if drained => self.close_up(key),
@@ -535,14 +534,18 @@ impl<I: Io> Worker<I> {
                 let Some(down) = self.downs.get_mut(down_key) else { return };
                 let Phase::Busy(exchange) = &mut down.phase else { return };
                 exchange.progress = self.now;
-                if !exchange.downstream_paused || !drained {
+                let resume = exchange.downstream_paused && drained;
+                if !resume && exchange.keep != Keep::UntilSent {
                     return;
                 }
                 if let Phase::Busy(mut exchange) = std::mem::replace(&mut down.phase, Phase::Away) {
-                    self.pace_downstream(down_key, &mut exchange);
-                    if let Some(down) = self.downs.get_mut(down_key) {
-                        down.phase = Phase::Busy(exchange);
+                    if exchange.keep == Keep::UntilSent {
+                        self.keep_nothing(&mut exchange);
                     }
+                    if resume {
+                        self.pace_downstream(down_key, &mut exchange);
+                    }
+                    self.put_busy(down_key, exchange);
                 }
             }
             UpPhase::Tunnel(down_key) => self.tunnel_drained(down_key, false, drained),

@@ -6,12 +6,12 @@ use ringway_engine::slab::Key;
 use ringway_engine::{Buf, Class, Io, Piece};
 use ringway_http::h1::{BodyDecoder, HeadWriter, Output, Parse};
 use ringway_http::head::{Framing, ResponseHead, Upgrade, Version};
+use ringway_policy::Failure;
 
 use super::Worker;
 use super::connection::{BULK_BYTES_MIN, CREDIT, CREDIT_BULK, Phase, QUEUE_HIGH, QUEUE_HIGH_BULK, Up, UpPhase};
 use super::encode::{self, ResponseEdits};
-use super::exchange::{Exchange, Response};
-use super::local::LocalReply;
+use super::exchange::{Exchange, Keep, Response};
 use crate::planted::{Bug, is_planted};
 use crate::telemetry::Flag;
 
@@ -30,6 +30,8 @@ enum After {
     Bad(&'static str),
     /// It became a tunnel; these bytes follow the 101.
     Tunnel(Buf),
+    /// It is thrown away for another try; this is what came of its body.
+    Retry(Buf),
 }
 
 impl<I: Io> Worker<I> {
@@ -75,6 +77,11 @@ impl<I: Io> Worker<I> {
             After::Done => self.finish(down_key, exchange),
             After::Bad(name) => self.bad_response(down_key, exchange, name),
             After::Tunnel(rest) => self.become_tunnel(down_key, up_key, exchange, rest),
+            After::Retry(rest) => {
+                let head = std::mem::take(&mut self.scratch.response);
+                self.retry_answered(down_key, exchange, &head, rest);
+                self.scratch.response = head;
+            }
         }
     }
 
@@ -144,6 +151,11 @@ impl<I: Io> Worker<I> {
         response: &ResponseHead,
         rest: Buf,
     ) -> After {
+        if self.is_to_retry(exchange, head, response) {
+            return After::Retry(rest);
+        }
+        self.keep_nothing(exchange);
+        exchange.try_deadline = ringway_engine::Time::NEVER;
         let dechunk = exchange.version == Version::Http10 && response.framing == Framing::Chunked;
         exchange.status = response.status;
         exchange.upstream_head = self.now;
@@ -298,11 +310,10 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    fn bad_response(&mut self, down_key: Key, mut exchange: Box<Exchange>, name: &'static str) {
+    fn bad_response(&mut self, down_key: Key, exchange: Box<Exchange>, name: &'static str) {
         self.count(|s| &s.protocol_errors);
         if matches!(exchange.response, Response::Awaited { .. }) {
-            self.detach_broken(&mut exchange);
-            return self.reply(down_key, exchange, LocalReply::new(502, Flag::UPE, name));
+            return self.fail(down_key, exchange, Failure::Protocol, (502, Flag::UPE, name));
         }
         self.abort(down_key, exchange, Flag::UPE, name);
     }
@@ -336,17 +347,16 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    fn no_response(&mut self, down_key: Key, up_key: Key, mut exchange: Box<Exchange>) {
-        let (reused, answered) = self.ups.get(up_key).map_or((false, true), |u| (u.requests > 1, u.answered));
-        if reused && !answered && !exchange.replay.is_empty() && exchange.attempts == 1 {
+    fn no_response(&mut self, down_key: Key, up_key: Key, exchange: Box<Exchange>) {
+        let unsent = self.is_unsent(up_key);
+        let stale = self.ups.get(up_key).is_some_and(|u| u.requests > 1 && !u.answered);
+        let at_hand = !exchange.replayed && exchange.keep != Keep::Nothing;
+        if stale && at_hand && (unsent || exchange.repeatable) {
             return self.replay(down_key, exchange);
         }
-        self.detach_broken(&mut exchange);
-        self.reply(
-            down_key,
-            exchange,
-            LocalReply::new(503, Flag::UC, "upstream_reset_before_response_started{connection_termination}"),
-        );
+        let failure = if unsent { Failure::Unsent } else { Failure::Reset };
+        let details = "upstream_reset_before_response_started{connection_termination}";
+        self.fail(down_key, exchange, failure, (503, Flag::UC, details));
     }
 }
 

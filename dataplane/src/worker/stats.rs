@@ -18,6 +18,9 @@ pub struct WorkerStats {
     pub upstream_reused: AtomicU64,
     pub upstream_connect_failures: AtomicU64,
     pub replays: AtomicU64,
+    pub retries: AtomicU64,
+    pub retries_exhausted: AtomicU64,
+    pub retries_over_budget: AtomicU64,
     pub parked: AtomicU64,
     pub protocol_errors: AtomicU64,
     pub log_records_dropped: AtomicU64,
@@ -76,6 +79,13 @@ impl WorkerStats {
             "replays_total",
             "Requests replayed on a fresh connection after a pooled one had closed.",
             &self.replays,
+        );
+        counter("retries_total", "Tries of requests after their first.", &self.retries);
+        counter("retries_exhausted_total", "Requests that failed with their last try.", &self.retries_exhausted);
+        counter(
+            "retries_over_budget_total",
+            "Requests not tried again because their cluster's retry budget was spent.",
+            &self.retries_over_budget,
         );
         counter("parked_total", "Requests that waited for on-demand config.", &self.parked);
         counter("protocol_errors_total", "Messages refused for breaking HTTP's rules.", &self.protocol_errors);

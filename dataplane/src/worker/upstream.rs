@@ -16,9 +16,9 @@ use super::token::Target;
 use crate::planted::{Bug, is_planted};
 use crate::telemetry::Flag;
 use crate::telemetry::record::Text;
-use ringway_policy::{Choose, Slot, pick};
+use ringway_policy::{Failure, Slot};
 
-/// Endpoints tried for one request before it is answered 503 (Istio's default: the first and two more).
+/// Endpoints that an opaque connection tries before it is closed.
 pub const CONNECT_ATTEMPTS_MAX: u8 = 3;
 
 impl<I: Io> Worker<I> {
@@ -27,16 +27,18 @@ impl<I: Io> Worker<I> {
         let Some(plan) = exchange.plan else {
             return self.reply(key, exchange, LocalReply::new(503, Flag::NC, "no_plan"));
         };
-        let fresh_only = exchange.attempts > 0;
-        exchange.attempts += 1;
-        if !fresh_only && let Some(up_key) = self.checkout(plan.slot) {
+        if !exchange.replayed
+            && let Some(up_key) = self.checkout(plan.slot)
+        {
             self.count(|s| &s.upstream_reused);
             if let Some(up) = self.ups.get_mut(up_key) {
                 up.phase = UpPhase::Busy(key);
             }
             exchange.up = Some(up_key);
             self.flush_waiting(&mut exchange);
-            return self.put_busy(key, exchange);
+            self.resume_downstream(key, &mut exchange);
+            self.put_busy(key, exchange);
+            return self.arm_try(key);
         }
         match self.connect(plan.slot, plan.cluster, key, &exchange) {
             Ok(up_key) => {
@@ -54,7 +56,7 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    fn put_busy(&mut self, key: Key, exchange: Box<Exchange>) {
+    pub(super) fn put_busy(&mut self, key: Key, exchange: Box<Exchange>) {
         if let Some(down) = self.downs.get_mut(key) {
             down.phase = Phase::Busy(exchange);
         }
@@ -103,6 +105,9 @@ impl<I: Io> Worker<I> {
             timer: None,
             bulk: false,
             answered: false,
+            given: 0,
+            touched: false,
+            send_failed: false,
         };
         let key = self.ups.insert(up).map_err(|_| EMFILE)?;
         match self.io.connect(self.state.address(slot), Target::Up(key).token()) {
@@ -134,16 +139,9 @@ impl<I: Io> Worker<I> {
                         }
                         exchange.connect_deadline = ringway_engine::Time::NEVER;
                         self.flush_waiting(&mut exchange);
-                        let unfinished = !exchange.request_done;
-                        let down_sock = self.downs.get(down_key).map(|d| d.sock);
-                        if unfinished
-                            && exchange.downstream_paused
-                            && let Some(sock) = down_sock
-                        {
-                            exchange.downstream_paused = false;
-                            self.io.recv(sock, Class::Small, CREDIT);
-                        }
+                        self.resume_downstream(down_key, &mut exchange);
                         self.put_busy(down_key, exchange);
+                        self.arm_try(down_key);
                     }
                     Phase::Tunnel(tunnel) => self.tunnel_connected(down_key, key, tunnel),
                     other => {
@@ -160,64 +158,54 @@ impl<I: Io> Worker<I> {
         }
     }
 
+    /// The client goes on with a body that had to wait for the connection.
+    fn resume_downstream(&mut self, key: Key, exchange: &mut Exchange) {
+        if !exchange.request_done
+            && exchange.downstream_paused
+            && let Some(down) = self.downs.get(key)
+        {
+            exchange.downstream_paused = false;
+            self.io.recv(down.sock, Class::Small, CREDIT);
+        }
+    }
+
     /// Sends what waited for the connection.
     fn flush_waiting(&mut self, exchange: &mut Exchange) {
         let Some(up) = exchange.up.and_then(|k| self.ups.get_mut(k)) else { return };
         up.requests += 1;
-        up.answered = false;
+        (up.answered, up.send_failed) = (false, false);
         let sock = up.sock;
+        // What is left of the request before cannot be told from this one.
+        (up.given, up.touched) = (0, self.io.queued(sock) > 0);
         while let Some(buf) = exchange.waiting.pop_front() {
+            up.given += buf.len();
             self.io.send(sock, Piece::Buf(buf));
         }
         if let Some(record) = &mut exchange.record {
             let slot = exchange.plan.map(|p| p.slot);
             record.numbers.upstream_host = slot.map(|s| self.state.address(s));
             record.numbers.upstream_local = self.io.local_addr(sock);
+            if exchange.retries > 0 {
+                record.set(Text::TransportFailure, b"");
+            }
         }
     }
 
-    /// No byte of the request was sent: another endpoint may be tried, whatever the method.
+    /// Nothing was sent on a connection that never was.
     pub(super) fn connect_failed(&mut self, down_key: Key, errno: Errno) {
         let Some(down) = self.downs.get_mut(down_key) else { return };
         match std::mem::replace(&mut down.phase, Phase::Away) {
             Phase::Busy(mut exchange) => {
                 exchange.up = None;
-                if exchange.attempts < CONNECT_ATTEMPTS_MAX && self.choose_another(&mut exchange) {
-                    return self.attach(down_key, exchange);
-                }
                 if let Some(record) = &mut exchange.record {
                     record.set(Text::TransportFailure, errno_text(errno).as_bytes());
                 }
-                self.reply(
-                    down_key,
-                    exchange,
-                    LocalReply::new(503, Flag::UF, "upstream_reset_before_response_started{connection_failure}"),
-                );
+                let details = "upstream_reset_before_response_started{connection_failure}";
+                self.fail(down_key, exchange, Failure::Connect, (503, Flag::UF, details));
             }
             Phase::Tunnel(tunnel) => self.tunnel_connect_failed(down_key, tunnel, errno),
             other => down.phase = other,
         }
-    }
-
-    /// Moves the exchange to another endpoint of its cluster (the same one if there is no other).
-    fn choose_another(&mut self, exchange: &mut Exchange) -> bool {
-        let (Some(pinned), Some(mut plan)) = (exchange.pinned.clone(), exchange.plan) else { return false };
-        // After a swap the pinned view's dense ids are not the state's any more; the cluster is found again by name.
-        let Some((view, cluster)) = self.current_cluster(&pinned, plan.cluster) else { return false };
-        let choose = Choose { now: self.now.0, key: plan.key, avoid: Some(plan.slot) };
-        let Some((endpoint, slot)) = pick(&view.view, cluster, &mut self.state, &mut self.dice, choose) else {
-            return false;
-        };
-        if let Some(counted) = exchange.counted.replace(slot) {
-            self.state.finished(counted);
-        }
-        self.state.started(slot);
-        if std::rc::Rc::ptr_eq(&view, &pinned) {
-            plan.endpoint = endpoint;
-        }
-        plan.slot = slot;
-        exchange.plan = Some(plan);
-        true
     }
 
     pub(super) fn up_ended(&mut self, key: Key, end: End) {
@@ -236,7 +224,7 @@ impl<I: Io> Worker<I> {
         match up.phase {
             UpPhase::Idle | UpPhase::Connecting(_) | UpPhase::Closing => self.close_up(key),
             // The server may have answered before it closed; its answer, or the end of it, arrives on the receiving side.
-            UpPhase::Busy(down_key) if errno != Errno::OVERCOMMIT => self.request_unsent(down_key, errno),
+            UpPhase::Busy(down_key) if errno != Errno::OVERCOMMIT => self.request_unsent(key, down_key, errno),
             UpPhase::Busy(down_key) => self.response_ended(down_key, key, End::Error(errno)),
             UpPhase::Tunnel(down_key) => self.tunnel_send_failed(down_key, false),
         }
@@ -244,9 +232,12 @@ impl<I: Io> Worker<I> {
 
     /// The rest of the request cannot be sent. An early answer may have been queued before the server closed: the receive, which is armed, brings
     /// it or the error.
-    fn request_unsent(&mut self, down_key: Key, errno: Errno) {
+    fn request_unsent(&mut self, key: Key, down_key: Key, errno: Errno) {
         // After the server's FIN the kernel says EPIPE; anything else came instead of one.
         const EPIPE: Errno = Errno(32);
+        if let Some(up) = self.ups.get_mut(key) {
+            up.send_failed = true;
+        }
         if let Some(down) = self.downs.get_mut(down_key)
             && let Phase::Busy(exchange) = &mut down.phase
         {
@@ -256,7 +247,7 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// A pooled connection had been closed by the server when the request was sent: the one case where it is sent again.
+    /// A pooled connection turned out to be closed: the request goes out on a fresh one, once, whatever the route says of retries.
     pub(super) fn replay(&mut self, down_key: Key, mut exchange: Box<Exchange>) {
         self.count(|s| &s.replays);
         if let Some(up) = exchange.up.take() {
@@ -264,9 +255,9 @@ impl<I: Io> Worker<I> {
         }
         // What is known of the old connection says nothing about the new one.
         (exchange.keep_upstream, exchange.upstream_reset) = (true, false);
-        let bytes = std::mem::take(&mut exchange.replay);
+        exchange.replayed = true;
         exchange.waiting.clear();
-        exchange.waiting.push_back(Buf::heap(bytes));
+        exchange.waiting.push_back(Buf::heap(exchange.replay.clone()));
         self.attach(down_key, exchange);
     }
 
@@ -301,6 +292,8 @@ impl<I: Io> Worker<I> {
     /// Takes the exchange off its upstream connection, which is not used again unless it is whole.
     pub(super) fn detach(&mut self, exchange: &mut Exchange) {
         self.release(exchange);
+        self.keep_nothing(exchange);
+        exchange.granted = None;
         exchange.pinned = None;
         exchange.waiting.clear();
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use dataplane::active::Active;
 use ringway_config::model::{
     AccessLog, Action, Backend, Balance, Cluster, Domain, Endpoint, EndpointSet, Forward, Host, Listener,
-    ListenerProtocol, ListenerSet, Match, Model, PathMatch, PolicySet, Protocol, Redirect, Respond, Role, Route,
-    RuleId, TcpBackend, Workload,
+    ListenerProtocol, ListenerSet, Match, Model, PathMatch, PolicySet, Protocol, Redirect, Respond, Retry, RetryBudget,
+    Role, Route, RuleId, TcpBackend, Workload,
 };
 use ringway_config::{Order, Snapshot};
 use ringway_policy::View;
@@ -154,7 +154,7 @@ impl Version {
         let order = Order { incarnation: 1, sequence };
         let snapshot = Snapshot::from_models(order, &self.models()).expect("the run's config is valid");
         let view = View::build(&snapshot, previous.map(|p| &p.view)).expect("the run's config compiles");
-        Active::new(view, LISTENER_IDS.to_vec())
+        Active::new(view, LISTENER_IDS.to_vec(), previous)
     }
 
     fn models(&self) -> Vec<Model> {
@@ -210,6 +210,8 @@ impl Version {
             service_name: name.into(),
             service_namespace: "sim".into(),
             mesh_internal: name == "plain",
+            // Who meets a dead endpoint is always tried elsewhere: the model knows of no budget.
+            retry_budget: RetryBudget { share: 0, floor: u32::MAX },
             ..Cluster::default()
         }));
     }
@@ -222,7 +224,8 @@ impl Version {
                 missing_status: 503,
                 ..Backend::default()
             };
-            Action::Forward(Forward { backends: backends.iter().map(backend).collect(), ..Forward::default() })
+            let backends = backends.iter().map(backend).collect();
+            Action::Forward(Forward { backends, retry: Some(Retry::default()), ..Forward::default() })
         };
         let actions = vec![
             forward(&[("plain", 1)]),

@@ -80,6 +80,8 @@ impl Model {
         self.profile.is_lossy()
             || request.answer.sabotage.is_some()
             || (request.road == Road::Flaky && !request.is_replayable())
+            // Its tries may end at the endpoint that does not exist.
+            || (request.road == Road::Half && request.is_retried())
     }
 
     /// A client sends it now, perhaps again.
@@ -98,7 +100,7 @@ impl Model {
         if asked.request.road.local_status().is_some() {
             return Err(format!("request {id} was not meant for an upstream"));
         }
-        let again = asked.request.is_replayable() && (lossy || asked.request.answer.sabotage.is_some());
+        let again = asked.request.is_retried() || (asked.request.is_repeatable() && lossy);
         if asked.heads > 1 && !again {
             return Err(format!("request {id} ({method}) was sent upstream {} times", asked.heads));
         }
@@ -121,7 +123,7 @@ impl Model {
         if bytes != asked.request.upload.bytes() {
             return Err(format!("request {id} arrived with {bytes} of {} bytes", asked.request.upload.bytes()));
         }
-        if asked.wholes > 1 && !asked.request.is_replayable() {
+        if asked.wholes > 1 && !asked.request.is_repeatable() {
             return Err(format!("request {id} ({}) was processed twice", asked.request.method));
         }
         Ok(())

@@ -142,11 +142,19 @@ pub struct Request {
 }
 
 impl Request {
-    /// May be sent again when a pooled connection turns out to be closed.
+    /// May reach an upstream more than once.
+    pub fn is_repeatable(&self) -> bool {
+        matches!(self.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE") && self.upgrade.is_none()
+    }
+
+    /// Is sent again when a pooled connection turns out to be closed, whatever its body's length.
     pub fn is_replayable(&self) -> bool {
-        matches!(self.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE")
-            && matches!(self.upload, Upload::None | Upload::Length(0))
-            && self.upgrade.is_none()
+        self.is_repeatable() && matches!(self.upload, Upload::None | Upload::Length(0))
+    }
+
+    /// Its answer is one that the route's retry policy does not take for an answer.
+    pub fn is_retried(&self) -> bool {
+        self.is_repeatable() && (self.answer.status == 503 || self.answer.sabotage.is_some())
     }
 }
 

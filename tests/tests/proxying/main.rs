@@ -12,6 +12,7 @@ mod faults;
 mod live_config;
 mod on_demand;
 mod pools;
+mod retries;
 mod routing;
 mod telemetry;
 mod timeouts;

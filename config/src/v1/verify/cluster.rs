@@ -3,7 +3,7 @@
 use super::text::Text;
 use super::{At, Checker};
 use crate::error::{Fault, VerifyError};
-use crate::limits::{COOKIE_ATTRIBUTES_MAX, HASH_TABLE_SIZE_MAX, WARMUP_AGGRESSION_MAX, WARMUP_MINIMUM_MAX};
+use crate::limits::{self, COOKIE_ATTRIBUTES_MAX, HASH_TABLE_SIZE_MAX, WARMUP_AGGRESSION_MAX, WARMUP_MINIMUM_MAX};
 use crate::model::Balance;
 use crate::v1::record::*;
 use crate::v1::{balance, protocol, section, tag};
@@ -20,6 +20,7 @@ pub(super) fn verify(c: &mut Checker<'_>) -> Result<(), VerifyError> {
     at.field("reserved").zero(h.reserved == 0)?;
     at.field("connect_timeout_ms").timeout(h.connect_timeout_ms.get().into())?;
     at.field("idle_timeout_ms").timeout(h.idle_timeout_ms.get())?;
+    at.field("retry_share").need(h.retry_share.get() <= limits::RETRY_SHARE_MAX, Fault::Range)?;
     c.text(at.field("endpoints"), h.endpoints, Text::Name)?;
     c.text(at.field("service_host"), h.service_host, Text::Line)?;
     c.text(at.field("service_name"), h.service_name, Text::Line)?;

@@ -1,9 +1,12 @@
 //! Checks a host: domains, routes, actions.
 
+use zerocopy::little_endian::U16;
+
 use super::text::{Text, is_framing};
 use super::{At, Checker};
 use crate::error::{Fault, VerifyError};
-use crate::limits::PER_MILLION_MAX;
+use crate::limits::{self, PER_MILLION_MAX};
+use crate::model::RetryOn;
 use crate::v1::record::*;
 use crate::v1::{section, tag};
 use crate::wire::{Span, Str};
@@ -20,6 +23,8 @@ pub(super) fn verify(c: &mut Checker<'_>) -> Result<(), VerifyError> {
     c.stride::<FaultRecord>(section::FAULT)?;
     c.stride::<CorsRecord>(section::CORS)?;
     c.stride::<StringMatchRecord>(section::CORS_ORIGIN)?;
+    c.stride::<RetryRecord>(section::RETRY)?;
+    c.stride::<U16>(section::STATUS)?;
     c.text(head.field("listener"), h.listener, Text::Name)?;
     for (i, d) in (0..).zip(c.span::<DomainRecord>(head.field("domains"), section::DOMAIN, h.domains)?) {
         let at = c.at(section::DOMAIN, i);
@@ -73,6 +78,7 @@ fn action(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyErr
     at.field("reserved").zero(a.reserved.get() == 0)?;
     match a.kind {
         tag::FORWARD => forward(c, at, a)?,
+        _ if a.retry != Span::default() => return Err(at.field("fields of other kinds").fail(Fault::NotZero)),
         tag::REDIRECT => redirect(c, at, a)?,
         tag::RESPOND => respond(c, at, a)?,
         value => return Err(at.field("kind").fail(Fault::Unknown { value })),
@@ -116,6 +122,10 @@ fn forward(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyEr
     at.field("timeout_ms").timeout(a.timeout_ms.get())?;
     c.text(at.field("authority"), a.text, Text::Authority)?;
     rewrite(c, at, a)?;
+    at.field("retry").need(a.retry.count.get() <= 1, Fault::Range)?;
+    for (i, r) in (a.retry.start.get()..).zip(c.span::<RetryRecord>(at.field("retry"), section::RETRY, a.retry)?) {
+        retry(c, c.at(section::RETRY, i), r)?;
+    }
     let mut weights = 0u64;
     let backends = a.backends;
     for (i, b) in
@@ -125,6 +135,26 @@ fn forward(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyEr
         backend(c, c.at(section::BACKEND, i), b)?;
     }
     at.field("backends").need(weights <= u64::from(u32::MAX), Fault::Weights)
+}
+
+fn retry(c: &mut Checker<'_>, at: At, r: &RetryRecord) -> Result<(), VerifyError> {
+    at.field("attempts").need((1..=limits::RETRY_ATTEMPTS_MAX).contains(&r.attempts.get()), Fault::Range)?;
+    for (field, bits) in [("on", r.on.get()), ("on_repeatable", r.on_repeatable.get())] {
+        at.field(field).need(RetryOn::from_bits(bits).is_some(), Fault::Range)?;
+    }
+    at.field("try_timeout_ms").timeout(r.try_timeout_ms.get())?;
+    at.field("backoff_max_ms").timeout(r.backoff_max_ms.get().into())?;
+    let (least, first, most) = (r.backoff_min_ms.get(), r.backoff_ms.get(), r.backoff_max_ms.get());
+    at.field("backoff_ms").need((least.max(1)..=most).contains(&first), Fault::Range)?;
+    at.field("avoid_previous").flag(r.avoid_previous)?;
+    at.field("reserved").zero(r.reserved == [0; 3])?;
+    let mut last = 99;
+    for status in c.span::<U16>(at.field("statuses"), section::STATUS, r.statuses)?.map(|s| s.get()) {
+        at.field("statuses").need(status <= 599, Fault::Range)?;
+        at.field("statuses").need(status > last, Fault::Order)?;
+        last = status;
+    }
+    Ok(())
 }
 
 fn backend(c: &mut Checker<'_>, at: At, b: &BackendRecord) -> Result<(), VerifyError> {

@@ -269,6 +269,7 @@ impl ClusterView {
 static NO_FORWARD: Forward = Forward {
     backends: Vec::new(),
     timeout_ms: 0,
+    retry: None,
     path: PathRewrite::Keep,
     authority: String::new(),
     request: no_edits(),

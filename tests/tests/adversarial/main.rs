@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin;
+mod broken_connections;
 mod cancellation;
 mod descriptors;
 mod expect;

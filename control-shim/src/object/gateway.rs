@@ -36,6 +36,8 @@ pub struct Server {
 pub enum ServerProtocol {
     Http,
     Tcp,
+    /// TLS that is not terminated.
+    Tls,
 }
 
 /// One host of a server.
@@ -82,14 +84,55 @@ fn server(item: &Field<'_>, namespace: &str) -> Option<Server> {
     let hosts = fields.require("hosts").map(|f| f.items()).unwrap_or_default();
     let hosts = hosts.iter().filter_map(|f| server_host(f, namespace)).collect();
     fields.harmless(&["name"]);
-    if protocol.is_some() {
-        fields.not_supported(&["tls"]);
-    } else {
-        fields.harmless(&["tls"]);
+    match protocol {
+        Some(ServerProtocol::Http | ServerProtocol::Tcp) => fields.not_supported(&["tls"]),
+        Some(ServerProtocol::Tls) => passthrough(&mut fields),
+        None => fields.harmless(&["tls"]),
     }
     fields.not_supported(&["bind", "defaultEndpoint"]);
     fields.finish();
     Some(Server { path: item.path.clone(), spot: item.spot(), port: number?, protocol: protocol?, hosts })
+}
+
+/// TLS has to pass as it is: nothing is terminated here.
+fn passthrough(server: &mut Fields<'_>) {
+    let Some(tls) = server.require("tls") else { return };
+    let Some(mut fields) = tls.fields("the TLS settings of a server") else { return };
+    let modes = [
+        ("PASSTHROUGH", true),
+        ("SIMPLE", false),
+        ("MUTUAL", false),
+        ("OPTIONAL_MUTUAL", false),
+        ("ISTIO_MUTUAL", false),
+        ("AUTO_PASSTHROUGH", false),
+    ];
+    match fields.get("mode") {
+        Some(mode) if mode.word(&modes) == Some(false) => {
+            mode.not_supported(format!("TLS mode {} at a gateway", mode.text().unwrap_or("")));
+        }
+        Some(_) => {}
+        None => tls.not_supported("TLS mode SIMPLE at a gateway"),
+    }
+    // They belong to modes that terminate.
+    fields.harmless(&[
+        "httpsRedirect",
+        "serverCertificate",
+        "privateKey",
+        "caCertificates",
+        "caCrl",
+        "credentialName",
+        "credentialNames",
+        "caCertCredentialName",
+        "tlsCertificates",
+        "subjectAltNames",
+        "verifyCertificateSpki",
+        "verifyCertificateHash",
+        "minProtocolVersion",
+        "maxProtocolVersion",
+        "cipherSuites",
+        "insecureSkipVerify",
+    ]);
+    fields.finish();
 }
 
 fn server_protocol(field: &Field<'_>) -> Option<ServerProtocol> {
@@ -97,12 +140,13 @@ fn server_protocol(field: &Field<'_>) -> Option<ServerProtocol> {
     match text.to_ascii_uppercase().as_str() {
         "HTTP" => Some(ServerProtocol::Http),
         "TCP" | "MONGO" => Some(ServerProtocol::Tcp),
-        "HTTPS" | "TLS" | "GRPC" | "HTTP2" | "GRPC-WEB" => {
+        "HTTPS" | "TLS" => Some(ServerProtocol::Tls),
+        "GRPC" | "HTTP2" | "GRPC-WEB" => {
             field.not_supported(format!("protocol {text} at a gateway"));
             None
         }
         _ => {
-            field.error("wrong-value", format!("`{text}` is no protocol"), "HTTP or TCP");
+            field.error("wrong-value", format!("`{text}` is no protocol"), "HTTP, TCP or TLS");
             None
         }
     }

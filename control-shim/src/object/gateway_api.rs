@@ -39,8 +39,31 @@ pub struct K8sListener {
     pub hostname: String,
     /// Whose routes may attach.
     pub allowed: Allowed,
-    /// Whether HTTPRoutes may attach.
-    pub http_routes: bool,
+    /// What is spoken there, and so the kind of the routes.
+    pub protocol: K8sProtocol,
+    /// Whether routes of that kind may attach.
+    pub takes_routes: bool,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum K8sProtocol {
+    Http,
+    Tcp,
+    /// TLS that is not terminated.
+    Tls,
+}
+
+impl K8sProtocol {
+    /// The kind of its routes.
+    pub fn route_kind(self) -> &'static str {
+        match self {
+            K8sProtocol::Http => "HTTPRoute",
+            K8sProtocol::Tcp => "TCPRoute",
+            K8sProtocol::Tls => "TLSRoute",
+        }
+    }
 }
 
 /// Namespaces whose routes may attach.
@@ -100,7 +123,11 @@ pub fn gateway(meta: Meta, mut root: Fields<'_>) -> Option<K8sGateway> {
                 "rename one of the two",
             );
         }
-        if listeners.iter().any(|other| (other.port, &other.hostname) == (listener.port, &listener.hostname)) {
+        if let Some(other) = listeners.iter().find(|other| other.port == listener.port)
+            && other.protocol != listener.protocol
+        {
+            item.error("conflict", "another listener has the same port and another protocol", "change one of the two");
+        } else if listeners.iter().any(|other| (other.port, &other.hostname) == (listener.port, &listener.hostname)) {
             item.error("conflict", "another listener has the same port and hostname", "change one of the two");
         }
         listeners.push(listener);
@@ -119,28 +146,33 @@ fn listener(item: &Field<'_>) -> Option<K8sListener> {
     let name = fields.require("name").and_then(|f| f.text());
     let port = fields.require("port").and_then(|f| f.port());
     let hostname = fields.get("hostname").and_then(|f| patterns::host_name(&f, f.text()?, true));
-    let mut http = false;
+    let mut spoken = None;
     if let Some(protocol) = fields.require("protocol") {
-        match protocol.text() {
-            Some("HTTP") => http = true,
-            Some(other) => protocol.not_supported(format!("protocol {other} at a gateway")),
-            None => {}
-        }
+        spoken = match protocol.text() {
+            Some("HTTP") => Some(K8sProtocol::Http),
+            Some("TCP") => Some(K8sProtocol::Tcp),
+            Some("TLS") => Some(K8sProtocol::Tls),
+            Some(other) => {
+                protocol.not_supported(format!("protocol {other} at a gateway"));
+                None
+            }
+            None => None,
+        };
     }
-    if http {
-        fields.not_supported(&["tls"]);
-    } else {
-        fields.harmless(&["tls"]);
+    match spoken {
+        Some(K8sProtocol::Http | K8sProtocol::Tcp) => fields.not_supported(&["tls"]),
+        Some(K8sProtocol::Tls) => passthrough(&mut fields),
+        None => fields.harmless(&["tls"]),
     }
-    let (mut allowed, mut http_routes) = (Allowed::Same, true);
+    let (mut allowed, mut takes_routes) = (Allowed::Same, true);
     if let Some(mut routes) = fields.get("allowedRoutes").and_then(|f| f.fields("allowedRoutes")) {
         if let Some(namespaces) = routes.get("namespaces") {
             allowed = allowed_namespaces(&namespaces).unwrap_or(Allowed::None);
         }
         if let Some(kinds) = routes.get("kinds") {
-            http_routes = kinds.items().iter().any(|kind| {
+            takes_routes = kinds.items().iter().any(|kind| {
                 let is = |field: &str, text: &str| matches!(kind.node.get(field).map(|node| &node.value), Some(crate::yaml::Value::Scalar { text: t, .. }) if &**t == text);
-                is("kind", "HTTPRoute")
+                spoken.is_some_and(|spoken| is("kind", spoken.route_kind()))
             });
         }
         routes.finish();
@@ -153,8 +185,25 @@ fn listener(item: &Field<'_>) -> Option<K8sListener> {
         port: port?,
         hostname: hostname.unwrap_or_else(|| "*".into()),
         allowed,
-        http_routes,
+        protocol: spoken?,
+        takes_routes,
     })
+}
+
+/// TLS has to pass as it is: nothing is terminated here.
+fn passthrough(listener: &mut Fields<'_>) {
+    let Some(tls) = listener.require("tls") else { return };
+    let Some(mut fields) = tls.fields("the TLS settings of a listener") else { return };
+    match fields.get("mode") {
+        Some(mode) if mode.word(&[("Passthrough", true), ("Terminate", false)]) == Some(false) => {
+            mode.not_supported("TLS mode Terminate at a gateway");
+        }
+        Some(_) => {}
+        None => tls.not_supported("TLS mode Terminate at a gateway"),
+    }
+    // They belong to the mode that terminates.
+    fields.harmless(&["certificateRefs", "frontendValidation", "options"]);
+    fields.finish();
 }
 
 fn allowed_namespaces(field: &Field<'_>) -> Option<Allowed> {

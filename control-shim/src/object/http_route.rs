@@ -119,16 +119,7 @@ pub fn http_route(meta: Meta, mut root: Fields<'_>) -> Option<HttpRoute> {
     root.finish();
     let spec = Field { path: String::new(), ..spec };
     let mut fields = spec.fields("an HTTPRoute")?;
-    let parents = fields.get("parentRefs").map(|f| f.items()).unwrap_or_default();
-    if parents.is_empty() {
-        spec.context.warning(
-            meta.spot.span,
-            "no-parent",
-            "the HTTPRoute attaches to nothing and does nothing",
-            "add `parentRefs`",
-        );
-    }
-    let parents = parents.iter().filter_map(|item| parent(item, meta.namespace())).collect();
+    let parents = parents(&mut fields, &meta);
     let hostnames = fields.get("hostnames").map(|f| f.items()).unwrap_or_default();
     let hostnames = hostnames.iter().filter_map(|f| patterns::host_name(f, f.text()?, true)).collect();
     let rules = match fields.get("rules") {
@@ -138,6 +129,16 @@ pub fn http_route(meta: Meta, mut root: Fields<'_>) -> Option<HttpRoute> {
     fields.not_supported(&["useDefaultGateways"]);
     fields.finish();
     Some(HttpRoute { meta, parents, hostnames, rules })
+}
+
+/// `parentRefs` of any kind of route.
+pub(super) fn parents(fields: &mut Fields<'_>, meta: &Meta) -> Vec<Parent> {
+    let parents = fields.get("parentRefs").map(|f| f.items()).unwrap_or_default();
+    if parents.is_empty() {
+        let message = format!("the {} attaches to nothing and does nothing", meta.reference.kind);
+        fields.field().context.warning(meta.spot.span, "no-parent", message, "add `parentRefs`");
+    }
+    parents.iter().filter_map(|item| parent(item, meta.namespace())).collect()
 }
 
 fn parent(item: &Field<'_>, own: &str) -> Option<Parent> {
@@ -205,7 +206,7 @@ fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
         rule.timeout_ms = [request_ms, backend_ms].into_iter().filter(|ms| *ms > 0).min().unwrap_or(0);
     }
     let backends = fields.get("backendRefs").map(|f| f.items()).unwrap_or_default();
-    rule.backends = backends.iter().filter_map(|f| backend(f, own)).collect();
+    rule.backends = backends.iter().filter_map(|f| backend(f, own, true)).collect();
     fields.not_supported(&["sessionPersistence"]);
     fields.finish();
     if rule.redirect.is_some() && !rule.backends.is_empty() {
@@ -421,7 +422,8 @@ fn path_modifier(field: &Field<'_>, matches: &[RuleMatch]) -> Option<PathRewrite
     Some(if full? { PathRewrite::Full(text) } else { PathRewrite::Segments(text) })
 }
 
-fn backend(item: &Field<'_>, own: &str) -> Option<BackendRef> {
+/// One entry of `backendRefs`; those of HTTP may have filters.
+pub(super) fn backend(item: &Field<'_>, own: &str, http: bool) -> Option<BackendRef> {
     let mut fields = item.fields("a backend reference")?;
     let group = fields.get("group").and_then(|f| f.text()).unwrap_or("");
     let kind = fields.get("kind").and_then(|f| f.text()).unwrap_or("Service");
@@ -430,7 +432,8 @@ fn backend(item: &Field<'_>, own: &str) -> Option<BackendRef> {
     let port = fields.get("port").and_then(|f| f.port());
     let weight = fields.get("weight").map_or(Some(1), |f| f.number(0, 1_000_000));
     let (mut request, mut response) = (HeaderEdits::default(), HeaderEdits::default());
-    for filter in fields.get("filters").map(|f| f.items()).unwrap_or_default() {
+    let filters = if http { fields.get("filters") } else { None };
+    for filter in filters.map(|f| f.items()).unwrap_or_default() {
         let Some(mut inner) = filter.fields("a filter") else { continue };
         match inner.require("type").and_then(|f| f.text()) {
             Some("RequestHeaderModifier") => {

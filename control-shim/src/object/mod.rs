@@ -12,10 +12,12 @@ pub mod gateway_api;
 pub mod http_route;
 pub mod load_balancer;
 pub mod objects;
+pub mod opaque_route;
 pub mod patterns;
 pub mod retries;
 pub mod service;
 pub mod service_entry;
+pub mod subnet;
 pub mod virtual_service;
 pub mod workload;
 
@@ -24,8 +26,9 @@ pub use gateway::Gateway;
 pub use gateway_api::{GatewayClass, K8sGateway, ReferenceGrant};
 pub use http_route::HttpRoute;
 pub use objects::{Entry, Loaded, Objects};
+pub use opaque_route::OpaqueRoute;
 pub use service::{EndpointSlice, Namespace, Service, ServiceAccount};
-pub use service_entry::ServiceEntry;
+pub use service_entry::{ServiceEntry, WorkloadEntry};
 pub use virtual_service::VirtualService;
 pub use workload::Workload;
 
@@ -169,9 +172,11 @@ pub enum Object {
     DestinationRule(DestinationRule),
     Gateway(Gateway),
     ServiceEntry(ServiceEntry),
+    WorkloadEntry(WorkloadEntry),
     GatewayClass(GatewayClass),
     K8sGateway(K8sGateway),
     HttpRoute(HttpRoute),
+    OpaqueRoute(OpaqueRoute),
     ReferenceGrant(ReferenceGrant),
 }
 
@@ -188,9 +193,11 @@ impl Object {
             Object::DestinationRule(o) => &o.meta,
             Object::Gateway(o) => &o.meta,
             Object::ServiceEntry(o) => &o.meta,
+            Object::WorkloadEntry(o) => &o.meta,
             Object::GatewayClass(o) => &o.meta,
             Object::K8sGateway(o) => &o.meta,
             Object::HttpRoute(o) => &o.meta,
+            Object::OpaqueRoute(o) => &o.meta,
             Object::ReferenceGrant(o) => &o.meta,
         }
     }

@@ -296,9 +296,12 @@ fn decode_known(context: &Context, node: &Node, known: &Known, reference: &Objec
         "DestinationRule" => destination_rule::destination_rule(meta, root).map(Object::DestinationRule),
         "Gateway" => gateway::gateway(meta, root).map(Object::Gateway),
         "ServiceEntry" => service_entry::service_entry(meta, root).map(Object::ServiceEntry),
+        "WorkloadEntry" => service_entry::workload_entry(meta, root).map(Object::WorkloadEntry),
         "GatewayClass" => gateway_api::gateway_class(meta, root).map(Object::GatewayClass),
         K8S_GATEWAY => gateway_api::gateway(meta, root).map(Object::K8sGateway),
         "HTTPRoute" => http_route::http_route(meta, root).map(Object::HttpRoute),
+        "TCPRoute" => opaque_route::opaque_route(false, meta, root).map(Object::OpaqueRoute),
+        "TLSRoute" => opaque_route::opaque_route(true, meta, root).map(Object::OpaqueRoute),
         "ReferenceGrant" => gateway_api::reference_grant(meta, root).map(Object::ReferenceGrant),
         _ => None,
     }
@@ -322,6 +325,7 @@ const fn row(group: &'static str, kind: &'static str, noun: &'static str, versio
 
 const ISTIO: &[&str] = &["v1", "v1beta1", "v1alpha3"];
 const GATEWAY_API: &[&str] = &["v1", "v1beta1"];
+const OPAQUE_ROUTES: &[&str] = &["v1", "v1alpha3", "v1alpha2"];
 const ISTIO_GROUP: &str = "networking.istio.io";
 const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 
@@ -340,9 +344,12 @@ const KNOWN: &[Known] = &[
     row(ISTIO_GROUP, "DestinationRule", "a DestinationRule", ISTIO),
     row(ISTIO_GROUP, "Gateway", "a Gateway", ISTIO),
     row(ISTIO_GROUP, "ServiceEntry", "a ServiceEntry", ISTIO),
+    row(ISTIO_GROUP, "WorkloadEntry", "a WorkloadEntry", ISTIO),
     Known { namespaced: false, ..row(GATEWAY_GROUP, "GatewayClass", "a GatewayClass", GATEWAY_API) },
     Known { reference_kind: K8S_GATEWAY, ..row(GATEWAY_GROUP, "Gateway", "a Gateway", GATEWAY_API) },
     row(GATEWAY_GROUP, "HTTPRoute", "an HTTPRoute", GATEWAY_API),
+    row(GATEWAY_GROUP, "TCPRoute", "a TCPRoute", OPAQUE_ROUTES),
+    row(GATEWAY_GROUP, "TLSRoute", "a TLSRoute", OPAQUE_ROUTES),
     row(GATEWAY_GROUP, "ReferenceGrant", "a ReferenceGrant", GATEWAY_API),
 ];
 

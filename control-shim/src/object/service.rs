@@ -44,6 +44,8 @@ pub struct ServicePort {
     pub target: TargetPort,
     /// How it is carried.
     pub carried: Carried,
+    /// Whether the bytes are TLS, so that a server name can choose where they go.
+    pub tls: bool,
     /// Where it stands.
     pub spot: Spot,
 }
@@ -113,6 +115,12 @@ pub fn carried(app_protocol: Option<&str>, name: &str, port: u16) -> (Carried, R
         None if WELL_KNOWN_TCP.contains(&port) => (Carried::Tcp, Reason::WellKnown),
         None => (Carried::Http, Reason::Assumed),
     }
+}
+
+/// Whether a port declares that it speaks TLS, in the same places.
+pub fn speaks_tls(app_protocol: Option<&str>, name: &str) -> bool {
+    let word = app_protocol.filter(|word| protocol_word(word).is_some()).or(name.split('-').next());
+    word.is_some_and(|word| matches!(word.to_ascii_lowercase().as_str(), "https" | "tls" | "kubernetes.io/wss"))
 }
 
 /// A protocol word of an `appProtocol`, a port name or Istio's `protocol`.
@@ -245,7 +253,8 @@ fn service_port(item: &Field<'_>) -> Option<ServicePort> {
     }
     let (carried, reason) = carried(app_protocol, &name, port);
     warn_about(item, port, reason);
-    Some(ServicePort { name, port, target: target.unwrap_or(TargetPort::Number(port)), carried, spot: item.spot() })
+    let (tls, target) = (speaks_tls(app_protocol, &name), target.unwrap_or(TargetPort::Number(port)));
+    Some(ServicePort { name, port, target, carried, tls, spot: item.spot() })
 }
 
 /// A port by number or by name.

@@ -1,8 +1,9 @@
-//! ServiceEntry: hosts outside of Kubernetes, with fixed addresses.
+//! ServiceEntry: hosts outside of Kubernetes, with fixed addresses; WorkloadEntry: one workload behind such a host.
 
 use super::decode::{Field, Fields};
 use super::patterns::{self, ExportTo};
 use super::service::{self, Carried};
+use super::subnet::Subnet;
 use super::{Labels, Meta, Spot};
 use std::net::IpAddr;
 
@@ -19,8 +20,21 @@ pub struct ServiceEntry {
     pub internal: bool,
     /// Who sees it.
     pub export_to: ExportTo,
+    /// What clients may address it by, besides its hosts.
+    pub addresses: Vec<Subnet>,
     /// Fixed addresses.
     pub endpoints: Vec<EntryEndpoint>,
+    /// `workloadSelector`: labels of the pods and WorkloadEntries of its namespace behind it.
+    pub selector: Option<Labels>,
+}
+
+/// A WorkloadEntry: one workload that is no pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkloadEntry {
+    /// Who it is.
+    pub meta: Meta,
+    /// Where it is; its labels are the object's and, before them, its own.
+    pub endpoint: EntryEndpoint,
 }
 
 /// One port.
@@ -34,6 +48,8 @@ pub struct EntryPort {
     pub target: u16,
     /// How it is carried.
     pub carried: Carried,
+    /// Whether the bytes are TLS, so that a server name can choose where they go.
+    pub tls: bool,
     /// Where it stands.
     pub spot: Spot,
 }
@@ -76,12 +92,31 @@ pub fn service_entry(meta: Meta, mut root: Fields<'_>) -> Option<ServiceEntry> {
     }
     let export_to = ExportTo::decode(fields.get("exportTo"), meta.namespace());
     let endpoints = fields.get("endpoints").map(|f| f.items()).unwrap_or_default();
-    let endpoints = endpoints.iter().filter_map(entry_endpoint).collect();
-    // Hosts are found by name at the explicit proxy; virtual addresses belong to captured traffic, and names to mTLS.
-    fields.not_honoured(&["addresses", "subjectAltNames"]);
-    fields.not_supported(&["workloadSelector"]);
+    let endpoints: Vec<_> = endpoints.iter().filter_map(entry_endpoint).collect();
+    let addresses = fields.get("addresses").map(|f| f.items()).unwrap_or_default();
+    let addresses = addresses.iter().filter_map(address).collect();
+    // They belong to mTLS.
+    fields.not_honoured(&["subjectAltNames"]);
+    let selector = fields.get("workloadSelector");
+    if let (Some(selector), false) = (&selector, endpoints.is_empty()) {
+        selector.error("conflict", "`workloadSelector` and `endpoints` exclude each other", "remove one of the two");
+    }
+    let selector = selector.and_then(|f| workload_selector(&f));
     fields.finish();
-    Some(ServiceEntry { meta, hosts, ports, internal, export_to, endpoints })
+    Some(ServiceEntry { meta, hosts, ports, internal, export_to, addresses, endpoints, selector })
+}
+
+/// An address that clients use. HTTP finds its host by a single one; a block belongs to captured traffic.
+fn address(item: &Field<'_>) -> Option<Subnet> {
+    let Ok(subnet) = item.text()?.parse::<Subnet>() else {
+        item.error("wrong-address", "this is no address and no block of them", "such as 10.1.2.3 or 10.0.0.0/8");
+        return None;
+    };
+    if subnet.single().is_none() {
+        let message = format!("`{subnet}` is looked at by `destinationSubnets` only: traffic is not captured");
+        item.warning("not-honoured", message, "call it by its host");
+    }
+    Some(subnet)
 }
 
 fn entry_port(item: &Field<'_>) -> Option<EntryPort> {
@@ -94,7 +129,28 @@ fn entry_port(item: &Field<'_>) -> Option<EntryPort> {
     let number = number?;
     let (carried, reason) = service::carried(protocol, &name, number);
     service::warn_about(item, number, reason);
-    Some(EntryPort { number, name, target: target.unwrap_or(number), carried, spot: item.spot() })
+    let (tls, target) = (service::speaks_tls(protocol, &name), target.unwrap_or(number));
+    Some(EntryPort { number, name, target, carried, tls, spot: item.spot() })
+}
+
+/// `workloadSelector` of any kind: labels that all have to be there.
+pub(super) fn workload_selector(field: &Field<'_>) -> Option<Labels> {
+    let mut fields = field.fields("a workload selector")?;
+    let labels = fields.get("labels").map(|f| f.labels()).unwrap_or_default();
+    fields.finish();
+    Some(labels)
+}
+
+/// Decodes a WorkloadEntry.
+pub fn workload_entry(meta: Meta, mut root: Fields<'_>) -> Option<WorkloadEntry> {
+    let spec = root.require("spec")?;
+    root.harmless(&["status"]);
+    root.finish();
+    let mut endpoint = entry_endpoint(&Field { path: String::new(), ..spec })?;
+    for (key, value) in &meta.labels {
+        endpoint.labels.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    Some(WorkloadEntry { meta, endpoint })
 }
 
 fn entry_endpoint(item: &Field<'_>) -> Option<EntryEndpoint> {
@@ -111,7 +167,7 @@ fn entry_endpoint(item: &Field<'_>) -> Option<EntryEndpoint> {
     fields.finish();
     let address = address?;
     let Ok(parsed) = address.text()?.parse::<IpAddr>() else {
-        address.error("wrong-address", "an endpoint of a STATIC ServiceEntry has to have an IP address", "");
+        address.error("wrong-address", "an endpoint has to have an IP address", "write the address of the host");
         return None;
     };
     Some(EntryEndpoint { address: parsed, ports, labels, weight: u32::try_from(weight).unwrap_or(1).max(1) })

@@ -3,6 +3,7 @@
 use super::cors;
 use super::decode::{Field, Fields};
 use super::fault::{self, FaultRule};
+use super::opaque_route::{self, TcpRule, TlsRule};
 use super::patterns::{self, ExportTo};
 use super::{Meta, Spot, retries};
 use ringway_config::model::{Cors, HeaderEdits, Match, PathMatch, PathRewrite, Redirect, Respond, Retry, StringMatch};
@@ -12,7 +13,7 @@ use ringway_config::model::{Cors, HeaderEdits, Match, PathMatch, PathRewrite, Re
 pub struct VirtualService {
     /// Who it is.
     pub meta: Meta,
-    /// Hosts as written, in lower case.
+    /// Hosts as written, in lower case; none in a delegate.
     pub hosts: Vec<(String, Spot)>,
     /// `mesh`, `name` or `namespace/name`; `mesh` alone when unset.
     pub gateways: Vec<(String, Spot)>,
@@ -22,6 +23,8 @@ pub struct VirtualService {
     pub http: Vec<HttpRule>,
     /// Rules for TCP, in order.
     pub tcp: Vec<TcpRule>,
+    /// Rules for TLS that is not terminated, in order.
+    pub tls: Vec<TlsRule>,
 }
 
 /// One entry of `http[]`.
@@ -67,6 +70,21 @@ pub enum HttpAction {
     Redirect(Redirect),
     /// Answers itself.
     Respond(Respond),
+    /// Hands over to the rules of another VirtualService.
+    Delegate(Delegate),
+}
+
+/// The VirtualService that a rule hands over to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delegate {
+    /// Name.
+    pub name: String,
+    /// Namespace; empty is that of the root.
+    pub namespace: String,
+    /// Where it stands.
+    pub spot: Spot,
+    /// What holds for its rules unless they say otherwise; without destinations.
+    pub settings: HttpRoute,
 }
 
 /// A weighted route with its edits.
@@ -115,30 +133,6 @@ pub struct Destination {
     pub response: HeaderEdits,
 }
 
-/// One entry of `tcp[]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TcpRule {
-    /// `tcp[0]`.
-    pub path: String,
-    /// Where it stands.
-    pub spot: Spot,
-    /// Any of these; empty matches everything.
-    pub matches: Vec<TcpMatch>,
-    /// Where to.
-    pub destinations: Vec<Destination>,
-}
-
-/// One entry of `tcp[].match[]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TcpMatch {
-    /// Only on this port.
-    pub port: Option<u16>,
-    /// Only at these gateways (or `mesh`).
-    pub gateways: Vec<String>,
-    /// Only from this namespace.
-    pub source_namespace: Option<String>,
-}
-
 /// Largest answer that a rule gives itself.
 pub const BODY_BYTES_MAX: usize = 64 << 10;
 
@@ -149,17 +143,16 @@ pub fn virtual_service(meta: Meta, mut root: Fields<'_>) -> Option<VirtualServic
     root.finish();
     let spec = Field { path: String::new(), ..spec };
     let mut fields = spec.fields("a VirtualService")?;
-    let hosts = fields.require("hosts").map(|f| f.items()).unwrap_or_default();
+    let hosts = fields.get("hosts").map(|f| f.items()).unwrap_or_default();
     let hosts: Vec<_> =
         hosts.iter().filter_map(|f| Some((patterns::host_name(f, f.text()?, true)?, f.spot()))).collect();
-    if hosts.is_empty() && !spec.context.broken() {
-        spec.error(
-            "missing-field",
-            "a VirtualService has to have a host",
-            "add `hosts` (a delegate, without hosts, is not supported yet)",
-        );
+    let delegate = hosts.is_empty() && !spec.context.broken();
+    let gateways = fields.get("gateways");
+    if let Some(gateways) = gateways.as_ref().filter(|_| delegate) {
+        let message = "a VirtualService without hosts is a delegate and has no gateways of its own";
+        gateways.error("conflict", message, "add `hosts`, or remove `gateways`");
     }
-    let gateways = fields.get("gateways").map(|f| f.items()).unwrap_or_default();
+    let gateways = gateways.map(|f| f.items()).unwrap_or_default();
     let mut gateways: Vec<_> = gateways.iter().filter_map(|f| Some((f.text()?.to_string(), f.spot()))).collect();
     if gateways.is_empty() {
         gateways.push(("mesh".into(), meta.spot.clone()));
@@ -168,13 +161,18 @@ pub fn virtual_service(meta: Meta, mut root: Fields<'_>) -> Option<VirtualServic
     let http = fields.get("http").map(|f| f.items()).unwrap_or_default();
     let http = http.iter().filter_map(http_rule).collect::<Vec<_>>();
     let tcp = fields.get("tcp").map(|f| f.items()).unwrap_or_default();
-    let tcp = tcp.iter().filter_map(tcp_rule).collect::<Vec<_>>();
-    fields.not_supported(&["tls"]);
+    let tcp = tcp.iter().filter_map(opaque_route::tcp_rule).collect::<Vec<_>>();
+    let tls = fields.get("tls").map(|f| f.items()).unwrap_or_default();
+    let tls = tls.iter().filter_map(|item| opaque_route::tls_rule(item, &hosts)).collect::<Vec<_>>();
     fields.finish();
-    if http.is_empty() && tcp.is_empty() && !spec.context.broken() {
-        spec.error("missing-field", "a VirtualService has to have `http` or `tcp` rules", "add one");
+    if delegate && (http.is_empty() || !tcp.is_empty() || !tls.is_empty()) && !spec.context.broken() {
+        let message = "a VirtualService without hosts is a delegate, which has `http` rules and no others";
+        spec.error("missing-field", message, "add `hosts`");
     }
-    Some(VirtualService { meta, hosts, gateways, export_to, http, tcp })
+    if http.is_empty() && tcp.is_empty() && tls.is_empty() && !spec.context.broken() {
+        spec.error("missing-field", "a VirtualService has to have `http`, `tls` or `tcp` rules", "add one");
+    }
+    Some(VirtualService { meta, hosts, gateways, export_to, http, tcp, tls })
 }
 
 fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
@@ -182,7 +180,7 @@ fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
     let name = fields.get("name").and_then(|f| f.text()).unwrap_or("").to_string();
     let matches = fields.get("match").map(|f| f.items()).unwrap_or_default();
     let matches: Vec<_> = matches.iter().filter_map(http_match).collect();
-    fields.not_supported(&["delegate", "mirror", "mirrors", "mirrorPercentage", "mirrorPercent", "mirror_percent"]);
+    fields.not_supported(&["mirror", "mirrors", "mirrorPercentage", "mirrorPercent", "mirror_percent"]);
     let fault = fields.get("fault").and_then(|f| fault::fault(&f));
     let cors_field = fields.get("corsPolicy");
     let cors = cors_field.as_ref().and_then(cors::policy);
@@ -197,16 +195,24 @@ fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
     let route = fields.get("route");
     let redirect = fields.get("redirect");
     let respond = fields.get("directResponse");
+    let delegate = fields.get("delegate");
     fields.finish();
-    let given = [route.is_some(), redirect.is_some(), respond.is_some()].iter().filter(|given| **given).count();
+    let given = [route.is_some(), redirect.is_some(), respond.is_some(), delegate.is_some()]
+        .iter()
+        .filter(|given| **given)
+        .count();
     if given != 1 {
-        let message = "an HTTP rule has to have exactly one of `route`, `redirect` and `directResponse`";
+        let message = "an HTTP rule has to have exactly one of `route`, `redirect`, `directResponse` and `delegate`";
         item.error("missing-field", message, "");
         return None;
     }
     let action = if let Some(route) = route {
-        let destinations = destinations(&route);
+        let destinations = destinations(&route, true);
         HttpAction::Route(HttpRoute { destinations, timeout_ms, retry, uri, authority, request, response, cors })
+    } else if let Some(delegate) = delegate {
+        let destinations = Vec::new();
+        let settings = HttpRoute { destinations, timeout_ms, retry, uri, authority, request, response, cors };
+        HttpAction::Delegate(decode_delegate(&delegate, settings)?)
     } else if let Some(redirect) = redirect {
         HttpAction::Redirect(Redirect { response, ..decode_redirect(&redirect, &matches)? })
     } else {
@@ -217,6 +223,14 @@ fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
         field.warning("not-honoured", message, "");
     }
     Some(HttpRule { path: item.path.clone(), spot: item.spot(), name, matches, fault, action })
+}
+
+fn decode_delegate(field: &Field<'_>, settings: HttpRoute) -> Option<Delegate> {
+    let mut fields = field.fields("a delegate")?;
+    let name = fields.require("name").and_then(|f| f.text());
+    let namespace = fields.get("namespace").and_then(|f| f.text()).unwrap_or("").to_string();
+    fields.finish();
+    Some(Delegate { name: name?.to_string(), namespace, spot: field.spot(), settings })
 }
 
 fn http_match(item: &Field<'_>) -> Option<HttpMatch> {
@@ -360,10 +374,10 @@ fn headers(field: Option<Field<'_>>, authority: Option<&mut String>) -> (HeaderE
     (request, response)
 }
 
-/// A weighted list of destinations. One alone has weight 1 whatever is written; all zero is an error.
-fn destinations(list: &Field<'_>) -> Vec<Destination> {
+/// A weighted list of destinations, those of HTTP with header edits. One alone has weight 1 whatever is written; all zero is an error.
+pub(super) fn destinations(list: &Field<'_>, http: bool) -> Vec<Destination> {
     let items = list.items();
-    let mut destinations: Vec<_> = items.iter().filter_map(destination).collect();
+    let mut destinations: Vec<_> = items.iter().filter_map(|item| destination(item, http)).collect();
     match destinations.as_mut_slice() {
         [] if list.context.broken() => {}
         [] => list.error("missing-field", "a route has to have a destination", "add one"),
@@ -376,10 +390,11 @@ fn destinations(list: &Field<'_>) -> Vec<Destination> {
     destinations
 }
 
-fn destination(item: &Field<'_>) -> Option<Destination> {
+fn destination(item: &Field<'_>, http: bool) -> Option<Destination> {
     let mut fields = item.fields("a route destination")?;
     let weight = fields.get("weight").map_or(Some(0), |f| f.number(0, 1_000_000));
-    let (request, response) = headers(fields.get("headers"), None);
+    let edits = if http { fields.get("headers") } else { None };
+    let (request, response) = headers(edits, None);
     let inner = fields.require("destination");
     fields.finish();
     let inner = inner?;
@@ -398,24 +413,4 @@ fn destination(item: &Field<'_>) -> Option<Destination> {
     let weight = u32::try_from(weight?).ok()?;
     let (path, spot, host_spot) = (item.path.clone(), item.spot(), host_field.spot());
     Some(Destination { path, spot, host: host?, host_spot, subset, subset_spot, port, weight, request, response })
-}
-
-fn tcp_rule(item: &Field<'_>) -> Option<TcpRule> {
-    let mut fields = item.fields("a TCP rule")?;
-    let matches = fields.get("match").map(|f| f.items()).unwrap_or_default();
-    let matches = matches.iter().filter_map(tcp_match).collect();
-    let route = fields.require("route");
-    fields.finish();
-    let destinations = destinations(&route?);
-    Some(TcpRule { path: item.path.clone(), spot: item.spot(), matches, destinations })
-}
-
-fn tcp_match(item: &Field<'_>) -> Option<TcpMatch> {
-    let mut fields = item.fields("a TCP match")?;
-    let port = fields.get("port").and_then(|f| f.port());
-    let gateways = fields.get("gateways").map(|f| f.texts()).unwrap_or_default();
-    let source_namespace = fields.get("sourceNamespace").and_then(|f| f.text()).map(String::from);
-    fields.not_supported(&["destinationSubnets", "sourceLabels", "sourceSubnet"]);
-    fields.finish();
-    Some(TcpMatch { port, gateways, source_namespace })
 }

@@ -30,13 +30,13 @@ impl<'a> DestinationRules<'a> {
         let mut all: Vec<_> = objects
             .iter()
             .filter_map(|entry| match &entry.object {
-                Object::DestinationRule(rule) => Some((rule, entry.rank.0)),
+                Object::DestinationRule(rule) => Some(rule),
                 _ => None,
             })
             .collect();
-        all.sort_by_key(|(rule, rank)| seniority(&rule.meta, *rank));
+        all.sort_by_key(|rule| seniority(&rule.meta));
         let mut rules = DestinationRules { exact: HashMap::new(), wildcard: HashMap::new(), special: BTreeSet::new() };
-        for (rule, _) in all {
+        for rule in all {
             rules.add(rule, registry, domain, findings);
         }
         for wildcard in rules.wildcard.values_mut() {

@@ -5,7 +5,6 @@ use super::virtual_service::{MESH, Routes, Seat, gateway_key};
 use super::{Pass, View, expand, intersect};
 use crate::mesh::Pod;
 use crate::object::gateway::{Gateway, Server, ServerHost, ServerProtocol};
-use crate::object::service::Carried;
 use crate::object::virtual_service::VirtualService;
 use crate::object::{K8sGateway, Object, selects};
 use ringway_config::Blob;
@@ -52,8 +51,8 @@ impl Pass<'_> {
                     let rule = self.rule(&gateway.meta, &first.path, &first.spot);
                     (rule, self.serve(&servers, first.protocol, pod, &mut port, clusters))
                 }
-                None => match self.k8s_port(&k8s, &mut port) {
-                    Some(rule) => (rule, http(*number)),
+                None => match self.k8s_port(&k8s, &mut port, clusters) {
+                    Some(served) => served,
                     None => continue,
                 },
             };
@@ -117,7 +116,8 @@ impl Pass<'_> {
                 self.http_servers(&servers, pod, port);
                 http(port.number)
             }
-            ServerProtocol::Tcp => self.tcp_servers(&servers, pod, port, clusters),
+            ServerProtocol::Tcp => self.opaque_servers(&servers, false, pod, port, clusters),
+            ServerProtocol::Tls => self.opaque_servers(&servers, true, pod, port, clusters),
         }
     }
 
@@ -138,11 +138,8 @@ impl Pass<'_> {
                 }
             }
         }
-        let age = |service: &VirtualService| {
-            self.virtual_services.iter().position(|other| other.meta.reference == service.meta.reference)
-        };
         for (domain, mut services) in by_domain {
-            services.sort_by_key(|(service, _)| age(service));
+            services.sort_by_key(|(service, _)| self.virtual_services.age(service));
             let mut routes = Routes::default();
             for (service, gateway) in &services {
                 self.virtual_service_routes(service, Seat { view: port.view, port: port.number, gateway }, &mut routes);
@@ -158,7 +155,7 @@ impl Pass<'_> {
     }
 
     /// Where the hosts of a server and of a VirtualService meet.
-    fn domains(&self, server: &Server, service: &VirtualService) -> Vec<String> {
+    pub(super) fn domains(&self, server: &Server, service: &VirtualService) -> Vec<String> {
         let own = service.meta.namespace();
         let domain = &self.mesh.options.cluster_domain;
         let meets = |host: &ServerHost| host.namespace.as_deref().is_none_or(|namespace| namespace == own);
@@ -168,33 +165,6 @@ impl Pass<'_> {
                 .extend(service.hosts.iter().filter_map(|(name, _)| intersect(&host.host, &expand(name, own, domain))));
         }
         domains
-    }
-
-    fn tcp_servers(
-        &self,
-        servers: &[(&Gateway, &Server)],
-        pod: &Pod,
-        port: &GatewayPort<'_>,
-        clusters: &mut BTreeMap<String, [Blob; 2]>,
-    ) -> ListenerProtocol {
-        for (gateway, server) in servers {
-            let key = gateway_key(gateway.meta.name(), gateway.meta.namespace());
-            for service in self.virtual_services.of_gateway(&key) {
-                if !service.export_to.visible(&pod.namespace) || self.domains(server, service).is_empty() {
-                    continue;
-                }
-                let seat = Seat { view: port.view, port: port.number, gateway: &key };
-                let Some((rule, backends, keys)) = self.tcp_route(service, seat) else { continue };
-                let idle_timeout_ms = keys.first().map_or(0, |key| self.tcp_idle(port.view, key));
-                for key in &keys {
-                    if let Some(made) = self.cluster(port.view, key) {
-                        clusters.insert(key.name(), made);
-                    }
-                }
-                return ListenerProtocol::Tcp { backends, rule, idle_timeout_ms };
-            }
-        }
-        ListenerProtocol::Tcp { backends: Vec::new(), rule: RuleId(0), idle_timeout_ms: 0 }
     }
 
     /// References that no pod's translation would come across.
@@ -245,40 +215,18 @@ impl Pass<'_> {
                         .is_some()
                 });
                 if !known {
-                    self.virtual_service_routes(service, Seat { gateway: &gateway, ..seat }, &mut Routes::default());
+                    let seat = Seat { gateway: &gateway, ..seat };
+                    self.virtual_service_routes(service, seat, &mut Routes::default());
+                    self.check_opaque_rules(service, seat);
                 }
             }
         }
         self.check_http_route_parents();
-    }
-
-    /// Rules for HTTP do nothing for a host that is carried as bytes, nor the other way round.
-    fn check_protocols(&self, service: &VirtualService) {
-        if !service.gateways.iter().any(|(name, _)| name == MESH) {
-            return;
-        }
-        for (name, spot) in &service.hosts {
-            let host = expand(name, service.meta.namespace(), &self.mesh.options.cluster_domain);
-            let Some(destination) = self.registry.get(&host) else { continue };
-            let has = |carried| destination.ports.iter().any(|port| port.carried == carried);
-            let dead = match (has(Carried::Http), has(Carried::Tcp)) {
-                (false, true) if !service.http.is_empty() => "`http` rules do nothing for",
-                (true, false) if !service.tcp.is_empty() => "`tcp` rules do nothing for",
-                _ => continue,
-            };
-            let carried = if has(Carried::Http) { "HTTP" } else { "opaque TCP" };
-            let message = format!("{dead} `{host}`, all ports of which carry {carried}");
-            self.findings.warning(
-                &service.meta.reference,
-                spot,
-                "not-applied",
-                message,
-                "name the Service's ports by what they speak",
-            );
-        }
+        self.check_opaque_routes();
     }
 }
 
-fn http(port: u16) -> ListenerProtocol {
+/// HTTP on a declared port.
+pub(super) fn http(port: u16) -> ListenerProtocol {
     ListenerProtocol::Http { on_demand: false, search: Vec::new(), port }
 }

@@ -8,7 +8,7 @@ use crate::mesh::service_host;
 use crate::object::http_route::{BackendRef, HttpRoute, Parent, ParentKind, Rule};
 use crate::object::objects::K8S_GATEWAY;
 use crate::object::service::{Carried, Service, ServicePort};
-use crate::object::{Object, ObjectRef, Objects};
+use crate::object::{Meta, Object, ObjectRef, Objects};
 use ringway_config::model::{Action, Backend, Forward, Match, PathMatch, Redirect, Route, RuleId};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -18,8 +18,8 @@ pub(super) struct HttpRoutes<'a> {
     all: Vec<&'a HttpRoute>,
     /// (namespace, name) of a Service → those attached to it.
     by_service: HashMap<(&'a str, &'a str), Vec<&'a HttpRoute>>,
-    /// (from namespace, to namespace) → names of services that may be referred to; empty is any.
-    grants: HashMap<(&'a str, &'a str), Vec<&'a str>>,
+    /// (kind of route, its namespace, the Service's namespace) → names of services that may be referred to; empty is any.
+    grants: HashMap<(&'a str, &'a str, &'a str), Vec<&'a str>>,
 }
 
 /// Status for the share of a backend that is not there or not allowed.
@@ -32,16 +32,13 @@ impl<'a> HttpRoutes<'a> {
             match &entry.object {
                 Object::HttpRoute(route) => routes.all.push(route),
                 Object::ReferenceGrant(grant) => {
-                    let from = grant
-                        .from
-                        .iter()
-                        .filter(|(group, kind, _)| group == "gateway.networking.k8s.io" && kind == "HTTPRoute");
-                    for (_, _, namespace) in from {
+                    let from = grant.from.iter().filter(|(group, _, _)| group == "gateway.networking.k8s.io");
+                    for (_, kind, namespace) in from {
                         let to = grant
                             .to
                             .iter()
                             .filter(|(group, kind, _)| matches!(group.as_str(), "" | "core") && kind == "Service");
-                        let names = routes.grants.entry((namespace, grant.meta.namespace())).or_default();
+                        let names = routes.grants.entry((kind, namespace, grant.meta.namespace())).or_default();
                         names.extend(to.map(|(_, _, name)| name.as_str()));
                     }
                 }
@@ -95,9 +92,9 @@ impl<'a> HttpRoutes<'a> {
         all.into_iter().filter(|route| route.meta.namespace() == namespace).collect()
     }
 
-    fn granted(&self, from: &str, to: &str, name: &str) -> bool {
+    fn granted(&self, kind: &str, from: &str, to: &str, name: &str) -> bool {
         self.grants
-            .get(&(from, to))
+            .get(&(kind, from, to))
             .is_some_and(|names| names.iter().any(|granted| granted.is_empty() || *granted == name))
     }
 }
@@ -176,7 +173,9 @@ impl Pass<'_> {
         clusters: &mut BTreeSet<ClusterKey>,
     ) -> Backend {
         let rule = self.rule(&route.meta, &backend.path, &backend.spot);
-        let Some(key) = self.backend_cluster(route, backend) else { return missing(rule, backend.weight) };
+        let Some(key) = self.backend_cluster(&route.meta, backend, Carried::Http) else {
+            return missing(rule, backend.weight);
+        };
         // A destination rule without subsets may still say how to talk to it; a cluster that cannot be made is missing too.
         if self.cluster(view, &key).is_none() {
             return missing(rule, backend.weight);
@@ -193,10 +192,14 @@ impl Pass<'_> {
         made
     }
 
-    fn backend_cluster(&self, route: &HttpRoute, backend: &BackendRef) -> Option<ClusterKey> {
-        let object = &route.meta.reference;
+    /// The cluster of a backend of any kind of route, or a diagnostic that says what is missing.
+    pub(super) fn backend_cluster(&self, route: &Meta, backend: &BackendRef, carried: Carried) -> Option<ClusterKey> {
+        let object = &route.reference;
         let fail = |code, message: String, mend: String| {
-            let message = format!("{message}; its share of the requests gets {MISSING_STATUS}");
+            let message = match carried {
+                Carried::Http => format!("{message}; its share of the requests gets {MISSING_STATUS}"),
+                Carried::Tcp => format!("{message}; its share of the connections is closed"),
+            };
             self.findings.error(object, &backend.spot, code, message, mend);
             None
         };
@@ -207,11 +210,12 @@ impl Pass<'_> {
                 "use a Service".into(),
             );
         }
-        let own = route.meta.namespace();
-        if backend.namespace != own && !self.http_routes.granted(own, &backend.namespace, &backend.name) {
+        let own = route.namespace();
+        let granted = || self.http_routes.granted(&object.kind, own, &backend.namespace, &backend.name);
+        if backend.namespace != own && !granted() {
             let message = format!(
-                "no ReferenceGrant in `{}` lets HTTPRoutes of `{own}` use Service `{}`",
-                backend.namespace, backend.name
+                "no ReferenceGrant in `{}` lets {}s of `{own}` use Service `{}`",
+                backend.namespace, object.kind, backend.name
             );
             return fail("not-granted", message, format!("add a ReferenceGrant to namespace `{}`", backend.namespace));
         }
@@ -231,11 +235,11 @@ impl Pass<'_> {
         };
         match service.ports.iter().find(|port| port.port == number) {
             None => fail("unknown-port", format!("{reference} has no port {number}"), mend),
-            Some(port) if port.carried == Carried::Tcp => fail(
-                "protocol-mismatch",
-                format!("port {number} of {reference} carries opaque TCP"),
-                "name the port http".into(),
-            ),
+            Some(port) if port.carried != carried => {
+                let (is, name) = if carried == Carried::Http { ("opaque TCP", "http") } else { ("HTTP", "tcp") };
+                let message = format!("port {number} of {reference} carries {is}");
+                fail("protocol-mismatch", message, format!("name the port {name}"))
+            }
             Some(_) => {
                 let host = service_host(service, &self.mesh.options.cluster_domain);
                 Some(ClusterKey { host, port: number, subset: String::new() })
@@ -284,7 +288,10 @@ impl Pass<'_> {
             }
             Some(Object::K8sGateway(gateway)) => {
                 let only = HttpRoute { parents: vec![parent.clone()], ..route.clone() };
-                let taken = |listener| self.attaches(&only, gateway, listener) && !domains(&only, listener).is_empty();
+                let taken = |listener| {
+                    self.attaches(&only.meta, &only.parents, gateway, listener)
+                        && !domains(&only.hostnames, listener).is_empty()
+                };
                 if !gateway.listeners.iter().any(taken) {
                     let message = format!("no listener of {reference} takes this route");
                     let mend = "look at sectionName, port, hostnames and the listener's allowedRoutes";

@@ -5,11 +5,13 @@
 
 mod cluster;
 mod compiled;
+mod delegate;
 mod destination_rule;
 mod gateway;
 mod gateway_api;
 mod http_route;
 mod inbound;
+mod opaque;
 mod outbound;
 mod registry;
 mod rules;
@@ -26,6 +28,7 @@ use crate::object::{Meta, Object, ObjectRef, Spot};
 use cluster::Clusters;
 use destination_rule::DestinationRules;
 use http_route::HttpRoutes;
+use opaque::OpaqueRoutes;
 use registry::Registry;
 use ringway_config::Blob;
 use ringway_config::model::{Model, RuleId};
@@ -41,6 +44,7 @@ struct Pass<'a> {
     virtual_services: VirtualServices<'a>,
     destination_rules: DestinationRules<'a>,
     http_routes: HttpRoutes<'a>,
+    opaque_routes: OpaqueRoutes<'a>,
     selectors: Selectors<'a>,
     namespaces: HashMap<&'a str, &'a crate::object::Labels>,
     rules: RefCell<Rules>,
@@ -91,6 +95,7 @@ impl<'a> Pass<'a> {
             virtual_services: VirtualServices::new(&mesh.objects, domain),
             destination_rules: DestinationRules::new(&mesh.objects, &registry, domain, &findings),
             http_routes: HttpRoutes::new(&mesh.objects),
+            opaque_routes: OpaqueRoutes::new(&mesh.objects),
             selectors: Selectors::new(&mesh.objects),
             registry,
             namespaces,
@@ -191,9 +196,9 @@ fn intersect(a: &str, b: &str) -> Option<String> {
     }
 }
 
-/// Age and name: what decides between objects that want the same.
-fn seniority(meta: &Meta, rank: u32) -> (bool, &str, u32) {
-    (meta.created.is_empty(), &meta.created, rank)
+/// Age, then name and namespace: what decides between objects that want the same, as in Istio.
+fn seniority(meta: &Meta) -> (bool, &str, &str, &str) {
+    (meta.created.is_empty(), &meta.created, meta.name(), meta.namespace())
 }
 
 #[cfg(test)]

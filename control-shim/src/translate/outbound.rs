@@ -2,16 +2,18 @@
 
 use super::cluster::{ClusterKey, IDLE_TIMEOUT_MS};
 use super::compiled::HostConfig;
+use super::opaque::{OpaqueSeat, Tunnel};
 use super::registry::{Destination, DestinationKind, Port};
 use super::virtual_service::{MESH, Routes, Seat};
 use super::{Pass, View};
 use crate::mesh::Pod;
 use crate::object::service::Carried;
+use crate::object::subnet::Subnet;
 use ringway_config::Blob;
 use ringway_config::model::{
     Action, Backend, Domain, Forward, Host, Listener, ListenerProtocol, Match, Model, Retry, Role, Route, TcpBackend,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Name of every sidecar's HTTP proxy listener; one name, so that hosts are shared by all.
@@ -147,23 +149,34 @@ impl Pass<'_> {
             let Some(port) = destination.port(*number).filter(|port| port.carried == Carried::Tcp) else { continue };
             let declared = self.rule(destination.meta, &port.field, port.spot);
             let seat = Seat { view, port: *number, gateway: MESH };
-            let services = self.virtual_services.of_host(view, host);
-            let routed = services.iter().find_map(|service| self.tcp_route(service, seat));
             let key = ClusterKey { host: host.clone(), port: *number, subset: String::new() };
-            let (rule, backends, clusters) = routed.unwrap_or_else(|| {
-                (declared, vec![TcpBackend { cluster: key.name(), weight: 1 }], [key.clone()].into())
-            });
-            for key in &clusters {
-                if let Some(made) = self.cluster(view, key) {
-                    blobs.insert(key.name(), made);
-                }
+            let addresses = destination.addresses();
+            let at = OpaqueSeat { seat, pod, addresses: &addresses };
+            let services = self.virtual_services.of_host(view, host);
+            let mut needed = BTreeSet::new();
+            // TLS ports take `tls` rules and others `tcp` rules, as in Istio.
+            let mut routes = Vec::new();
+            if port.tls {
+                routes = services.iter().flat_map(|service| self.tls_rules(service, at, &["*"], &mut needed)).collect();
             }
+            let routed = services.iter().filter(|_| !port.tls).find_map(|service| self.tcp_rule(service, at));
+            let protocol = if routes.is_empty() {
+                let straight = || Tunnel {
+                    rule: declared,
+                    backends: vec![TcpBackend { cluster: key.name(), weight: 1 }],
+                    clusters: [key.clone()].into(),
+                };
+                self.tcp(routed.unwrap_or_else(straight), view, blobs)
+            } else {
+                self.put_clusters(&needed, view, blobs);
+                ListenerProtocol::Tls { routes }
+            };
             listeners.push(Listener {
                 name: format!("{OUTBOUND}|{number}|{host}"),
                 rule: declared,
                 address: *address,
                 role: Role::Outbound,
-                protocol: ListenerProtocol::Tcp { backends, rule, idle_timeout_ms: self.tcp_idle(view, &key) },
+                protocol,
             });
         }
         listeners
@@ -187,7 +200,7 @@ fn domains(destination: &Destination<'_>, port: u16, cluster_domain: &str) -> Ve
             // Single pods of a StatefulSet.
             names.push(format!("*.{}.{}.svc.{cluster_domain}", service.meta.name(), service.meta.namespace()));
         }
-        names.extend(service.cluster_ips.iter().map(ToString::to_string));
     }
+    names.extend(destination.addresses().iter().filter_map(Subnet::single).map(|address| address.to_string()));
     names.into_iter().map(|pattern| Domain { pattern, port }).collect()
 }

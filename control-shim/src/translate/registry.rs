@@ -3,7 +3,9 @@
 use super::Findings;
 use crate::mesh::{Mesh, Pod, service_host};
 use crate::object::patterns::ExportTo;
-use crate::object::service::{Carried, Service, ServicePort};
+use crate::object::service::{Carried, Service, ServicePort, TargetPort};
+use crate::object::service_entry::{EntryEndpoint, WorkloadEntry};
+use crate::object::subnet::Subnet;
 use crate::object::{EndpointSlice, Labels, Meta, Object, ServiceEntry, Spot, selects};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -34,6 +36,8 @@ pub(super) enum DestinationKind<'a> {
 pub(super) struct Port<'a> {
     pub number: u16,
     pub carried: Carried,
+    /// Whether the bytes are TLS.
+    pub tls: bool,
     /// `ports[9080]`.
     pub field: String,
     pub spot: &'a Spot,
@@ -52,7 +56,7 @@ pub(super) struct Endpoint<'a> {
 
 impl<'a> Registry<'a> {
     pub fn new(mesh: &'a Mesh, findings: &Findings) -> Self {
-        let pods = PodIndex::new(&mesh.pods);
+        let workloads = Workloads::new(mesh);
         let mut slices: HashMap<(&str, &str), Vec<&EndpointSlice>> = HashMap::new();
         for entry in mesh.objects.iter() {
             if let Object::EndpointSlice(slice) = &entry.object {
@@ -65,8 +69,11 @@ impl<'a> Registry<'a> {
                 let host = service_host(service, &mesh.options.cluster_domain);
                 let slices =
                     slices.get(&(service.meta.namespace(), service.meta.name())).map_or(&[][..], Vec::as_slice);
-                let ports =
-                    service.ports.iter().map(|port| service_port(service, port, &pods, slices, findings)).collect();
+                let ports = service
+                    .ports
+                    .iter()
+                    .map(|port| service_port(service, port, &workloads, slices, findings))
+                    .collect();
                 let kind = DestinationKind::Service(service);
                 let service_name = service.meta.name().to_string();
                 registry
@@ -76,13 +83,13 @@ impl<'a> Registry<'a> {
         }
         for entry in mesh.objects.iter() {
             if let Object::ServiceEntry(entry) = &entry.object {
-                registry.add_entry(entry, &pods, findings);
+                registry.add_entry(entry, &workloads, findings);
             }
         }
         registry
     }
 
-    fn add_entry(&mut self, entry: &'a ServiceEntry, pods: &PodIndex<'a>, findings: &Findings) {
+    fn add_entry(&mut self, entry: &'a ServiceEntry, workloads: &Workloads<'a>, findings: &Findings) {
         for (host, spot) in &entry.hosts {
             if let Some(other) = self.by_host.get(host) {
                 let message =
@@ -103,7 +110,7 @@ impl<'a> Registry<'a> {
                     "write a ServiceEntry with exact hosts",
                 );
             }
-            let ports = entry.ports.iter().map(|port| entry_port(entry, port, pods)).collect();
+            let ports = entry.ports.iter().map(|port| entry_port(entry, port, workloads)).collect();
             let kind = DestinationKind::Entry(entry);
             let destination =
                 Destination { host: host.clone(), meta: &entry.meta, service_name: host.clone(), ports, kind };
@@ -161,6 +168,14 @@ impl<'a> Destination<'a> {
         }
     }
 
+    /// The addresses that clients use for it.
+    pub fn addresses(&self) -> Vec<Subnet> {
+        match self.kind {
+            DestinationKind::Service(service) => service.cluster_ips.iter().copied().map(Subnet::from).collect(),
+            DestinationKind::Entry(entry) => entry.addresses.clone(),
+        }
+    }
+
     /// A port by number.
     pub fn port(&self, number: u16) -> Option<&Port<'a>> {
         self.ports.iter().find(|port| port.number == number)
@@ -179,16 +194,22 @@ impl Endpoint<'_> {
     }
 }
 
-/// Pods by namespace and one label, and by address.
-struct PodIndex<'a> {
+/// Pods by namespace and one label, and by address; WorkloadEntries by namespace.
+struct Workloads<'a> {
     by_label: HashMap<(&'a str, &'a str, &'a str), Vec<&'a Pod>>,
     by_address: HashMap<IpAddr, &'a Pod>,
+    entries: HashMap<&'a str, Vec<&'a WorkloadEntry>>,
 }
 
-impl<'a> PodIndex<'a> {
-    fn new(pods: &'a [Pod]) -> Self {
-        let mut index = PodIndex { by_label: HashMap::new(), by_address: HashMap::new() };
-        for pod in pods {
+impl<'a> Workloads<'a> {
+    fn new(mesh: &'a Mesh) -> Self {
+        let mut index = Workloads { by_label: HashMap::new(), by_address: HashMap::new(), entries: HashMap::new() };
+        for entry in mesh.objects.iter() {
+            if let Object::WorkloadEntry(entry) = &entry.object {
+                index.entries.entry(entry.meta.namespace()).or_default().push(entry);
+            }
+        }
+        for pod in &mesh.pods {
             index.by_address.insert(pod.address, pod);
             for (key, value) in &pod.labels {
                 index.by_label.entry((&pod.namespace, key, value)).or_default().push(pod);
@@ -197,25 +218,48 @@ impl<'a> PodIndex<'a> {
         index
     }
 
-    fn selected(&self, service: &'a Service) -> impl Iterator<Item = &'a Pod> {
-        let first = service.selector.first_key_value();
-        let candidates = first.and_then(|(key, value)| self.by_label.get(&(service.meta.namespace(), key, value)));
-        candidates.into_iter().flatten().copied().filter(|pod| selects(&service.selector, &pod.labels))
+    /// Pods with these labels; an empty selector has none.
+    fn pods(&self, namespace: &'a str, selector: &'a Labels) -> impl Iterator<Item = &'a Pod> {
+        let first = selector.first_key_value();
+        let candidates = first.and_then(|(key, value)| self.by_label.get(&(namespace, key, value)));
+        candidates.into_iter().flatten().copied().filter(|pod| selects(selector, &pod.labels))
+    }
+
+    /// Where WorkloadEntries with these labels listen for a port of this name, else for this number.
+    fn entries(&self, namespace: &str, selector: &Labels, name: &str, number: Option<u16>) -> Vec<Endpoint<'a>> {
+        let entries = self.entries.get(namespace).into_iter().flatten().copied();
+        let selected = entries.filter(|entry| !selector.is_empty() && selects(selector, &entry.endpoint.labels));
+        selected.filter_map(|entry| self.reach(&entry.endpoint, name, number, true)).collect()
+    }
+
+    /// Where an endpoint of a ServiceEntry listens. `internal`: the sidecar is asked, where the address is a pod's.
+    fn reach(
+        &self,
+        endpoint: &'a EntryEndpoint,
+        name: &str,
+        number: Option<u16>,
+        internal: bool,
+    ) -> Option<Endpoint<'a>> {
+        let own = endpoint.ports.iter().find(|(own, _)| own == name).map(|(_, number)| *number);
+        let number = own.or(number)?;
+        let pod = self.by_address.get(&endpoint.address).copied().filter(|_| internal);
+        let address = pod.map_or(SocketAddr::new(endpoint.address, number), |pod| pod.reach(number));
+        Some(Endpoint { address, weight: endpoint.weight, draining: false, labels: Some(&endpoint.labels), pod })
     }
 }
 
 fn service_port<'a>(
     service: &'a Service,
     port: &'a ServicePort,
-    pods: &PodIndex<'a>,
+    workloads: &Workloads<'a>,
     slices: &[&'a EndpointSlice],
     findings: &Findings,
 ) -> Port<'a> {
     let mut endpoints = Vec::new();
-    for pod in pods.selected(service) {
+    for pod in workloads.pods(service.meta.namespace(), &service.selector) {
         if pod.stand_in {
             // A gateway's own Service leads to its gateway ports.
-            if let crate::object::service::TargetPort::Number(number) = &port.target
+            if let TargetPort::Number(number) = &port.target
                 && let Some(address) = pod.gateway.get(number)
             {
                 let (labels, pod) = (Some(&pod.labels), Some(pod));
@@ -232,25 +276,31 @@ fn service_port<'a>(
         let address = pod.reach(number);
         endpoints.push(Endpoint { address, weight: 1, draining: false, labels: Some(&pod.labels), pod: Some(pod) });
     }
+    let number = match &port.target {
+        TargetPort::Number(number) => Some(*number),
+        TargetPort::Name(_) => None,
+    };
+    endpoints.extend(workloads.entries(service.meta.namespace(), &service.selector, &port.name, number));
     if service.selector.is_empty() {
         for slice in slices {
-            endpoints.extend(slice_endpoints(slice, port, pods));
+            endpoints.extend(slice_endpoints(slice, port, workloads));
         }
     }
     finish(&mut endpoints);
     Port {
         number: port.port,
         carried: port.carried,
+        tls: port.tls,
         field: format!("ports[{}]", port.port),
         spot: &port.spot,
         endpoints,
     }
 }
 
-fn slice_endpoints<'a>(slice: &'a EndpointSlice, port: &ServicePort, pods: &PodIndex<'a>) -> Vec<Endpoint<'a>> {
+fn slice_endpoints<'a>(slice: &'a EndpointSlice, port: &ServicePort, workloads: &Workloads<'a>) -> Vec<Endpoint<'a>> {
     let Some((_, number)) = slice.ports.iter().find(|(name, _)| *name == port.name) else { return Vec::new() };
     let endpoint = |endpoint: &crate::object::service::SliceEndpoint| {
-        let pod = pods.by_address.get(&endpoint.address).copied();
+        let pod = workloads.by_address.get(&endpoint.address).copied();
         let address = pod.map_or(SocketAddr::new(endpoint.address, *number), |pod| pod.reach(*number));
         Endpoint { address, weight: 1, draining: endpoint.draining, labels: pod.map(|pod| &pod.labels), pod }
     };
@@ -260,23 +310,25 @@ fn slice_endpoints<'a>(slice: &'a EndpointSlice, port: &ServicePort, pods: &PodI
 fn entry_port<'a>(
     entry: &'a ServiceEntry,
     port: &'a crate::object::service_entry::EntryPort,
-    pods: &PodIndex<'a>,
+    workloads: &Workloads<'a>,
 ) -> Port<'a> {
-    let mut endpoints: Vec<_> = entry
-        .endpoints
-        .iter()
-        .map(|endpoint| {
-            let number =
-                endpoint.ports.iter().find(|(name, _)| *name == port.name).map_or(port.target, |(_, number)| *number);
-            let pod = pods.by_address.get(&endpoint.address).copied().filter(|_| entry.internal);
-            let address = pod.map_or(SocketAddr::new(endpoint.address, number), |pod| pod.reach(number));
-            Endpoint { address, weight: endpoint.weight, draining: false, labels: Some(&endpoint.labels), pod }
-        })
-        .collect();
+    let own = entry.endpoints.iter();
+    let mut endpoints: Vec<_> =
+        own.filter_map(|endpoint| workloads.reach(endpoint, &port.name, Some(port.target), entry.internal)).collect();
+    if let Some(selector) = &entry.selector {
+        let namespace = entry.meta.namespace();
+        let pods = workloads.pods(namespace, selector).filter(|pod| !pod.stand_in);
+        endpoints.extend(pods.map(|pod| {
+            let (address, labels) = (pod.reach(port.target), Some(&pod.labels));
+            Endpoint { address, weight: 1, draining: false, labels, pod: Some(pod) }
+        }));
+        endpoints.extend(workloads.entries(namespace, selector, &port.name, Some(port.target)));
+    }
     finish(&mut endpoints);
     Port {
         number: port.number,
         carried: port.carried,
+        tls: port.tls,
         field: format!("ports[{}]", port.number),
         spot: &port.spot,
         endpoints,

@@ -2,15 +2,12 @@
 
 use super::cluster::ClusterKey;
 use super::{Pass, View, covers, expand, seniority};
+use crate::object::fault::FaultRule;
 use crate::object::patterns::ExportTo;
 use crate::object::service::Carried;
-use crate::object::virtual_service::{
-    Destination, HttpAction, HttpMatch, HttpRoute, HttpRule, TcpRule, VirtualService,
-};
+use crate::object::virtual_service::{Destination, HttpAction, HttpMatch, HttpRoute, HttpRule, VirtualService};
 use crate::object::{Object, ObjectRef, Objects};
-use ringway_config::model::{
-    Action, Backend, Fault, Forward, Match, PathMatch, PathRewrite, Redirect, Respond, Route, RuleId, TcpBackend,
-};
+use ringway_config::model::{Action, Backend, Fault, Forward, Match, PathMatch, PathRewrite, Redirect, Respond, Route};
 use std::collections::{BTreeSet, HashMap};
 
 /// All of them in order of age, indexed by host.
@@ -44,7 +41,7 @@ pub(super) struct Routes {
 }
 
 /// Status of a route whose destination is not there, as in Istio.
-const MISSING_STATUS: u16 = 503;
+pub(super) const MISSING_STATUS: u16 = 503;
 /// Name of the gateway that stands for all sidecars.
 pub(super) const MESH: &str = "mesh";
 
@@ -53,18 +50,18 @@ impl<'a> VirtualServices<'a> {
         let mut all: Vec<_> = objects
             .iter()
             .filter_map(|entry| match &entry.object {
-                Object::VirtualService(service) => Some((service, entry.rank.0)),
+                Object::VirtualService(service) => Some(service),
                 _ => None,
             })
             .collect();
-        all.sort_by_key(|(service, rank)| seniority(&service.meta, *rank));
+        all.sort_by_key(|service| seniority(&service.meta));
         let mut index = VirtualServices {
             all: Vec::new(),
             exact: HashMap::new(),
             wildcard: Vec::new(),
             by_gateway: HashMap::new(),
         };
-        for (service, _) in all {
+        for service in all {
             index.all.push(service);
             for gateway in service.gateways.iter().map(|(name, _)| gateway_key(name, service.meta.namespace())) {
                 index.by_gateway.entry(gateway).or_default().push(service);
@@ -94,9 +91,6 @@ impl<'a> VirtualServices<'a> {
             special.extend(
                 service.http.iter().flat_map(|rule| &rule.matches).filter_map(|one| one.source_namespace.as_deref()),
             );
-            special.extend(
-                service.tcp.iter().flat_map(|rule| &rule.matches).filter_map(|one| one.source_namespace.as_deref()),
-            );
         }
         special
     }
@@ -104,6 +98,11 @@ impl<'a> VirtualServices<'a> {
     /// All, in order of age.
     pub fn iter(&self) -> impl Iterator<Item = &'a VirtualService> + '_ {
         self.all.iter().copied()
+    }
+
+    /// Its place in the order of age.
+    pub fn age(&self, service: &VirtualService) -> Option<usize> {
+        self.all.iter().position(|other| other.meta.reference == service.meta.reference)
     }
 
     /// Those that a view of the mesh has for a host, the one in force first.
@@ -160,22 +159,41 @@ impl Pass<'_> {
     /// Appends what a VirtualService says at a seat.
     pub(super) fn virtual_service_routes(&self, service: &VirtualService, seat: Seat<'_>, into: &mut Routes) {
         for rule in &service.http {
-            let matches: Vec<_> = rule.matches.iter().filter(|one| self.applies(service, one, seat)).collect();
-            if matches.is_empty() && !rule.matches.is_empty() {
-                continue;
+            match &rule.action {
+                HttpAction::Delegate(to) => self.delegate_routes(service, rule, to, seat, into),
+                _ => self.rule_routes(service, rule, seat, into),
             }
-            let action = u32::try_from(into.actions.len()).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// Appends one rule, if any of its matches can hold at the seat.
+    pub(super) fn rule_routes(&self, service: &VirtualService, rule: &HttpRule, seat: Seat<'_>, into: &mut Routes) {
+        if rule.matches.is_empty() || rule.matches.iter().any(|one| self.applies(service, one, seat)) {
             let made = self.http_action(service, rule, seat, &mut into.clusters);
-            into.actions.push(made);
-            let name = rule.name.clone();
-            if matches.is_empty() {
-                let id = self.rule(&service.meta, &rule.path, &rule.spot);
-                into.routes.push(Route { rule: id, name: name.clone(), matches: Match::default(), action });
-            }
-            for one in matches {
-                let id = self.rule(&service.meta, &one.path, &one.spot);
-                into.routes.push(Route { rule: id, name: name.clone(), matches: one.matches.clone(), action });
-            }
+            self.put_rule(service, rule, made, seat, into);
+        }
+    }
+
+    /// Appends the matches of a rule that can hold at the seat, with what they do.
+    pub(super) fn put_rule(
+        &self,
+        service: &VirtualService,
+        rule: &HttpRule,
+        made: Action,
+        seat: Seat<'_>,
+        into: &mut Routes,
+    ) {
+        let action = u32::try_from(into.actions.len()).unwrap_or(u32::MAX);
+        into.actions.push(made);
+        let mut put = |path: &str, spot, matches| {
+            let id = self.rule(&service.meta, path, spot);
+            into.routes.push(Route { rule: id, name: rule.name.clone(), matches, action });
+        };
+        if rule.matches.is_empty() {
+            put(&rule.path, &rule.spot, Match::default());
+        }
+        for one in rule.matches.iter().filter(|one| self.applies(service, one, seat)) {
+            put(&one.path, &one.spot, one.matches.clone());
         }
     }
 
@@ -186,6 +204,12 @@ impl Pass<'_> {
             && one.source_namespace.as_deref().is_none_or(|namespace| namespace == seat.view && seat.gateway == MESH)
     }
 
+    /// The fault that a rule injects.
+    pub(super) fn fault(&self, service: &VirtualService, rule: &HttpRule) -> Option<Fault> {
+        let with_id = |f: &FaultRule| Fault { rule: self.rule(&service.meta, &f.path, &f.spot), ..f.fault.clone() };
+        rule.fault.as_ref().map(with_id)
+    }
+
     fn http_action(
         &self,
         service: &VirtualService,
@@ -193,11 +217,12 @@ impl Pass<'_> {
         seat: Seat<'_>,
         clusters: &mut BTreeSet<ClusterKey>,
     ) -> Action {
-        let fault =
-            rule.fault.as_ref().map(|f| Fault { rule: self.rule(&service.meta, &f.path, &f.spot), ..f.fault.clone() });
+        let fault = self.fault(service, rule);
         match &rule.action {
             HttpAction::Redirect(redirect) => Action::Redirect(Redirect { fault, ..redirect.clone() }),
             HttpAction::Respond(respond) => Action::Respond(Respond { fault, ..respond.clone() }),
+            // Resolved before; this one has nowhere to go.
+            HttpAction::Delegate(_) => Action::Forward(Forward::default()),
             HttpAction::Route(route) => {
                 Action::Forward(Forward { fault, ..self.forward(service, route, seat, clusters) })
             }
@@ -241,37 +266,8 @@ impl Pass<'_> {
         }
     }
 
-    /// The weighted clusters of the first TCP rule that holds at a seat.
-    pub(super) fn tcp_route(
-        &self,
-        service: &VirtualService,
-        seat: Seat<'_>,
-    ) -> Option<(RuleId, Vec<TcpBackend>, BTreeSet<ClusterKey>)> {
-        let holds = |rule: &&TcpRule| {
-            rule.matches.is_empty()
-                || rule.matches.iter().any(|one| {
-                    one.port.is_none_or(|port| port == seat.port)
-                        && seated(&one.gateways, service.meta.namespace(), seat)
-                        && one
-                            .source_namespace
-                            .as_deref()
-                            .is_none_or(|namespace| namespace == seat.view && seat.gateway == MESH)
-                })
-        };
-        let rule = service.tcp.iter().find(holds)?;
-        let mut clusters = BTreeSet::new();
-        let mut backends = Vec::new();
-        for destination in &rule.destinations {
-            if let Some(key) = self.resolve(service, destination, seat, Carried::Tcp) {
-                backends.push(TcpBackend { cluster: key.name(), weight: destination.weight });
-                clusters.insert(key);
-            }
-        }
-        Some((self.rule(&service.meta, &rule.path, &rule.spot), backends, clusters))
-    }
-
     /// The cluster of a destination, or a diagnostic that says what is missing.
-    fn resolve(
+    pub(super) fn resolve(
         &self,
         service: &VirtualService,
         destination: &Destination,
@@ -363,6 +359,6 @@ impl Pass<'_> {
 }
 
 /// Whether a match's `gateways` include the seat's.
-fn seated(gateways: &[String], namespace: &str, seat: Seat<'_>) -> bool {
+pub(super) fn seated(gateways: &[String], namespace: &str, seat: Seat<'_>) -> bool {
     gateways.is_empty() || gateways.iter().any(|name| gateway_key(name, namespace) == seat.gateway)
 }

@@ -2,12 +2,14 @@
 
 mod apply;
 mod corpus;
+mod delegates;
 mod faults_and_cors;
 mod gateways;
 mod http_routes;
 mod last_good;
 mod load_balancers;
 mod manifests;
+mod opaque;
 mod publishing;
 mod reformat;
 mod refused;

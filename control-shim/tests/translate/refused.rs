@@ -81,7 +81,7 @@ fn virtual_service_fields() {
         ("retries: {attempts: 1, perTryTimeout: fast}", "wrong-duration", "fast"),
         ("retries: {attempt: 1}", "unknown-field", "attempt"),
         ("mirror: {host: b}", "not-supported-yet", "mirror"),
-        ("delegate: {name: d}", "not-supported-yet", "delegate"),
+        ("delegate: {name: d}", "missing-field", "exactly one"),
         ("match: [{sourceLabels: {a: b}}]", "not-supported-yet", "sourceLabels"),
         ("match: [{uri: {regex: '(?=x)'}}]", "wrong-regex", "(?=x)"),
         ("match: [{uri: {exact: /a, prefix: /b}}]", "conflict", "only one"),

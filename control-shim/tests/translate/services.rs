@@ -137,3 +137,49 @@ fn disagreement_about_a_port_is_carried_as_bytes_and_said() {
     assert_eq!(world.codes(), ["conflict"]);
     assert!(listeners(&world, "web-v1").contains(&("inbound-8080".into(), Role::Inbound, false)));
 }
+
+#[test]
+fn pods_and_workload_entries_stand_behind_selectors() {
+    let text = app("web", &["v1"])
+        + "---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: vm, labels: {app: web}}
+spec: {address: 10.9.0.1, labels: {version: v0}, ports: {http: 8088}, weight: 3, serviceAccount: vm}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: other, namespace: far}
+spec: {address: 10.9.0.2, labels: {app: web}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: both}
+spec:
+  hosts: [both.mesh]
+  location: MESH_INTERNAL
+  ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8080}]
+  resolution: STATIC
+  workloadSelector: {labels: {app: web}}
+";
+    let world = good(&text);
+    let endpoints = |authority: &str| {
+        let host = world.compiled.host("default", authority).expect("known");
+        let set = host.blobs.iter().find_map(|blob| match blob.model() {
+            Model::Endpoints(set) => Some(set.clone()),
+            _ => None,
+        });
+        let mut all: Vec<_> =
+            set.expect("endpoints").endpoints.iter().map(|e| (e.address.to_string(), e.weight)).collect();
+        all.sort();
+        all
+    };
+    let pod = world.mesh.pod(&world.node("web-v1")).expect("planned").reach(8080).to_string();
+    let mut expected = vec![("10.9.0.1:8088".to_string(), 3), (pod, 1)];
+    expected.sort();
+    assert_eq!(endpoints("both.mesh"), expected);
+    // A Service finds VMs by their labels too.
+    assert_eq!(endpoints("web"), expected);
+    let twice = text.replace("  workloadSelector", "  endpoints: [{address: 10.0.0.1}]\n  workloadSelector");
+    assert_eq!(super::manifests::world(&twice).codes(), ["conflict"]);
+}

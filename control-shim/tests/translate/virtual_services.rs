@@ -169,12 +169,12 @@ spec:
 #[test]
 fn of_two_for_one_host_the_first_is_in_force_and_the_other_is_named() {
     let one = "  http: [{route: [{destination: {host: reviews, subset: v1}}]}]\n";
-    let two = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: later}\nspec:\n  hosts: [reviews]\n  http: [{route: [{destination: {host: reviews, subset: v2}}]}]\n";
+    let two = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: z}\nspec:\n  hosts: [reviews]\n  http: [{route: [{destination: {host: reviews, subset: v2}}]}]\n";
     let world = good(&(reviews(one) + two));
     assert_eq!(world.codes(), ["conflict"]);
     assert_eq!(world.ask("web-v1", "reviews", Request::default()), to(V1));
-    // An older timestamp beats the order of files.
-    let aged = two.replace("{name: later}", "{name: later, creationTimestamp: '2020-01-01T00:00:00Z'}");
+    // An older timestamp beats the order of names.
+    let aged = two.replace("{name: z}", "{name: z, creationTimestamp: '2020-01-01T00:00:00Z'}");
     let world = good(&(reviews(one) + &aged));
     assert_eq!(world.ask("web-v1", "reviews", Request::default()), to(V2));
 }

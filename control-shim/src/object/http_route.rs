@@ -335,6 +335,8 @@ fn modifier(field: &Field<'_>, mut authority: Option<&mut String>) -> HeaderEdit
             fields.finish();
             if name.eq_ignore_ascii_case("host") {
                 match authority.as_deref_mut() {
+                    // `urlRewrite.hostname` says it too, and counts.
+                    Some(authority) if !authority.is_empty() => {}
                     Some(authority) => *authority = value,
                     None => item.error("forbidden-header", "Host is no response header", "remove it"),
                 }

@@ -91,7 +91,10 @@ pub fn header_operations(field: &Field<'_>, mut authority: Option<&mut String>) 
             if !name.eq_ignore_ascii_case("host") && !name.eq_ignore_ascii_case(":authority") {
                 edits.set.push((name, value));
             } else if let Some(authority) = authority.as_deref_mut() {
-                *authority = value;
+                // `rewrite.authority` says it too, and counts, as in Istio.
+                if authority.is_empty() {
+                    *authority = value;
+                }
             } else {
                 set.not_supported("setting Host here");
             }

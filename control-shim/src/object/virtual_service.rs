@@ -67,7 +67,12 @@ pub enum HttpAction {
     /// Sends on.
     Route(HttpRoute),
     /// Answers with a redirect.
-    Redirect(Redirect),
+    Redirect {
+        /// Where to.
+        to: Redirect,
+        /// `derivePort: FROM_REQUEST_PORT`: to the port that the request came to, whatever the new scheme's own port is.
+        request_port: bool,
+    },
     /// Answers itself.
     Respond(Respond),
     /// Hands over to the rules of another VirtualService.
@@ -214,11 +219,12 @@ fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
         let settings = HttpRoute { destinations, timeout_ms, retry, uri, authority, request, response, cors };
         HttpAction::Delegate(decode_delegate(&delegate, settings)?)
     } else if let Some(redirect) = redirect {
-        HttpAction::Redirect(Redirect { response, ..decode_redirect(&redirect, &matches)? })
+        let (to, request_port) = decode_redirect(&redirect, &matches)?;
+        HttpAction::Redirect { to: Redirect { response, ..to }, request_port }
     } else {
         HttpAction::Respond(Respond { response, ..decode_respond(&respond?)? })
     };
-    if let (Some(field), HttpAction::Redirect(_) | HttpAction::Respond(_)) = (cors_field, &action) {
+    if let (Some(field), HttpAction::Redirect { .. } | HttpAction::Respond(_)) = (cors_field, &action) {
         let message = format!("`{}` does nothing for answers of the proxy's own, as in Istio", field.path);
         field.warning("not-honoured", message, "");
     }
@@ -289,7 +295,7 @@ pub fn path_text(field: &Field<'_>, path: &str) -> bool {
     fine
 }
 
-fn decode_redirect(field: &Field<'_>, matches: &[HttpMatch]) -> Option<Redirect> {
+fn decode_redirect(field: &Field<'_>, matches: &[HttpMatch]) -> Option<(Redirect, bool)> {
     let mut fields = field.fields("a redirect")?;
     let mut redirect = Redirect { status: 301, ..Redirect::default() };
     if let Some(uri) = fields.get("uri") {
@@ -324,17 +330,18 @@ fn decode_redirect(field: &Field<'_>, matches: &[HttpMatch]) -> Option<Redirect>
     if let Some(port) = fields.get("port") {
         redirect.port = port.port().unwrap_or(0);
     }
+    let mut request_port = false;
     if let Some(derive) = fields.get("derivePort") {
-        let default = derive.word(&[("FROM_PROTOCOL_DEFAULT", true), ("FROM_REQUEST_PORT", false)]);
-        if default == Some(true) {
-            redirect.port = if redirect.scheme == "https" { 443 } else { 80 };
+        match derive.word(&[("FROM_PROTOCOL_DEFAULT", false), ("FROM_REQUEST_PORT", true)]) {
+            Some(false) => redirect.port = if redirect.scheme == "https" { 443 } else { 80 },
+            from_request => request_port = from_request == Some(true),
         }
     }
     if let Some(code) = fields.get("redirectCode") {
         redirect.status = redirect_status(&code)?;
     }
     fields.finish();
-    Some(redirect)
+    Some((redirect, request_port))
 }
 
 /// A redirect status.

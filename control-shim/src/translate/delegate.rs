@@ -127,8 +127,8 @@ fn merge(root_namespace: &str, root: &HttpRule, to: &Delegate, sub: &HttpRule) -
 }
 
 /// Settings of the root's rule that the delegate's does not have.
-fn inherit(action: &mut HttpAction, to: &Delegate) {
-    let root = &to.settings;
+fn inherit(action: &mut HttpAction, delegate: &Delegate) {
+    let root = &delegate.settings;
     match action {
         HttpAction::Route(route) => {
             if route.timeout_ms == 0 {
@@ -147,13 +147,13 @@ fn inherit(action: &mut HttpAction, to: &Delegate) {
                 route.cors.clone_from(&root.cors);
             }
         }
-        HttpAction::Redirect(redirect) if redirect.response == HeaderEdits::default() => {
-            redirect.response = root.response.clone();
+        HttpAction::Redirect { to, .. } if to.response == HeaderEdits::default() => {
+            to.response = root.response.clone();
         }
         HttpAction::Respond(respond) if respond.response == HeaderEdits::default() => {
             respond.response = root.response.clone();
         }
-        HttpAction::Redirect(_) | HttpAction::Respond(_) | HttpAction::Delegate(_) => {}
+        HttpAction::Redirect { .. } | HttpAction::Respond(_) | HttpAction::Delegate(_) => {}
     }
 }
 

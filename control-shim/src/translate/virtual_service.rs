@@ -219,7 +219,11 @@ impl Pass<'_> {
     ) -> Action {
         let fault = self.fault(service, rule);
         match &rule.action {
-            HttpAction::Redirect(redirect) => Action::Redirect(Redirect { fault, ..redirect.clone() }),
+            HttpAction::Redirect { to, request_port } => {
+                // Without a new scheme the port stays as the client wrote it, which may be another one than ours.
+                let port = if *request_port && !to.scheme.is_empty() { seat.port } else { to.port };
+                Action::Redirect(Redirect { fault, port, ..to.clone() })
+            }
             HttpAction::Respond(respond) => Action::Respond(Respond { fault, ..respond.clone() }),
             // Resolved before; this one has nowhere to go.
             HttpAction::Delegate(_) => Action::Forward(Forward::default()),

@@ -189,3 +189,32 @@ fn hosts_that_only_a_virtual_service_knows_are_served_on_any_port() {
     assert_eq!(world.ask("web-v1", "a.b.wild.example", Request::default()), to(V1));
     assert_eq!(world.ask("web-v1", "wild.example", Request::default()), Answer::Unknown);
 }
+
+#[test]
+fn a_rewritten_authority_counts_more_than_a_host_that_is_set() {
+    for rule in [
+        "rewrite: {authority: inner.example}, headers: {request: {set: {Host: set.example}}}",
+        "headers: {request: {set: {':authority': set.example}}}, rewrite: {authority: inner.example}",
+    ] {
+        let world = good(&reviews(&format!("  http: [{{route: [{{destination: {{host: reviews}}}}], {rule}}}]\n")));
+        let actions = world.actions("default", "reviews");
+        let Action::Forward(forward) = &actions[0] else { panic!("{actions:?}") };
+        assert_eq!(forward.authority, "inner.example", "{rule}");
+    }
+}
+
+#[test]
+fn a_redirect_s_port_is_the_scheme_s_own_or_the_request_s() {
+    for (redirect, port) in [
+        ("scheme: https", 0),
+        ("scheme: https, derivePort: FROM_PROTOCOL_DEFAULT", 443),
+        ("scheme: https, derivePort: FROM_REQUEST_PORT", 80),
+        ("uri: /new, derivePort: FROM_REQUEST_PORT", 0),
+        ("scheme: https, port: 8443", 8443),
+    ] {
+        let world = good(&reviews(&format!("  http: [{{redirect: {{{redirect}}}}}]\n")));
+        let actions = world.actions("default", "reviews");
+        let Action::Redirect(made) = &actions[0] else { panic!("{actions:?}") };
+        assert_eq!(made.port, port, "{redirect}");
+    }
+}

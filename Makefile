@@ -53,7 +53,7 @@ suite: binaries
 	@$(CARGO) test $(CHECKED) -p ringway-sim --features planted-bugs --test planted
 
 # `make test` runs a share of it. RINGWAY_CORPUS_SEED=n runs the one mesh that a failure names.
-corpus: binaries ## The whole generated corpus: 100,000 requests (CASES=n for another number)
+corpus: binaries ## The whole generated corpus: 100,000 requests, against the evaluator and beside Envoy (CASES=n for another number)
 	@echo "Running the generated corpus."
 	@RINGWAY_BIN_DIR="$$(realpath $(TARGET)/checked)" RINGWAY_CORPUS_CASES="$(or $(CASES),100000)" \
 	  $(CARGO) test $(CHECKED) -p ringway-corpus --no-fail-fast

@@ -1,7 +1,5 @@
 //! Chance that can be repeated: SplitMix64 from a seed.
 
-use ringway_policy::Rng;
-
 /// A small generator; equal seeds give equal rolls.
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
@@ -39,9 +37,8 @@ impl Dice {
         }
         left
     }
-}
 
-impl Rng for Dice {
+    /// The next 64 bits.
     fn random(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

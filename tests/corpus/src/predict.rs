@@ -1,17 +1,12 @@
-//! What the evaluator says about a request: every answer that is possible, with its probability and the rule that decides.
+//! What `ringway explain` says about a request: every answer that is possible, with its probability and the rule that decides.
 
-use std::net::Ipv4Addr;
-
-use crate::dice::Dice;
 use crate::generate::request::Request;
 use crate::message::{Answer, Head, edited};
 use crate::origins::REPLY;
+use control_shim::explain::{self, Subject};
 use ringway_config::Snapshot;
-use ringway_config::model::{Action, Backend, Forward, HeaderEdits, Role, RuleId};
-use ringway_policy::{Facts, Fields, Local, LocalKind, Note, Plan, State, Step, View, decide};
+use serde_json::Value;
 
-/// Draws after which every live destination has been met: the smallest share is 1 in 181.
-const DRAWS_MAX: usize = 4096;
 /// Our own peer metadata goes to endpoints with proxies.
 pub const PEER: &str = "x-envoy-peer-metadata";
 /// Stands for values that depend on the moment or the machine.
@@ -19,19 +14,29 @@ pub const PRESENT: &str = "(present)";
 
 /// A proxy's config, asked without the proxy.
 pub struct Oracle {
-    view: View,
+    subject: Subject,
     listener: u32,
-    state: State,
-    dice: Dice,
+    layers: Layers,
 }
 
 /// What may happen to a request.
 #[derive(Clone, Debug)]
 pub struct Prediction {
     /// The rule that decides, as the access log names it.
-    pub rule: RuleId,
+    pub rule: String,
     /// What may happen. Probabilities add up to 1.
     pub outcomes: Vec<Outcome>,
+}
+
+/// In which order a rule's header edits and its destination's are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layers {
+    /// All of the rule's, then all of the destination's: what we do.
+    RuleFirst,
+    /// All removals, then what the rule writes, then what the destination writes.
+    RemovalsFirst,
+    /// All of the destination's, then all of the rule's.
+    DestinationFirst,
 }
 
 /// One possibility.
@@ -46,131 +51,108 @@ pub struct Outcome {
 impl Oracle {
     /// On the config of a proxy.
     pub fn new(snapshot: &Snapshot, listener: &str) -> Oracle {
-        let view = View::build(snapshot, None).unwrap_or_else(|e| panic!("the proxy would refuse its config: {e}"));
-        let listener = view.listener(listener).unwrap_or_else(|| panic!("there is no listener {listener}"));
-        let (mut state, mut dice) = (State::new(), Dice::new(0, 0));
-        state.adopt(&view, 0, &mut dice, &mut Vec::new());
-        Oracle { view, listener, state, dice }
+        let subject = Subject::new(snapshot).unwrap_or_else(|e| panic!("the proxy would refuse its config: {e}"));
+        let listener = subject.view().listener(listener).unwrap_or_else(|| panic!("there is no listener {listener}"));
+        Oracle { subject, listener, layers: Layers::RuleFirst }
     }
 
-    /// What may happen to a request.
-    pub fn predict(&mut self, request: &Request) -> Prediction {
-        let mut facts = Facts {
-            listener: self.listener,
-            method: request.method.as_bytes(),
-            path: request.target.as_bytes(),
-            authority: request.authority.as_bytes(),
-            scheme: "http",
-            client: Ipv4Addr::LOCALHOST.into(),
-            fields: &Lines(&request.headers),
-            host_absent: true,
-            delayed: false,
-        };
-        let mut notes = Vec::new();
-        let mut step = decide(&self.view, &mut facts, &mut self.state, &mut self.dice, 0, &mut notes);
-        let host = notes.iter().find_map(|note| if let Note::Host(host) = note { Some(*host) } else { None });
-        let missing = |step: &Step| {
-            let Step::Reply(local) = step else { return None };
-            matches!(local.kind, LocalKind::ClusterNotFound | LocalKind::NoHealthyUpstream)
-                .then_some((local.rule, local.route))
-        };
-        // One destination of several may be missing, and drawn first.
-        for _ in 0..DRAWS_MAX {
-            if missing(&step).is_some() {
-                step = decide(&self.view, &mut facts, &mut self.state, &mut self.dice, 0, &mut ());
-            }
-        }
-        match (&step, missing(&step), host) {
-            (Step::Forward(plan), ..) => self.forwards(request, plan.host, plan.route, plan.rule, Some(*plan)),
-            (_, Some((rule, route)), Some(host)) => self.forwards(request, host, route, rule, None),
-            (Step::Reply(local), ..) => {
-                let answer = self.local(local, &facts);
-                Prediction { rule: local.rule, outcomes: vec![Outcome { probability: 1.0, answer }] }
-            }
-            _ => panic!("{step:?} for\n{request}"),
-        }
+    /// What might happen if header edits were done in this order.
+    pub fn predict_with(&mut self, layers: Layers, request: &Request) -> Prediction {
+        self.layers = layers;
+        let prediction = self.predict(request);
+        self.layers = Layers::RuleFirst;
+        prediction
     }
 
-    fn forwards(&self, request: &Request, host: u32, route: u32, rule: RuleId, plan: Option<Plan>) -> Prediction {
-        let view = self.view.host(host);
-        let action = view.routes()[route as usize].action;
-        let Action::Forward(forward) = &view.actions()[action as usize] else { panic!("{rule:?} does not forward") };
-        let total: u32 = forward.backends.iter().map(|backend| backend.weight).sum();
+    /// What may happen to a request: all from `explain --output json`.
+    pub fn predict(&self, request: &Request) -> Prediction {
+        let asked = explain::Request {
+            method: request.method.clone(),
+            target: request.target.clone(),
+            authority: request.authority.clone(),
+            headers: request.headers.clone(),
+        };
+        let told = self.subject.explain(self.listener, &asked, true).json();
+        let outcome = &told["outcome"];
+        let outcomes = match outcome["kind"].as_str() {
+            Some("forward") => self.forward(request, &told),
+            Some("reply") => vec![Outcome { probability: 1.0, answer: self.reply(outcome, &told["action"]) }],
+            kind => panic!("{kind:?} for\n{request}\n{told:#}"),
+        };
+        Prediction { rule: told["rule"]["id"].as_str().unwrap_or("00000000").to_owned(), outcomes }
+    }
+
+    fn forward(&self, request: &Request, told: &Value) -> Vec<Outcome> {
+        let (outcome, forward) = (&told["outcome"], &told["action"]["forward"]);
+        let gateway = told["listener"]["role"] == "gateway";
         let mut outcomes = Vec::new();
-        for (backend, number) in forward.backends.iter().zip(0..) {
-            let share = match forward.backends.len() {
-                1 => 1.0,
-                _ => f64::from(backend.weight) / f64::from(total),
-            };
-            if share == 0.0 {
+        for destination in list(&outcome["destinations"]) {
+            let rule = &destination["rule"]["id"];
+            let backend = list(&forward["backends"]).iter().find(|backend| backend["rule"] == *rule);
+            let backend = backend.unwrap_or(&Value::Null);
+            if let Some(status) = destination["status"].as_u64() {
+                let body = if destination["cluster"].is_null() { "" } else { "no healthy upstream" };
+                outcomes
+                    .push(Outcome { probability: number(&destination["probability"]), answer: error(status, body) });
                 continue;
             }
-            let Some(cluster) = view.cluster(action, number) else {
-                let status = if backend.missing_status == 0 { 503 } else { backend.missing_status };
-                outcomes.push(Outcome { probability: share, answer: proxy_says(status, "") });
-                continue;
-            };
-            let cluster = self.view.cluster(cluster);
-            let endpoints: Vec<_> =
-                cluster.endpoints.clone().map(|id| self.view.endpoint(id)).filter(|e| !e.draining).collect();
-            let weights: u32 = endpoints.iter().map(|endpoint| endpoint.weight).sum();
-            if endpoints.is_empty() {
-                outcomes.push(Outcome { probability: share, answer: proxy_says(503, "no healthy upstream") });
+            let mut fields = self.edit(request.headers.clone(), &forward["request"], &backend["request"]);
+            fields.push(owned(("host", text(&outcome["authority"]))));
+            fields.push(owned(("x-forwarded-proto", "http")));
+            if gateway {
+                fields.push(owned(("x-forwarded-for", "127.0.0.1")));
             }
-            for endpoint in endpoints {
-                let plan = plan.map(|plan| Plan { backend: number, ..plan });
-                let answer = Answer::Endpoint {
-                    address: endpoint.address,
-                    head: self.head(request, forward, backend, plan, cluster.model.mesh_internal),
-                    reply: edited(&edit(REPLY.map(owned), [&forward.response, &backend.response])),
-                };
-                let probability = share * f64::from(endpoint.weight) / f64::from(weights);
-                outcomes.push(Outcome { probability, answer });
+            if destination["settings"]["mesh_internal"] == true {
+                fields.push(owned((PEER, PRESENT)));
+            }
+            if !request.body.is_empty() {
+                fields.push(("content-length".into(), request.body.len().to_string()));
+            }
+            let head = Head::new(&format!("{} {}", request.method, text(&outcome["target"])), fields);
+            let reply = edited(&self.edit(REPLY.map(owned), &forward["response"], &backend["response"]));
+            for endpoint in list(&destination["endpoints"]).iter().filter(|one| one["draining"] == false) {
+                let address = text(&endpoint["address"]).parse().unwrap_or_else(|e| panic!("{endpoint}: {e}"));
+                let answer = Answer::Endpoint { address, head: head.clone(), reply: reply.clone() };
+                outcomes.push(Outcome { probability: number(&endpoint["probability"]), answer });
             }
         }
-        Prediction { rule, outcomes }
+        outcomes
     }
 
-    /// The request's head as an endpoint sees it.
-    fn head(&self, request: &Request, forward: &Forward, backend: &Backend, plan: Option<Plan>, peers: bool) -> Head {
-        let role = self.view.listeners()[self.listener as usize].role;
-        let mut path = Vec::new();
-        let rewritten = plan.is_some_and(|plan| self.view.rewrite_path(&plan, request.target.as_bytes(), &mut path));
-        let target = if rewritten { String::from_utf8_lossy(&path).into_owned() } else { request.target.clone() };
-        let authority = if forward.authority.is_empty() { &request.authority } else { &forward.authority };
-        let mut fields = edit(request.headers.clone(), [&forward.request, &backend.request]);
-        fields.push(owned(("host", authority)));
-        fields.push(owned(("x-forwarded-proto", "http")));
-        if role == Role::Gateway {
-            fields.push(owned(("x-forwarded-for", "127.0.0.1")));
-        }
-        if peers {
-            fields.push(owned((PEER, PRESENT)));
-        }
-        if !request.body.is_empty() {
-            fields.push(("content-length".into(), request.body.len().to_string()));
-        }
-        Head::new(&format!("{} {target}", request.method), fields)
-    }
-
-    fn local(&self, local: &Local, facts: &Facts<'_>) -> Answer {
-        let (host, action) = match local.kind {
-            LocalKind::Redirect { host, action } | LocalKind::Respond { host, action } => (host, action),
-            _ => return proxy_says(local.status, ""),
-        };
-        let mut location = Vec::new();
-        self.view.location(local, facts, &mut location);
-        let (body, edits) = match self.view.action(host, action) {
-            Some(Action::Redirect(redirect)) => ("", &redirect.response),
-            Some(Action::Respond(respond)) => (respond.body.as_str(), &respond.response),
-            _ => panic!("{local:?} has no answer"),
-        };
+    fn reply(&self, outcome: &Value, action: &Value) -> Answer {
+        let location = outcome["location"].as_str();
+        let own = [&action["redirect"], &action["respond"]].into_iter().find(|own| own.is_object());
+        let edits = own.map_or(&Value::Null, |own| &own["response"]);
         Answer::Local {
-            status: local.status,
-            location: (!location.is_empty()).then(|| String::from_utf8_lossy(&location).into_owned()),
-            body: body.into(),
-            reply: edited(&edit(Vec::new(), [edits])),
+            status: status(&outcome["status"]),
+            location: location.map(str::to_owned),
+            body: if location.is_some() { String::new() } else { text(&outcome["body"]).to_owned() },
+            reply: edited(&self.edit(Vec::new(), edits, &Value::Null)),
         }
+    }
+
+    /// Edits in Istio's order, level by level: remove, set, add.
+    fn edit(
+        &self,
+        fields: impl Into<Vec<(String, String)>>,
+        rule: &Value,
+        destination: &Value,
+    ) -> Vec<(String, String)> {
+        let mut fields = fields.into();
+        let (first, second) = match self.layers {
+            Layers::DestinationFirst => (destination, rule),
+            Layers::RuleFirst | Layers::RemovalsFirst => (rule, destination),
+        };
+        list(&first["remove"]).iter().for_each(|name| remove(&mut fields, text(name)));
+        if self.layers == Layers::RemovalsFirst {
+            list(&second["remove"]).iter().for_each(|name| remove(&mut fields, text(name)));
+        }
+        write(&mut fields, first);
+        if self.layers != Layers::RemovalsFirst {
+            list(&second["remove"]).iter().for_each(|name| remove(&mut fields, text(name)));
+        }
+        write(&mut fields, second);
+        fields
     }
 }
 
@@ -178,6 +160,11 @@ impl Prediction {
     /// Whether an observed answer is among the possible ones.
     pub fn allows(&self, answer: &Answer) -> bool {
         self.outcomes.iter().any(|outcome| outcome.answer == *answer)
+    }
+
+    /// Whether it went where it may go.
+    pub fn allows_destination(&self, answer: &Answer) -> bool {
+        self.outcomes.iter().any(|outcome| destination(&outcome.answer) == destination(answer))
     }
 }
 
@@ -189,30 +176,39 @@ pub fn destination(answer: &Answer) -> String {
     }
 }
 
-fn proxy_says(status: u16, body: &str) -> Answer {
-    Answer::Local { status, location: None, body: body.into(), reply: Vec::new() }
+fn error(code: u64, body: &str) -> Answer {
+    Answer::Local { status: status(&code.into()), location: None, body: body.into(), reply: Vec::new() }
 }
 
-/// Edits in Istio's order, level by level: remove, set, add.
-fn edit<const N: usize>(fields: impl Into<Vec<(String, String)>>, levels: [&HeaderEdits; N]) -> Vec<(String, String)> {
-    let mut fields = fields.into();
-    for edits in levels {
-        let gone = edits.remove.iter().chain(edits.set.iter().map(|(name, _)| name));
-        gone.for_each(|gone| fields.retain(|(name, _)| !name.eq_ignore_ascii_case(gone)));
-        fields.extend(edits.set.iter().chain(&edits.add).cloned());
+fn remove(fields: &mut Vec<(String, String)>, gone: &str) {
+    fields.retain(|(name, _)| !name.eq_ignore_ascii_case(gone));
+}
+
+fn write(fields: &mut Vec<(String, String)>, edits: &Value) {
+    let pair = |pair: &Value| (text(&pair[0]).to_owned(), text(&pair[1]).to_owned());
+    for (name, value) in list(&edits["set"]).iter().map(pair) {
+        remove(fields, &name);
+        fields.push((name, value));
     }
-    fields
+    fields.extend(list(&edits["add"]).iter().map(pair));
+}
+
+fn status(value: &Value) -> u16 {
+    value.as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or_else(|| panic!("{value} is no status"))
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no probability"))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 fn owned((name, value): (&str, &str)) -> (String, String) {
     (name.into(), value.into())
-}
-
-/// Header lines as the policy looks at them.
-struct Lines<'a>(&'a [(String, String)]);
-
-impl Fields for Lines<'_> {
-    fn each(&self, name: &str, visit: &mut dyn FnMut(&[u8])) {
-        self.0.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).for_each(|(_, value)| visit(value.as_bytes()));
-    }
 }

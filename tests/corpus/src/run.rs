@@ -2,13 +2,16 @@
 
 use crate::chi_square;
 use crate::dice::Dice;
+use crate::envoy::Envoy;
+use crate::envoy::differences::{Rows, is_authority_as_sent, settle};
 use crate::generate::request::{ID, Request};
 use crate::generate::{Mesh, Place};
-use crate::origins::Origins;
+use crate::origins::{Addresses, Origins};
 use crate::predict::{Oracle, Prediction, destination};
 use crate::ringway::{Program, Proxies, reproducer};
 use ringway_tests::harness::Case;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Requests to one mesh.
 const REQUESTS: usize = 500;
@@ -18,6 +21,8 @@ const MESHES: usize = 8;
 const CASES: usize = 6_000;
 /// Equal requests behind one χ².
 const REPEATS: usize = 400;
+/// Requests of a mesh, among those with several outcomes, whose frequencies are counted.
+const UNCERTAIN_MAX: usize = 2;
 
 /// Requests of a whole run: `RINGWAY_CORPUS_CASES`, or a share that suits every `make test`.
 pub fn cases() -> usize {
@@ -47,52 +52,129 @@ pub fn requests(mesh: &Mesh) -> impl Iterator<Item = Request> + '_ {
 }
 
 /// Sends every request to the proxies of its mesh and compares what came of it with what the evaluator says: the endpoint, its view of the head, the
-/// answer's edits, and the rule in the access log.
-pub fn against_the_evaluator(case: Case, seeds: &[u64], origins: &Origins) {
-    let mut proxies: Option<Proxies> = None;
-    let mut rules = BTreeMap::new();
-    for (seed, sequence) in seeds.iter().zip(1..) {
-        let mesh = Mesh::new(*seed);
-        let program = Program::compile(&mesh.yaml(), &origins.addresses(&mesh.documents), sequence);
-        let mut oracles = BTreeMap::from(Place::ALL.map(|place| (place, program.oracle(place))));
-        let proxies = match &mut proxies {
-            Some(running) => {
-                running.publish(&program);
-                running
-            }
-            none => none.insert(Proxies::start(case, &program)),
-        };
+/// answer's edits, and the rule in the access log. `Err` tells the first that is otherwise, with what it takes to see it again.
+pub fn against_the_evaluator(case: Case, seeds: &[u64], origins: &Origins) -> Result<(), String> {
+    let mut bench: Option<Bench> = None;
+    for mesh in seeds.iter().map(|seed| Mesh::new(*seed)) {
+        let bench = Bench::next(&mut bench, case, &mesh, &origins.addresses(&mesh.documents));
         let mut uncertain = Vec::new();
         for request in requests(&mesh) {
-            let prediction = predict(&mut oracles, &request);
-            let answer = proxies.ask(&request);
-            assert!(
-                prediction.allows(&answer),
-                "the proxy's answer is not the evaluator's\n{answer}possible were\n{}rule {}\n{}",
-                prediction.outcomes.iter().map(|o| o.answer.to_string()).collect::<String>(),
-                program.origin(&format!("{:08x}", prediction.rule.0)),
-                reproducer(&mesh, &request)
-            );
-            let said = (format!("{:08x}", prediction.rule.0), program.origin(&format!("{:08x}", prediction.rule.0)));
-            rules.insert(request.headers[0].1.clone(), said);
-            if prediction.outcomes.len() > 1 && uncertain.len() < 2 {
+            let prediction = bench.ask(&mesh, &request)?;
+            if prediction.outcomes.len() > 1 && uncertain.len() < UNCERTAIN_MAX {
                 uncertain.push((request, prediction));
             }
         }
         for (request, prediction) in uncertain {
-            frequencies(&prediction, &request, |request| proxies.ask(request))
-                .unwrap_or_else(|e| panic!("{e}\n{}", reproducer(&mesh, &request)));
+            let counted = frequencies(&prediction, &request, |request| bench.proxies.ask(request));
+            counted.map_err(|e| format!("{e}\n{}", reproducer(&mesh, &request)))?;
         }
     }
-    let Some(proxies) = proxies else { return };
-    let logged = proxies.logged(rules.len());
-    for (request, (rule, origin)) in rules {
-        assert_eq!(
-            logged.get(&request),
-            Some(&rule),
-            "the access log's rule of request {request}; the evaluator says {origin}"
-        );
+    bench.map_or(Ok(()), |bench| bench.check_logs())
+}
+
+/// Our proxies with the evaluator beside them.
+struct Bench {
+    proxies: Proxies,
+    program: Program,
+    oracles: BTreeMap<Place, Oracle>,
+    sequence: u64,
+    /// Request → the rule that the evaluator names, and where it stands.
+    rules: BTreeMap<String, (String, String)>,
+}
+
+impl Bench {
+    /// The bench with another mesh; the first time it is set up.
+    fn next<'a>(bench: &'a mut Option<Bench>, case: Case, mesh: &Mesh, addresses: &Addresses) -> &'a mut Bench {
+        let sequence = bench.as_ref().map_or(1, |bench| bench.sequence + 1);
+        let program = Program::compile(&mesh.yaml(), addresses, sequence);
+        let oracles = Place::ALL.into_iter().map(|place| (place, program.oracle(place))).collect();
+        match bench {
+            Some(bench) => {
+                bench.proxies.publish(&program);
+                (bench.program, bench.oracles, bench.sequence) = (program, oracles, sequence);
+                bench
+            }
+            none => {
+                let proxies = Proxies::start(case, &program);
+                none.insert(Bench { proxies, program, oracles, sequence, rules: BTreeMap::new() })
+            }
+        }
     }
+
+    fn oracle(&mut self, place: Place) -> &mut Oracle {
+        self.oracles.get_mut(&place).expect("an oracle for every place")
+    }
+
+    /// Sends a request to our proxy. The answer is one of those that the evaluator says are possible.
+    fn ask(&mut self, mesh: &Mesh, request: &Request) -> Result<Prediction, String> {
+        let prediction = self.oracle(request.place).predict(request);
+        let answer = self.proxies.ask(request);
+        if !prediction.allows(&answer) {
+            return Err(format!(
+                "the proxy's answer is not the evaluator's\n{answer}possible:{}\n{}",
+                self.tell(&prediction),
+                reproducer(mesh, request)
+            ));
+        }
+        let origin = self.program.origin(&prediction.rule);
+        self.rules.insert(request.headers[0].1.clone(), (prediction.rule.clone(), origin));
+        Ok(prediction)
+    }
+
+    fn tell(&self, prediction: &Prediction) -> String {
+        let outcomes: String = prediction.outcomes.iter().map(|outcome| outcome.answer.to_string()).collect();
+        format!(" by rule {}\n{outcomes}", self.program.origin(&prediction.rule))
+    }
+
+    /// The access log names the rule that the evaluator does, for every request.
+    fn check_logs(&self) -> Result<(), String> {
+        let logged = self.proxies.logged(self.rules.len());
+        let wrong = self.rules.iter().find(|(request, (rule, _))| logged.get(*request) != Some(rule));
+        wrong.map_or(Ok(()), |(request, (_, origin))| {
+            let logged = logged.get(request).map_or("no rule", String::as_str);
+            Err(format!("the access log has {logged} for request {request}; the evaluator says {origin}"))
+        })
+    }
+}
+
+/// Sends every request to our proxies and to Envoy. Ours answer as the evaluator says, Envoy does too, or a documented difference says why not. `Ok`
+/// has the rows that were looked up.
+pub fn beside_envoy(case: Case, program: &Path, seeds: &[u64], origins: &Origins) -> Result<Rows, String> {
+    let meshes: Vec<Mesh> = seeds.iter().map(|seed| Mesh::new(*seed)).collect();
+    let manifests: Vec<_> = meshes.iter().map(|mesh| (mesh.yaml(), origins.addresses(&mesh.documents))).collect();
+    let mut envoy = Envoy::start(program.to_owned(), &manifests);
+    let mut bench: Option<Bench> = None;
+    let mut rows = Rows::new();
+    for (number, mesh) in meshes.iter().enumerate() {
+        let bench = Bench::next(&mut bench, case, mesh, &manifests[number].1);
+        let mut uncertain = Vec::new();
+        for request in requests(mesh) {
+            let prediction = bench.ask(mesh, &request)?;
+            let theirs = envoy.ask(number, &request);
+            match settle(bench.oracle(request.place), &request, &prediction, &theirs) {
+                Some(seen) => rows.extend(seen),
+                None if is_authority_as_sent(&request, &conditions(mesh, &request)) => {
+                    rows.extend(["authority-as-sent"])
+                }
+                None => {
+                    return Err(format!(
+                        "Envoy does otherwise, and no row of docs/envoy-differences.md says why\nEnvoy: {theirs}we:{}\n{}",
+                        bench.tell(&prediction),
+                        reproducer(mesh, &request)
+                    ));
+                }
+            }
+            let both = prediction.outcomes.len() > 1 && prediction.allows_destination(&theirs);
+            if both && uncertain.len() < UNCERTAIN_MAX {
+                uncertain.push((request, prediction));
+            }
+        }
+        for (request, prediction) in uncertain {
+            let counted = frequencies(&prediction, &request, |request| envoy.ask(number, request));
+            counted.map_err(|e| format!("Envoy's shares are others: {e}\n{}", reproducer(mesh, &request)))?;
+        }
+    }
+    Ok(rows)
 }
 
 /// Sends one request again and again, and counts where it goes.
@@ -114,6 +196,9 @@ pub fn frequencies(
     chi_square::check(&expected, &counted)
 }
 
-fn predict(oracles: &mut BTreeMap<Place, Oracle>, request: &Request) -> Prediction {
-    oracles.get_mut(&request.place).expect("an oracle for every place").predict(request)
+/// The conditions of the rules that a request may meet.
+fn conditions(mesh: &Mesh, request: &Request) -> Vec<serde_json::Value> {
+    let sites =
+        mesh.sites.iter().filter(|site| site.place == request.place && site.authorities.contains(&request.authority));
+    sites.flat_map(|site| mesh.conditions(site)).collect()
 }

@@ -17,6 +17,6 @@ fn what_a_proxy_does_is_what_the_evaluator_says_epoll() {
 fn half(case: Case, stream: u64) {
     let origins = Origins::start();
     for seeds in run::seeds(run::cases() / 2, stream) {
-        run::against_the_evaluator(case, &seeds, &origins);
+        run::against_the_evaluator(case, &seeds, &origins).unwrap_or_else(|e| panic!("{e}"));
     }
 }

@@ -36,7 +36,11 @@ fn rule(dice: &mut Dice, number: usize) -> Value {
         [("RequestHeaderModifier", "requestHeaderModifier"), ("ResponseHeaderModifier", "responseHeaderModifier")]
     {
         if dice.percent(25) {
-            filters.push(json!({"type": kind, field: modifier(dice)}));
+            let mut modifier = modifier(dice);
+            if kind == "RequestHeaderModifier" && dice.percent(20) {
+                modifier["set"] = json!([{"name": "Host", "value": "set.example"}]);
+            }
+            filters.push(json!({"type": kind, field: modifier}));
         }
     }
     if dice.percent(15) {

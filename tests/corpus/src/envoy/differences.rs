@@ -1,0 +1,158 @@
+//! Where we and Envoy do not do the same: the rows of `docs/envoy-differences.md`, each with how it shows.
+
+use crate::generate::Place;
+use crate::generate::request::{ID, Request};
+use crate::message::{Answer, Head};
+use crate::predict::{Layers, Oracle, PEER, Prediction};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Rows that were looked up.
+pub type Rows = BTreeSet<&'static str>;
+
+/// Headers that only Envoy writes.
+const THEIR_HEADERS: [(&str, &str); 5] = [
+    ("attempt-count-header", "x-envoy-attempt-count"),
+    ("expected-timeout-header", "x-envoy-expected-rq-timeout-ms"),
+    ("external-address-header", "x-envoy-external-address"),
+    ("original-host-header", "x-envoy-original-host"),
+    ("original-path-header", "x-envoy-original-path"),
+];
+
+/// The rows of the table, by name. The table and this list are compared.
+pub const ROWS: [&str; 15] = [
+    "attempt-count-header",
+    "authority-as-sent",
+    "content-length-zero",
+    "edits-of-own-errors",
+    "edits-of-rule-and-destination",
+    "expected-timeout-header",
+    "external-address-header",
+    "forwarded-for-of-loopback",
+    "original-host-header",
+    "original-path-header",
+    "peer-metadata",
+    "query-decoding",
+    "redirect-authority-with-port",
+    "redirect-default-port",
+    "request-id-at-gateways",
+];
+
+/// Whether rules look at the authority, and this request writes it unlike they do: Envoy compares it as it was sent.
+pub fn is_authority_as_sent(request: &Request, conditions: &[Value]) -> bool {
+    request.authority.bytes().any(|b| b.is_ascii_uppercase())
+        && conditions.iter().any(|one| one["authority"].is_object())
+}
+
+/// Compares Envoy's answer with the possible ones of ours. `Some` has the rows that had to be looked up; without it, nothing settles the disagreement.
+pub fn settle(oracle: &mut Oracle, request: &Request, ours: &Prediction, theirs: &Answer) -> Option<Rows> {
+    if let Some(rows) = settle_one_of(request, ours, theirs) {
+        return Some(rows);
+    }
+    for (row, sent) in as_they_read_it(request) {
+        for layers in [Layers::RuleFirst, Layers::RemovalsFirst, Layers::DestinationFirst] {
+            let mut theirs_by_rule = oracle.predict_with(layers, &sent);
+            theirs_by_rule.outcomes.iter_mut().for_each(|outcome| decode_once(&mut outcome.answer));
+            let Some(mut rows) = settle_one_of(request, &theirs_by_rule, theirs) else { continue };
+            rows.extend(row);
+            rows.extend((layers != Layers::RuleFirst).then_some("edits-of-rule-and-destination"));
+            return Some(rows);
+        }
+    }
+    None
+}
+
+/// The request itself, and one that means to us what this one means to Envoy.
+fn as_they_read_it(request: &Request) -> Vec<(Option<&'static str>, Request)> {
+    let mut sent = vec![(None, request.clone())];
+    if let Some((path, query)) = request.target.split_once('?').filter(|(_, query)| query.contains('%')) {
+        // Encoded once more, a query is decoded to what Envoy compares.
+        let target = format!("{path}?{}", query.replace('%', "%25"));
+        sent.push((Some("query-decoding"), Request { target, ..request.clone() }));
+    }
+    sent
+}
+
+fn decode_once(answer: &mut Answer) {
+    match answer {
+        Answer::Endpoint { head, .. } => head.line = head.line.replace("%25", "%"),
+        Answer::Local { location, .. } => *location = location.take().map(|text| text.replace("%25", "%")),
+    }
+}
+
+fn settle_one_of(request: &Request, ours: &Prediction, theirs: &Answer) -> Option<Rows> {
+    ours.outcomes.iter().find_map(|outcome| {
+        let mut rows = Rows::new();
+        let (mut theirs, mut ours) = (theirs.clone(), outcome.answer.clone());
+        match (&mut theirs, &mut ours) {
+            (Answer::Endpoint { head: theirs, .. }, Answer::Endpoint { head: ours, .. }) => {
+                settle_heads(request, theirs, ours, &mut rows);
+            }
+            (Answer::Local { location: Some(theirs), .. }, Answer::Local { location: Some(ours), .. }) => {
+                rows.extend(settle_locations(request, theirs, ours));
+            }
+            (Answer::Local { reply: theirs, .. }, Answer::Local { status: 500 | 503, reply: ours, .. })
+                if ours.is_empty() && !theirs.is_empty() =>
+            {
+                theirs.clear();
+                rows.insert("edits-of-own-errors");
+            }
+            _ => {}
+        }
+        (theirs == ours).then_some(rows)
+    })
+}
+
+fn settle_locations(request: &Request, theirs: &mut String, ours: &str) -> Option<&'static str> {
+    let origin = |location: &str| location.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+    let (their_origin, our_origin) = (origin(theirs), origin(ours));
+    if their_origin == our_origin {
+        return None;
+    }
+    let row = if their_origin == format!("http://{}", request.authority) && request.authority.ends_with(":80") {
+        "redirect-default-port"
+    } else if their_origin.contains("://else.example:8080") {
+        "redirect-authority-with-port"
+    } else {
+        return None;
+    };
+    *theirs = theirs.replacen(&their_origin, &our_origin, 1);
+    Some(row)
+}
+
+fn settle_heads(request: &Request, theirs: &mut Head, ours: &mut Head, rows: &mut Rows) {
+    for (row, name) in THEIR_HEADERS {
+        if ours.get(name).is_none() && theirs.remove(name) {
+            rows.insert(row);
+        }
+    }
+    if theirs.get("content-length") == Some("0") && ours.get("content-length").is_none() {
+        theirs.remove("content-length");
+        rows.insert("content-length-zero");
+    }
+    if ours.remove(PEER) {
+        rows.insert("peer-metadata");
+    }
+    if request.place == Place::Sidecar {
+        return;
+    }
+    for (row, name) in [("request-id-at-gateways", ID), ("forwarded-for-of-loopback", "x-forwarded-for")] {
+        if theirs.get(name) != ours.get(name) && theirs.remove(name) && ours.remove(name) {
+            rows.insert(row);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_table_has_these_rows_and_no_others() {
+        let path = ringway_tests::harness::binary::repository().join("docs/envoy-differences.md");
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        let documented: Vec<&str> = rows.map(|(name, _)| name).collect();
+        assert_eq!(documented, ROWS);
+    }
+}

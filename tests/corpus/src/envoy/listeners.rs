@@ -1,0 +1,125 @@
+//! Gateways and the sidecar → listeners with their virtual hosts.
+
+use super::{Manifests, full_host, list, name, namespace, text};
+use crate::generate::Place;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+const MANAGER: &str =
+    "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+
+impl Manifests<'_> {
+    /// One for each place, on free ports.
+    pub fn listeners(&self) -> Vec<Value> {
+        let hosts = [
+            (Place::Edge, self.edge_hosts()),
+            (Place::Side, self.side_hosts()),
+            (Place::Sidecar, self.sidecar_hosts()),
+        ];
+        hosts.into_iter().map(|(place, hosts)| self.listener(place, hosts)).collect()
+    }
+
+    fn listener(&self, place: Place, hosts: Vec<Value>) -> Value {
+        let gateway = place != Place::Sidecar;
+        let listener_name = format!("{}/{}", self.number, place.name());
+        // A gateway stands at the edge: it believes no client about who it is, and its hosts hold on every port.
+        let manager = json!({
+            "@type": MANAGER,
+            "stat_prefix": listener_name,
+            "use_remote_address": gateway,
+            "normalize_path": true,
+            "route_config": {
+                "name": listener_name,
+                "virtual_hosts": hosts,
+                "validate_clusters": false,
+                "ignore_port_in_host_matching": gateway,
+            },
+            "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}],
+        });
+        let filter = json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager});
+        json!({"name": listener_name, "address": address("127.0.0.1", 0), "filter_chains": [{"filters": [filter]}]})
+    }
+
+    fn edge_hosts(&self) -> Vec<Value> {
+        let bound = |service: &&Value| {
+            list(&service["spec"]["gateways"]).iter().any(|gateway| matches!(text(gateway), "edge" | "shop/edge"))
+        };
+        let services = self.of_kind("VirtualService").filter(bound);
+        services.map(|service| virtual_host(&hosts_of(service), self.virtual_service(service, "shop/edge"))).collect()
+    }
+
+    fn side_hosts(&self) -> Vec<Value> {
+        let mut by_host: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+        for route in self.of_kind("HTTPRoute") {
+            if list(&route["spec"]["parentRefs"])
+                .iter()
+                .any(|parent| parent["kind"].is_null() && parent["name"] == "side")
+            {
+                for host in list(&route["spec"]["hostnames"]) {
+                    by_host.entry(text(host).to_lowercase()).or_default().push(route);
+                }
+            }
+        }
+        by_host.into_iter().map(|(host, routes)| virtual_host(&[host], self.http_routes(&routes))).collect()
+    }
+
+    /// Services by all their names, then what only VirtualServices know. An authority may say the port.
+    fn sidecar_hosts(&self) -> Vec<Value> {
+        let with_port = |names: Vec<String>| -> Vec<String> {
+            names.into_iter().flat_map(|name| [format!("{name}:80"), name]).collect()
+        };
+        let in_mesh = |service: &&Value| {
+            let gateways = list(&service["spec"]["gateways"]);
+            gateways.is_empty() || gateways.iter().any(|gateway| text(gateway) == "mesh")
+        };
+        let rules: Vec<&Value> = self.of_kind("VirtualService").filter(in_mesh).collect();
+        let mut hosts = Vec::new();
+        let mut known = Vec::new();
+        for service in self.of_kind("Service") {
+            let (name, namespace) = (name(service), namespace(service));
+            let host = full_host(name, namespace);
+            let mut names = vec![host.clone(), format!("{name}.{namespace}"), format!("{name}.{namespace}.svc")];
+            if namespace == "shop" {
+                names.push(name.into());
+            }
+            let attached: Vec<&Value> = self
+                .of_kind("HTTPRoute")
+                .filter(|route| {
+                    list(&route["spec"]["parentRefs"])
+                        .iter()
+                        .any(|parent| parent["kind"] == "Service" && parent["name"] == name)
+                })
+                .collect();
+            let routes = match rules.iter().find(|rule| hosts_of(rule).contains(&host)) {
+                Some(rule) => self.virtual_service(rule, "mesh"),
+                None if !attached.is_empty() => self.http_routes(&attached),
+                None => vec![
+                    json!({"match": {"prefix": "/"}, "route": {"cluster": self.cluster_name(&host, 80, ""), "timeout": "0s"}}),
+                ],
+            };
+            hosts.push(virtual_host(&with_port(names), routes));
+            known.push(host);
+        }
+        for rule in rules {
+            let unknown: Vec<String> = hosts_of(rule).into_iter().filter(|host| !known.contains(host)).collect();
+            if !unknown.is_empty() {
+                hosts.push(virtual_host(&with_port(unknown), self.virtual_service(rule, "mesh")));
+            }
+        }
+        hosts
+    }
+}
+
+/// An address in Envoy's words.
+pub fn address(ip: &str, port: u16) -> Value {
+    json!({"socket_address": {"address": ip, "port_value": port}})
+}
+
+fn hosts_of(service: &Value) -> Vec<String> {
+    list(&service["spec"]["hosts"]).iter().map(|host| full_host(text(host), namespace(service))).collect()
+}
+
+fn virtual_host(domains: &[String], routes: Vec<Value>) -> Value {
+    json!({"name": domains[0], "domains": domains, "routes": routes, "include_request_attempt_count": true})
+}

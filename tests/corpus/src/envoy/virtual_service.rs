@@ -1,0 +1,230 @@
+//! VirtualService → routes, in the order of its rules.
+
+use super::{Manifests, full_host, list, namespace, text};
+use serde_json::{Value, json};
+
+/// The port of every place.
+const PORT: u64 = 80;
+
+/// Edits of a request and of its response, in Envoy's words.
+#[derive(Default)]
+pub struct Edits {
+    pub request_add: Vec<Value>,
+    pub request_remove: Vec<Value>,
+    pub response_add: Vec<Value>,
+    pub response_remove: Vec<Value>,
+}
+
+impl Manifests<'_> {
+    /// What a VirtualService says at `mesh` or a gateway.
+    pub fn virtual_service(&self, service: &Value, gateway: &str) -> Vec<Value> {
+        let mut routes = Vec::new();
+        for rule in list(&service["spec"]["http"]) {
+            let all = [json!({})];
+            let matches = if rule["match"].is_null() { &all[..] } else { list(&rule["match"]) };
+            for one in matches.iter().filter(|one| applies(one, gateway)) {
+                let mut route = self.act(service, rule);
+                route["match"] = condition(one);
+                route["name"] = rule["name"].as_str().unwrap_or_default().into();
+                routes.push(route);
+            }
+        }
+        routes
+    }
+
+    fn act(&self, service: &Value, rule: &Value) -> Value {
+        let mut edits = Edits::default();
+        let mut authority = edits.read(&rule["headers"]);
+        let mut route = if rule["redirect"].is_object() {
+            json!({"redirect": redirect(&rule["redirect"])})
+        } else if rule["directResponse"].is_object() {
+            json!({"direct_response": direct_response(&rule["directResponse"])})
+        } else {
+            let mut action = json!({"timeout": seconds(&rule["timeout"])});
+            match list(&rule["route"]) {
+                // The weight of a single destination does not count, and its edits come after the rule's.
+                [one] => {
+                    action["cluster"] = self.destination(service, one).into();
+                    let set = edits.read(&one["headers"]);
+                    authority = authority.or(set);
+                }
+                several => {
+                    let weighted = several.iter().filter(|one| one["weight"] != 0);
+                    let clusters: Vec<Value> = weighted.map(|one| self.weighted(service, one)).collect();
+                    action["weighted_clusters"] = json!({"clusters": clusters});
+                }
+            }
+            if let Some(uri) = rule["rewrite"]["uri"].as_str() {
+                action["prefix_rewrite"] = uri.into();
+            }
+            let authority = rule["rewrite"]["authority"].as_str().map(str::to_owned).or(authority);
+            if let Some(authority) = authority {
+                action["host_rewrite_literal"] = authority.into();
+            }
+            json!({"route": action})
+        };
+        edits.write(&mut route);
+        route
+    }
+
+    fn weighted(&self, service: &Value, destination: &Value) -> Value {
+        let mut edits = Edits::default();
+        edits.read(&destination["headers"]);
+        let mut cluster = json!({"name": self.destination(service, destination), "weight": destination["weight"]});
+        edits.write(&mut cluster);
+        cluster
+    }
+
+    fn destination(&self, service: &Value, destination: &Value) -> String {
+        let to = &destination["destination"];
+        let host = full_host(text(&to["host"]), namespace(service));
+        self.cluster_name(&host, to["port"]["number"].as_u64().unwrap_or(PORT), text(&to["subset"]))
+    }
+}
+
+/// Port and gateways are decided before any request comes.
+fn applies(one: &Value, gateway: &str) -> bool {
+    let gateways = list(&one["gateways"]);
+    one["port"].as_u64().is_none_or(|port| port == PORT)
+        && (gateways.is_empty() || gateways.iter().any(|g| text(g) == gateway))
+}
+
+fn condition(one: &Value) -> Value {
+    let mut condition = match one["uri"].as_object().and_then(|uri| uri.iter().next()) {
+        Some((kind, value)) if kind == "exact" => json!({"path": value}),
+        Some((kind, value)) if kind == "prefix" => json!({"prefix": value}),
+        Some((_, value)) => json!({"safe_regex": {"regex": value}}),
+        None => json!({"prefix": "/"}),
+    };
+    condition["case_sensitive"] = (one["ignoreUriCase"] != true).into();
+    let mut headers = Vec::new();
+    for (field, inverted) in [("headers", false), ("withoutHeaders", true)] {
+        for (name, value) in one[field].as_object().into_iter().flatten() {
+            let mut header = value_condition(name, value);
+            header["invert_match"] = inverted.into();
+            // Where the header is missing, what it may not be does not matter.
+            if inverted && header["present_match"].is_null() {
+                header["treat_missing_header_as_empty"] = true.into();
+            }
+            headers.push(header);
+        }
+    }
+    for (field, pseudo) in [("method", ":method"), ("authority", ":authority"), ("scheme", ":scheme")] {
+        if one[field].is_object() {
+            headers.push(value_condition(pseudo, &one[field]));
+        }
+    }
+    condition["headers"] = headers.into();
+    let query = one["queryParams"].as_object().into_iter().flatten();
+    condition["query_parameters"] = query.map(|(name, value)| value_condition(name, value)).collect::<Vec<_>>().into();
+    condition
+}
+
+/// On a header or a query parameter; without a word it has to be there.
+pub fn value_condition(name: &str, condition: &Value) -> Value {
+    match condition.as_object().and_then(|condition| condition.iter().next()) {
+        None => json!({"name": name, "present_match": true}),
+        Some((kind, value)) if kind == "regex" => {
+            json!({"name": name, "string_match": {"safe_regex": {"regex": value}}})
+        }
+        Some((kind, value)) => json!({"name": name, "string_match": {kind: value}}),
+    }
+}
+
+fn redirect(redirect: &Value) -> Value {
+    let mut action = json!({"response_code": redirect_code(redirect["redirectCode"].as_u64().unwrap_or(301))});
+    if let Some(uri) = redirect["uri"].as_str() {
+        action["path_redirect"] = uri.into();
+    }
+    if let Some(prefix) = redirect["prefixRewrite"].as_str() {
+        action["prefix_rewrite"] = prefix.into();
+    }
+    if let Some(authority) = redirect["authority"].as_str() {
+        action["host_redirect"] = authority.into();
+    }
+    let scheme = redirect["scheme"].as_str();
+    if let Some(scheme) = scheme {
+        action["scheme_redirect"] = scheme.into();
+    }
+    let port = match redirect["derivePort"].as_str() {
+        Some("FROM_REQUEST_PORT") => Some(PORT),
+        _ => redirect["port"].as_u64(),
+    };
+    // The scheme's own port is not written.
+    let default = if scheme == Some("https") { 443 } else { 80 };
+    if let Some(port) = port.filter(|port| *port != default) {
+        action["port_redirect"] = port.into();
+    }
+    action
+}
+
+/// Envoy's name of a redirect's status.
+pub fn redirect_code(status: u64) -> &'static str {
+    match status {
+        301 => "MOVED_PERMANENTLY",
+        302 => "FOUND",
+        303 => "SEE_OTHER",
+        307 => "TEMPORARY_REDIRECT",
+        _ => "PERMANENT_REDIRECT",
+    }
+}
+
+fn direct_response(response: &Value) -> Value {
+    let mut action = json!({"status": response["status"]});
+    if let Some(body) = response["body"]["string"].as_str() {
+        action["body"] = json!({"inline_string": body});
+    }
+    action
+}
+
+/// A duration in Istio's words (`1m`, `2.5s`) in protobuf's.
+pub fn seconds(duration: &Value) -> String {
+    let duration = duration.as_str().unwrap_or("0s");
+    match duration.strip_suffix("m") {
+        Some(minutes) => format!("{}s", minutes.parse::<f64>().expect("minutes") * 60.0),
+        None => duration.into(),
+    }
+}
+
+impl Edits {
+    /// Takes in `headers` of a rule or a destination. The authority that it sets is returned: it is no header.
+    pub fn read(&mut self, headers: &Value) -> Option<String> {
+        let mut authority = None;
+        for (message, add, remove) in [
+            ("request", &mut self.request_add, &mut self.request_remove),
+            ("response", &mut self.response_add, &mut self.response_remove),
+        ] {
+            let operations = &headers[message];
+            for (operation, action) in [("set", "OVERWRITE_IF_EXISTS_OR_ADD"), ("add", "APPEND_IF_EXISTS_OR_ADD")] {
+                for (name, value) in operations[operation].as_object().into_iter().flatten() {
+                    if name.eq_ignore_ascii_case("host") {
+                        authority = value.as_str().map(str::to_owned);
+                    } else {
+                        add.push(header(name, value, action));
+                    }
+                }
+            }
+            remove.extend(list(&operations["remove"]).iter().cloned());
+        }
+        authority
+    }
+
+    /// Puts them into a route or a weighted cluster.
+    pub fn write(self, into: &mut Value) {
+        for (field, edits) in [
+            ("request_headers_to_add", self.request_add),
+            ("request_headers_to_remove", self.request_remove),
+            ("response_headers_to_add", self.response_add),
+            ("response_headers_to_remove", self.response_remove),
+        ] {
+            if !edits.is_empty() {
+                into[field] = edits.into();
+            }
+        }
+    }
+}
+
+/// A header that is written.
+pub fn header(name: &str, value: &Value, action: &str) -> Value {
+    json!({"header": {"key": name, "value": value}, "append_action": action})
+}

@@ -73,6 +73,8 @@ impl From<'_> {
                 return Err(self.dangling(head.rule.get(), format!("HTTP listener {listener:?}")));
             }
         }
+        all::<MirrorRecord>(&self.view, section::MIRROR)
+            .try_for_each(|m| self.need(Kind::Cluster, m.cluster, m.rule.get()))?;
         // Likewise here.
         all::<BackendRecord>(&self.view, section::BACKEND)
             .filter(|b| b.cluster.len.get() != 0)

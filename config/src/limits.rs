@@ -28,6 +28,8 @@ pub const COOKIE_ATTRIBUTES_MAX: usize = 16;
 pub const WARMUP_MINIMUM_MAX: u32 = 10_000;
 /// Thousandths of the fastest growth of a warm-up: what is beyond is a step.
 pub const WARMUP_AGGRESSION_MAX: u32 = 1_000_000;
+/// Destinations of copies of one request.
+pub const MIRRORS_MAX: u32 = 16;
 /// Bytes of a request head; its positions are 16 bits wide.
 pub const HEAD_BYTES_MAX: u32 = 60 << 10;
 /// Bytes of a request head that every proxy takes.

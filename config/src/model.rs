@@ -300,6 +300,19 @@ pub struct Forward {
     pub fault: Option<Fault>,
     /// Which origins may read the response.
     pub cors: Option<Cors>,
+    /// Who else gets a copy of the request; nobody waits for their answers.
+    pub mirrors: Vec<Mirror>,
+}
+
+/// A destination of copies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mirror {
+    /// Cluster name.
+    pub cluster: String,
+    /// Requests of a million that are copied.
+    pub per_million: u32,
+    /// The rule behind it.
+    pub rule: RuleId,
 }
 
 /// Faults for a share of the requests: first a delay, then an answer in place of the destination's.

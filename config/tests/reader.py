@@ -196,10 +196,11 @@ def action(r):
     backends = [backend(b) for b in r.span(11)]
     request, response = edits(r.span(12)), edits(r.span(12))
     injected, sharing = one(r.span(18), fault), one(r.span(19), cors)
+    mirrors = [{"cluster": m.str(), "per_million": m.u32(), "rule": m.rule()} for m in r.span(26)]
     policy = one(r.span(24), retry)
     if kind == "forward":
         content = {"timeout_ms": timeout_ms, "path": path, "authority": text}
-        content.update(request=request, response=response, backends=backends, fault=injected, cors=sharing, retry=policy)
+        content.update(request=request, response=response, backends=backends, fault=injected, cors=sharing, retry=policy, mirrors=mirrors)
     elif kind == "redirect":
         content = {"status": status, "scheme": scheme, "host": text, "port": port, "path": path, "response": response}
         content["fault"] = injected

@@ -200,6 +200,7 @@ pub fn action(a: &Action) -> Value {
                 "request": edits(&b.request), "response": edits(&b.response),
             })).collect::<Vec<_>>(),
             "fault": fault(&f.fault), "cors": cors(&f.cors),
+            "mirrors": f.mirrors.iter().map(|m| json!({"cluster": m.cluster, "per_million": m.per_million, "rule": rule(m.rule)})).collect::<Vec<_>>(),
         }}),
         Action::Redirect(r) => json!({"redirect": {
             "status": r.status, "scheme": r.scheme, "host": r.host, "port": r.port, "path": rewrite(&r.path), "response": edits(&r.response),

@@ -198,12 +198,16 @@ impl<W: Write> Dump<'_, W> {
         self.edits("      ", "request", &f.request)?;
         self.edits("      ", "response", &f.response)?;
         self.fault(&f.fault)?;
-        f.cors.iter().try_for_each(|cors| self.cors(cors))
+        f.cors.iter().try_for_each(|cors| self.cors(cors))?;
+        for m in &f.mirrors {
+            write!(self.out, "      copies {} % to {}", percent(m.per_million), m.cluster)?;
+            self.rule(m.rule)?;
+        }
+        Ok(())
     }
 
     fn fault(&mut self, fault: &Option<Fault>) -> fmt::Result {
         let Some(f) = fault else { return Ok(()) };
-        let percent = |per_million: u32| f64::from(per_million) / 10_000.0;
         if f.delay_ms != 0 {
             write!(self.out, "      delays {} % by {}", percent(f.delay_per_million), millis(f.delay_ms))?;
             self.rule(f.rule)?;
@@ -407,6 +411,10 @@ fn tunnel(backends: &[TcpBackend]) -> String {
     let name = |b: &TcpBackend| if b.cluster.is_empty() { "missing".to_owned() } else { b.cluster.clone() };
     let list: Vec<String> = backends.iter().map(|b| format!("{} × {}", b.weight, name(b))).collect();
     if list.is_empty() { "refuse".to_owned() } else { list.join(", ") }
+}
+
+fn percent(per_million: u32) -> f64 {
+    f64::from(per_million) / 10_000.0
 }
 
 fn millis(ms: u64) -> String {

@@ -159,6 +159,7 @@ impl<'a> Decoder<'a> {
                 response: self.edits(a.response),
                 fault: self.fault(a.fault),
                 cors: self.records(section::CORS, a.cors).next().map(|c| self.cors(c)),
+                mirrors: self.records(section::MIRROR, a.mirrors).map(|m| self.mirror(m)).collect(),
             }),
             tag::REDIRECT => Action::Redirect(Redirect {
                 status: a.status.get(),
@@ -176,6 +177,10 @@ impl<'a> Decoder<'a> {
                 fault: self.fault(a.fault),
             }),
         }
+    }
+
+    fn mirror(&self, m: &MirrorRecord) -> Mirror {
+        Mirror { cluster: self.str(m.cluster), per_million: m.per_million.get(), rule: RuleId(m.rule.get()) }
     }
 
     fn fault(&self, span: Span) -> Option<Fault> {

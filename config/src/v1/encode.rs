@@ -170,6 +170,7 @@ fn put_action<'m>(w: &mut Writer<'m>, m: &'m Action) -> ActionRecord {
         fault: Span::default(),
         cors: Span::default(),
         retry: Span::default(),
+        mirrors: Span::default(),
     };
     match m {
         Action::Forward(f) => {
@@ -184,6 +185,8 @@ fn put_action<'m>(w: &mut Writer<'m>, m: &'m Action) -> ActionRecord {
             out.response = put_edits(w, &f.response);
             out.fault = put_fault(w, f.fault.as_ref());
             out.cors = put_cors(w, f.cors.as_ref());
+            let mirrors: Vec<MirrorRecord> = f.mirrors.iter().map(|m| put_mirror(w, m)).collect();
+            out.mirrors = w.records(section::MIRROR, &mirrors);
         }
         Action::Redirect(d) => {
             (out.kind, out.status, out.port) = (tag::REDIRECT, U16::new(d.status), U16::new(d.port));
@@ -199,6 +202,10 @@ fn put_action<'m>(w: &mut Writer<'m>, m: &'m Action) -> ActionRecord {
         }
     }
     out
+}
+
+fn put_mirror<'m>(w: &mut Writer<'m>, m: &'m Mirror) -> MirrorRecord {
+    MirrorRecord { cluster: w.str(&m.cluster), per_million: U32::new(m.per_million), rule: U32::new(m.rule.0) }
 }
 
 fn put_fault(w: &mut Writer<'_>, m: Option<&Fault>) -> Span {

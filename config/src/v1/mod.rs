@@ -41,8 +41,9 @@ pub mod section {
     pub const WARMUP: u16 = 23;
     pub const RETRY: u16 = 24;
     pub const STATUS: u16 = 25;
+    pub const MIRROR: u16 = 26;
     /// Ids from here on are unknown to this version.
-    pub const END: u16 = 26;
+    pub const END: u16 = 27;
 
     /// A section in words.
     pub fn name(id: u16) -> &'static str {
@@ -73,6 +74,7 @@ pub mod section {
             "warm-up",
             "retry",
             "status",
+            "mirror",
         ];
         NAMES.get(id as usize).copied().unwrap_or("of an unknown id")
     }
@@ -94,6 +96,7 @@ pub mod section {
                 CORS_ORIGIN,
                 RETRY,
                 STATUS,
+                MIRROR,
             ],
             Kind::Endpoints => &[WORKLOAD, ENDPOINT],
             Kind::Provenance => &[ORIGIN],

@@ -45,8 +45,8 @@ records! {
     QueryMatchRecord = 20 { name: Str, value: StringMatchRecord }
     /// An action. `kind` 1 = forward, 2 = redirect, 3 = respond. `text` is authority, redirect host or body; `scheme` of a redirect.
     /// `path_kind` 0 = keep, 1 = prefix, 2 = segments, 3 = full.
-    ActionRecord = 88 { kind: u8, path_kind: u8, status: U16, port: U16, reserved: U16, timeout_ms: U64, text: Str, scheme: Str, path: Str,
-        backends: Span, request: Span, response: Span, fault: Span, cors: Span, retry: Span }
+    ActionRecord = 96 { kind: u8, path_kind: u8, status: U16, port: U16, reserved: U16, timeout_ms: U64, text: Str, scheme: Str, path: Str,
+        backends: Span, request: Span, response: Span, fault: Span, cors: Span, retry: Span, mirrors: Span }
     /// A retry policy; at most one an action. `on` and `on_repeatable` are sets of bits.
     RetryRecord = 44 { attempts: U32, on: U32, on_repeatable: U32, statuses: Span, try_timeout_ms: U64, backoff_min_ms: U32,
         backoff_ms: U32, backoff_max_ms: U32, avoid_previous: u8, reserved: [u8; 3] }
@@ -56,6 +56,8 @@ records! {
     EditRecord = 20 { name: Str, value: Str, kind: u8, reserved: [u8; 3] }
     /// Injected faults.
     FaultRecord = 24 { rule: U32, delay_ms: U64, delay_per_million: U32, abort_per_million: U32, abort_status: U16, reserved: U16 }
+    /// A destination of copies.
+    MirrorRecord = 16 { cluster: Str, per_million: U32, rule: U32 }
     /// Cross-origin resource sharing.
     CorsRecord = 40 { origins: Span, methods: Str, headers: Str, expose: Str, max_age_s: U32, has_max_age: u8, credentials: u8, forward_unmatched: u8,
         reserved: u8 }

@@ -149,9 +149,20 @@ fn route() -> impl Strategy<Value = Route> {
 fn action() -> impl Strategy<Value = Action> {
     let times = (0..1_000_000u64, option::of(retry()));
     let forward = (vec(backend(), 0..3), times, rewrite(), "([a-z]{1,5}(:80)?)?", edits(), edits());
-    let forward = (forward, option::of(fault()), option::of(cors())).prop_map(
-        |((backends, (timeout_ms, retry), path, authority, request, response), fault, cors)| {
-            Action::Forward(Forward { backends, timeout_ms, retry, path, authority, request, response, fault, cors })
+    let forward = (forward, option::of(fault()), option::of(cors()), vec(mirror(), 0..3)).prop_map(
+        |((backends, (timeout_ms, retry), path, authority, request, response), fault, cors, mirrors)| {
+            Action::Forward(Forward {
+                backends,
+                timeout_ms,
+                retry,
+                path,
+                authority,
+                request,
+                response,
+                fault,
+                cors,
+                mirrors,
+            })
         },
     );
     let status = prop_oneof![Just(301), Just(302), Just(303), Just(307), Just(308)];
@@ -163,6 +174,10 @@ fn action() -> impl Strategy<Value = Action> {
     let respond = (200..=599u16, free(), edits(), option::of(fault()))
         .prop_map(|(status, body, response, fault)| Action::Respond(Respond { status, body, response, fault }));
     prop_oneof![forward, redirect, respond]
+}
+
+fn mirror() -> impl Strategy<Value = Mirror> {
+    (name(), 0..=1_000_000u32, rule()).prop_map(|(cluster, per_million, rule)| Mirror { cluster, per_million, rule })
 }
 
 fn fault() -> impl Strategy<Value = Fault> {

@@ -73,6 +73,7 @@ fn is_closed(models: &[Model]) -> bool {
                 && h.actions.iter().all(|a| match a {
                     Action::Forward(f) => {
                         f.backends.iter().all(|b| b.cluster.is_empty() || names.contains(&(Kind::Cluster, &b.cluster)))
+                            && f.mirrors.iter().all(|m| names.contains(&(Kind::Cluster, &m.cluster)))
                     }
                     Action::Redirect(_) | Action::Respond(_) => true,
                 })

@@ -59,6 +59,7 @@ pub fn models() -> Vec<Model> {
             credentials: true,
             forward_unmatched: true,
         }),
+        mirrors: vec![Mirror { cluster: "outbound|9080|v1|reviews".into(), per_million: 5_000, rule }],
     };
     let redirect = Redirect {
         status: 308,

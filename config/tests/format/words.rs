@@ -47,6 +47,7 @@ fn a_dump_is_a_tree_with_rules_resolved_to_their_lines() {
         "      CORS for origins = \"https://shop.x\", ~ \".*[.]x\"; methods GET,PUT; headers x-a; exposes x-b; for 600 s; \
          with credentials; other preflights pass"
             .to_owned(),
+        format!("      copies 0.5 % to outbound|9080|v1|reviews  {origin}"),
         "      redirect 308 scheme https host h port 8443".to_owned(),
         "      answer 418 \"short and stout\"".to_owned(),
         format!("listener tcp  [::1]:6379  outbound TCP, idle timeout 3600 s  {origin}"),

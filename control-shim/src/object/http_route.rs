@@ -5,6 +5,7 @@ use super::decode::{Field, Fields};
 use super::patterns;
 use super::virtual_service::{path_text, redirect_status};
 use super::{Meta, Spot, retries};
+use ringway_config::limits::{MIRRORS_MAX, PER_MILLION_MAX};
 use ringway_config::model::{
     Cors, HeaderEdits, HeaderMatch, Match, PathMatch, PathRewrite, QueryMatch, Redirect, Retry, StringMatch,
 };
@@ -72,6 +73,8 @@ pub struct Rule {
     pub response: HeaderEdits,
     /// Who may read the response.
     pub cors: Option<Cors>,
+    /// Who gets copies, and of how many requests of a million.
+    pub mirrors: Vec<(BackendRef, u32)>,
     /// `timeouts.request`, and without `retry` the smaller of it and backendRequest; 0 is none.
     pub timeout_ms: u64,
     /// When it is tried again.
@@ -106,6 +109,8 @@ pub struct BackendRef {
     pub port: Option<u16>,
     /// Relative weight.
     pub weight: u32,
+    /// It gets copies only: nobody waits for its answers.
+    pub copies: bool,
     /// Edits on the request.
     pub request: HeaderEdits,
     /// Edits on the response.
@@ -185,11 +190,12 @@ fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
         request: HeaderEdits::default(),
         response: HeaderEdits::default(),
         cors: None,
+        mirrors: Vec::new(),
         timeout_ms: 0,
         retry: Some(Retry::default()),
     };
     for filter_item in fields.get("filters").map(|f| f.items()).unwrap_or_default() {
-        filter(&filter_item, &mut rule);
+        filter(&filter_item, &mut rule, own);
     }
     let (mut request_ms, mut backend_ms) = (0, 0);
     if let Some(mut timeouts) = fields.get("timeouts").and_then(|f| f.fields("timeouts")) {
@@ -209,6 +215,10 @@ fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
     rule.backends = backends.iter().filter_map(|f| backend(f, own, true)).collect();
     fields.not_supported(&["sessionPersistence"]);
     fields.finish();
+    if rule.mirrors.len() > MIRRORS_MAX as usize {
+        item.error("limit", format!("a rule has {MIRRORS_MAX} mirrors at most"), "remove some");
+    }
+    rule.mirrors.retain(|(_, per_million)| *per_million > 0);
     if rule.redirect.is_some() && !rule.backends.is_empty() {
         item.error("conflict", "a rule with RequestRedirect may not have backendRefs", "remove one of the two");
     }
@@ -287,7 +297,7 @@ fn name_value(item: &Field<'_>) -> Option<(String, StringMatch)> {
     Some((name?.to_string(), value))
 }
 
-fn filter(item: &Field<'_>, rule: &mut Rule) {
+fn filter(item: &Field<'_>, rule: &mut Rule, own: &str) {
     let Some(mut fields) = item.fields("a filter") else { return };
     let kind = fields.require("type").and_then(|f| f.text()).unwrap_or("");
     match kind {
@@ -309,6 +319,11 @@ fn filter(item: &Field<'_>, rule: &mut Rule) {
         "URLRewrite" => {
             if let Some(rewrite) = fields.require("urlRewrite") {
                 url_rewrite(&rewrite, rule);
+            }
+        }
+        "RequestMirror" => {
+            if let Some(field) = fields.require("requestMirror") {
+                rule.mirrors.extend(mirror(&field, &item.path, own));
             }
         }
         "CORS" => {
@@ -424,14 +439,65 @@ fn path_modifier(field: &Field<'_>, matches: &[RuleMatch]) -> Option<PathRewrite
     Some(if full? { PathRewrite::Full(text) } else { PathRewrite::Segments(text) })
 }
 
-/// One entry of `backendRefs`; those of HTTP may have filters.
-pub(super) fn backend(item: &Field<'_>, own: &str, http: bool) -> Option<BackendRef> {
-    let mut fields = item.fields("a backend reference")?;
+/// A RequestMirror: all requests unless it says `percent` or `fraction`.
+fn mirror(field: &Field<'_>, path: &str, own: &str) -> Option<(BackendRef, u32)> {
+    let mut fields = field.fields("a request mirror")?;
+    let to = fields.require("backendRef");
+    let percent = fields.get("percent");
+    let fraction = fields.get("fraction");
+    fields.finish();
+    if let (Some(_), Some(fraction)) = (&percent, &fraction) {
+        fraction.error("conflict", "a mirror has either `percent` or `fraction`", "remove one of the two");
+    }
+    let mut per_million = u64::from(PER_MILLION_MAX);
+    if let Some(percent) = percent {
+        per_million = percent.number(0, 100)? * 10_000;
+    }
+    if let Some(fraction) = fraction {
+        let mut fields = fraction.fields("a fraction")?;
+        let numerator = fields.require("numerator").and_then(|f| f.number(0, i32::MAX as u64));
+        let denominator = fields.get("denominator").map_or(Some(100), |f| f.number(1, i32::MAX as u64));
+        fields.finish();
+        let (numerator, denominator) = (numerator?, denominator?);
+        if numerator > denominator {
+            fraction.error("wrong-number", "a fraction is at most 1", "make the numerator smaller");
+            return None;
+        }
+        per_million = numerator * u64::from(PER_MILLION_MAX) / denominator;
+    }
+    let to = to?;
+    let mut fields = to.fields("a backend reference")?;
+    let reference = reference(&to, &mut fields, own);
+    fields.finish();
+    Some((BackendRef { path: path.into(), copies: true, ..reference? }, u32::try_from(per_million).ok()?))
+}
+
+/// Group, kind, namespace, name and port of what a route refers to.
+fn reference(item: &Field<'_>, fields: &mut Fields<'_>, own: &str) -> Option<BackendRef> {
     let group = fields.get("group").and_then(|f| f.text()).unwrap_or("");
     let kind = fields.get("kind").and_then(|f| f.text()).unwrap_or("Service");
     let namespace = fields.get("namespace").and_then(|f| f.text()).unwrap_or(own).to_string();
     let name = fields.require("name").and_then(|f| f.text());
     let port = fields.get("port").and_then(|f| f.port());
+    let foreign = (!matches!((group, kind), ("" | "core", "Service"))).then(|| format!("{kind} of group `{group}`"));
+    Some(BackendRef {
+        path: item.path.clone(),
+        spot: item.spot(),
+        foreign,
+        namespace,
+        name: name?.to_string(),
+        port,
+        weight: 1,
+        copies: false,
+        request: HeaderEdits::default(),
+        response: HeaderEdits::default(),
+    })
+}
+
+/// One entry of `backendRefs`; those of HTTP may have filters.
+pub(super) fn backend(item: &Field<'_>, own: &str, http: bool) -> Option<BackendRef> {
+    let mut fields = item.fields("a backend reference")?;
+    let reference = reference(item, &mut fields, own);
     let weight = fields.get("weight").map_or(Some(1), |f| f.number(0, 1_000_000));
     let (mut request, mut response) = (HeaderEdits::default(), HeaderEdits::default());
     let filters = if http { fields.get("filters") } else { None };
@@ -449,16 +515,5 @@ pub(super) fn backend(item: &Field<'_>, own: &str, http: bool) -> Option<Backend
         }
     }
     fields.finish();
-    let foreign = (!matches!((group, kind), ("" | "core", "Service"))).then(|| format!("{kind} of group `{group}`"));
-    Some(BackendRef {
-        path: item.path.clone(),
-        spot: item.spot(),
-        foreign,
-        namespace,
-        name: name?.to_string(),
-        port,
-        weight: u32::try_from(weight?).ok()?,
-        request,
-        response,
-    })
+    Some(BackendRef { weight: u32::try_from(weight?).ok()?, request, response, ..reference? })
 }

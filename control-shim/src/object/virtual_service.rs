@@ -6,6 +6,7 @@ use super::fault::{self, FaultRule};
 use super::opaque_route::{self, TcpRule, TlsRule};
 use super::patterns::{self, ExportTo};
 use super::{Meta, Spot, retries};
+use ringway_config::limits;
 use ringway_config::model::{Cors, HeaderEdits, Match, PathMatch, PathRewrite, Redirect, Respond, Retry, StringMatch};
 
 /// A VirtualService.
@@ -111,6 +112,17 @@ pub struct HttpRoute {
     pub response: HeaderEdits,
     /// Who may read the response.
     pub cors: Option<Cors>,
+    /// Who gets copies.
+    pub mirrors: Vec<Mirror>,
+}
+
+/// A destination of copies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mirror {
+    /// Where to; its weight and edits say nothing.
+    pub destination: Destination,
+    /// Requests of a million.
+    pub per_million: u32,
 }
 
 /// One weighted destination.
@@ -132,6 +144,8 @@ pub struct Destination {
     pub port: Option<u16>,
     /// Relative weight; a single destination has 1.
     pub weight: u32,
+    /// It gets copies only: nobody waits for its answers.
+    pub copies: bool,
     /// Edits on the request.
     pub request: HeaderEdits,
     /// Edits on the response.
@@ -185,8 +199,8 @@ fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
     let name = fields.get("name").and_then(|f| f.text()).unwrap_or("").to_string();
     let matches = fields.get("match").map(|f| f.items()).unwrap_or_default();
     let matches: Vec<_> = matches.iter().filter_map(http_match).collect();
-    fields.not_supported(&["mirror", "mirrors", "mirrorPercentage", "mirrorPercent", "mirror_percent"]);
     let fault = fields.get("fault").and_then(|f| fault::fault(&f));
+    let mirrors = mirrors(&mut fields);
     let cors_field = fields.get("corsPolicy");
     let cors = cors_field.as_ref().and_then(cors::policy);
     let timeout_ms = fields.get("timeout").and_then(|f| f.duration_ms()).unwrap_or(0);
@@ -211,12 +225,21 @@ fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
         item.error("missing-field", message, "");
         return None;
     }
+    let settings = HttpRoute {
+        destinations: Vec::new(),
+        timeout_ms,
+        retry,
+        uri,
+        authority,
+        request,
+        response: response.clone(),
+        cors,
+        mirrors,
+    };
     let action = if let Some(route) = route {
         let destinations = destinations(&route, true);
-        HttpAction::Route(HttpRoute { destinations, timeout_ms, retry, uri, authority, request, response, cors })
+        HttpAction::Route(HttpRoute { destinations, ..settings })
     } else if let Some(delegate) = delegate {
-        let destinations = Vec::new();
-        let settings = HttpRoute { destinations, timeout_ms, retry, uri, authority, request, response, cors };
         HttpAction::Delegate(decode_delegate(&delegate, settings)?)
     } else if let Some(redirect) = redirect {
         let (to, request_port) = decode_redirect(&redirect, &matches)?;
@@ -397,6 +420,40 @@ pub(super) fn destinations(list: &Field<'_>, http: bool) -> Vec<Destination> {
     destinations
 }
 
+/// `mirror` with its percentage, or `mirrors`. Without a percentage all requests are copied.
+fn mirrors(fields: &mut Fields<'_>) -> Vec<Mirror> {
+    const ALL: u32 = limits::PER_MILLION_MAX;
+    let one = fields.get("mirror");
+    let mut share = fields.get("mirrorPercentage").and_then(|f| fault::percentage(&f));
+    // Two spellings of an older field.
+    for name in ["mirrorPercent", "mirror_percent"] {
+        let percent = fields.get(name).and_then(|f| f.number(0, 100));
+        share = share.or(percent.map(|percent| percent as u32 * 10_000));
+    }
+    let several = fields.get("mirrors");
+    if let (Some(_), Some(several)) = (&one, &several) {
+        several.error("conflict", "a rule has either `mirror` or `mirrors`", "remove one of the two");
+    }
+    let mut mirrors: Vec<_> = one.iter().filter_map(|f| mirror(f, &f.path, share.unwrap_or(ALL))).collect();
+    for item in several.map(|f| f.items()).unwrap_or_default() {
+        let Some(mut inner) = item.fields("a mirror") else { continue };
+        let share = inner.get("percentage").map_or(Some(ALL), |f| fault::percentage(&f));
+        let to = inner.require("destination");
+        inner.finish();
+        mirrors.extend(to.and_then(|f| mirror(&f, &item.path, share?)));
+    }
+    if mirrors.len() > limits::MIRRORS_MAX as usize {
+        let message = format!("a rule has {} mirrors at most", limits::MIRRORS_MAX);
+        fields.field().error("limit", message, "remove some");
+    }
+    mirrors.retain(|mirror| mirror.per_million > 0);
+    mirrors
+}
+
+fn mirror(field: &Field<'_>, path: &str, per_million: u32) -> Option<Mirror> {
+    Some(Mirror { destination: Destination { path: path.into(), copies: true, ..target(field)? }, per_million })
+}
+
 fn destination(item: &Field<'_>, http: bool) -> Option<Destination> {
     let mut fields = item.fields("a route destination")?;
     let weight = fields.get("weight").map_or(Some(0), |f| f.number(0, 1_000_000));
@@ -404,7 +461,13 @@ fn destination(item: &Field<'_>, http: bool) -> Option<Destination> {
     let (request, response) = headers(edits, None);
     let inner = fields.require("destination");
     fields.finish();
-    let inner = inner?;
+    let weight = u32::try_from(weight?).ok()?;
+    let (path, spot) = (item.path.clone(), item.spot());
+    Some(Destination { path, spot, weight, request, response, ..target(&inner?)? })
+}
+
+/// `host`, `subset` and `port`.
+fn target(inner: &Field<'_>) -> Option<Destination> {
     let mut fields = inner.fields("a destination")?;
     let host_field = fields.require("host")?;
     let host = host_field.text().and_then(|text| patterns::host_name(&host_field, text, false));
@@ -417,7 +480,19 @@ fn destination(item: &Field<'_>, http: bool) -> Option<Destination> {
         fields.finish();
     }
     fields.finish();
-    let weight = u32::try_from(weight?).ok()?;
-    let (path, spot, host_spot) = (item.path.clone(), item.spot(), host_field.spot());
-    Some(Destination { path, spot, host: host?, host_spot, subset, subset_spot, port, weight, request, response })
+    let (path, spot, host_spot) = (inner.path.clone(), inner.spot(), host_field.spot());
+    let (request, response) = (HeaderEdits::default(), HeaderEdits::default());
+    Some(Destination {
+        path,
+        spot,
+        host: host?,
+        host_spot,
+        subset,
+        subset_spot,
+        port,
+        weight: 1,
+        copies: false,
+        request,
+        response,
+    })
 }

@@ -143,6 +143,9 @@ fn inherit(action: &mut HttpAction, delegate: &Delegate) {
             if route.retry == Some(Retry::default()) {
                 route.retry.clone_from(&root.retry);
             }
+            if route.mirrors.is_empty() {
+                route.mirrors.clone_from(&root.mirrors);
+            }
             if route.cors.is_none() {
                 route.cors.clone_from(&root.cors);
             }

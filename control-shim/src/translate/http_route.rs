@@ -9,7 +9,7 @@ use crate::object::http_route::{BackendRef, HttpRoute, Parent, ParentKind, Rule}
 use crate::object::objects::K8S_GATEWAY;
 use crate::object::service::{Carried, Service, ServicePort};
 use crate::object::{Meta, Object, ObjectRef, Objects};
-use ringway_config::model::{Action, Backend, Forward, Match, PathMatch, Redirect, Route, RuleId};
+use ringway_config::model::{Action, Backend, Forward, Match, Mirror, PathMatch, Redirect, Route, RuleId};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
@@ -162,7 +162,27 @@ impl Pass<'_> {
             response: rule.response.clone(),
             fault: None,
             cors: rule.cors.clone(),
+            mirrors: self.mirrors(route, rule, view, clusters),
         })
+    }
+
+    fn mirrors(
+        &self,
+        route: &HttpRoute,
+        rule: &Rule,
+        view: View<'_>,
+        clusters: &mut BTreeSet<ClusterKey>,
+    ) -> Vec<Mirror> {
+        let mut mirrors = Vec::new();
+        for (backend, per_million) in &rule.mirrors {
+            let Some(key) = self.backend_cluster(&route.meta, backend, Carried::Http) else { continue };
+            if self.cluster(view, &key).is_some() {
+                let rule = self.rule(&route.meta, &backend.path, &backend.spot);
+                mirrors.push(Mirror { cluster: key.name(), per_million: *per_million, rule });
+                clusters.insert(key);
+            }
+        }
+        mirrors
     }
 
     fn backend(
@@ -197,6 +217,7 @@ impl Pass<'_> {
         let object = &route.reference;
         let fail = |code, message: String, mend: String| {
             let message = match carried {
+                _ if backend.copies => format!("{message}; it gets no copies"),
                 Carried::Http => format!("{message}; its share of the requests gets {MISSING_STATUS}"),
                 Carried::Tcp => format!("{message}; its share of the connections is closed"),
             };

@@ -77,6 +77,7 @@ pub(super) fn rules_of(model: &Model, into: &mut BTreeSet<RuleId>) {
                 let fault = match action {
                     Action::Forward(forward) => {
                         into.extend(forward.backends.iter().map(|backend| backend.rule));
+                        into.extend(forward.mirrors.iter().map(|mirror| mirror.rule));
                         &forward.fault
                     }
                     Action::Redirect(redirect) => &redirect.fault,

@@ -5,8 +5,9 @@ use super::{Pass, View, covers, expand, seniority};
 use crate::object::fault::FaultRule;
 use crate::object::patterns::ExportTo;
 use crate::object::service::Carried;
-use crate::object::virtual_service::{Destination, HttpAction, HttpMatch, HttpRoute, HttpRule, VirtualService};
+use crate::object::virtual_service::{Destination, HttpAction, HttpMatch, HttpRoute, HttpRule, Mirror, VirtualService};
 use crate::object::{Object, ObjectRef, Objects};
+use ringway_config::model as config;
 use ringway_config::model::{Action, Backend, Fault, Forward, Match, PathMatch, PathRewrite, Redirect, Respond, Route};
 use std::collections::{BTreeSet, HashMap};
 
@@ -257,6 +258,14 @@ impl Pass<'_> {
                 backend
             })
             .collect();
+        let mut mirrors = Vec::new();
+        for Mirror { destination, per_million } in &route.mirrors {
+            if let Some(key) = self.resolve(service, destination, seat, Carried::Http) {
+                let rule = self.rule(&service.meta, &destination.path, &destination.spot);
+                mirrors.push(config::Mirror { cluster: key.name(), per_million: *per_million, rule });
+                clusters.insert(key);
+            }
+        }
         Forward {
             backends,
             timeout_ms: route.timeout_ms,
@@ -267,6 +276,7 @@ impl Pass<'_> {
             response: route.response.clone(),
             fault: None,
             cors: route.cors.clone(),
+            mirrors,
         }
     }
 
@@ -285,7 +295,7 @@ impl Pass<'_> {
                 .registry
                 .nearest(&host)
                 .map_or("add its Service or ServiceEntry".to_string(), |near| format!("did you mean `{near}`?"));
-            let message = format!("nothing has the host `{host}`; requests that take this route get {MISSING_STATUS}");
+            let message = format!("nothing has the host `{host}`; {}", consequence(destination));
             self.findings.error(object, &destination.host_spot, "unknown-host", message, mend);
             return None;
         };
@@ -296,7 +306,7 @@ impl Pass<'_> {
         };
         let Some(port) = target.port(number) else {
             let ports: Vec<String> = target.ports.iter().map(|port| port.number.to_string()).collect();
-            let message = format!("`{host}` has no port {number}; requests that take this route get {MISSING_STATUS}");
+            let message = format!("`{host}` has no port {number}; {}", consequence(destination));
             self.findings.error(
                 object,
                 &destination.spot,
@@ -339,8 +349,9 @@ impl Pass<'_> {
         let Some((_, subset)) = rules.subset(&destination.subset) else {
             let known = rules.subsets();
             let message = format!(
-                "no DestinationRule gives `{host}` a subset `{}`; requests that take this route get {MISSING_STATUS}",
-                destination.subset
+                "no DestinationRule gives `{host}` a subset `{}`; {}",
+                destination.subset,
+                consequence(destination)
             );
             let mend = match crate::object::decode::nearest(&destination.subset, &known) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -352,10 +363,8 @@ impl Pass<'_> {
         };
         let endpoints = &target.port(port)?.endpoints;
         if !endpoints.iter().any(|endpoint| endpoint.in_subset(&subset.labels)) {
-            let message = format!(
-                "subset `{}` of `{host}` has no endpoint; requests that take this route get 503",
-                destination.subset
-            );
+            let message =
+                format!("subset `{}` of `{host}` has no endpoint; {}", destination.subset, consequence(destination));
             self.findings.warning(object, &destination.subset_spot, "empty-subset", message, "no pod has its labels");
         }
         Some(())
@@ -365,4 +374,12 @@ impl Pass<'_> {
 /// Whether a match's `gateways` include the seat's.
 pub(super) fn seated(gateways: &[String], namespace: &str, seat: Seat<'_>) -> bool {
     gateways.is_empty() || gateways.iter().any(|name| gateway_key(name, namespace) == seat.gateway)
+}
+
+/// What comes of a destination that is not there.
+fn consequence(destination: &Destination) -> String {
+    match destination.copies {
+        true => "it gets no copies".into(),
+        false => format!("requests that take this route get {MISSING_STATUS}"),
+    }
 }

@@ -9,6 +9,7 @@ mod http_routes;
 mod last_good;
 mod load_balancers;
 mod manifests;
+mod mirrors;
 mod opaque;
 mod publishing;
 mod reformat;

@@ -80,7 +80,6 @@ fn virtual_service_fields() {
         ("retries: {attempts: 1, retryOn: '99'}", "wrong-value", "99"),
         ("retries: {attempts: 1, perTryTimeout: fast}", "wrong-duration", "fast"),
         ("retries: {attempt: 1}", "unknown-field", "attempt"),
-        ("mirror: {host: b}", "not-supported-yet", "mirror"),
         ("delegate: {name: d}", "missing-field", "exactly one"),
         ("match: [{sourceLabels: {a: b}}]", "not-supported-yet", "sourceLabels"),
         ("match: [{uri: {regex: '(?=x)'}}]", "wrong-regex", "(?=x)"),

@@ -23,7 +23,7 @@ pub(crate) fn inject(fault: &Fault, delayed: bool, rng: &mut impl Rng) -> Option
 }
 
 /// Whether something happens that happens to so many requests of a million.
-fn drawn(rng: &mut impl Rng, per_million: u32) -> bool {
+pub fn drawn(rng: &mut impl Rng, per_million: u32) -> bool {
     // What always or never happens takes no randomness from others.
     match per_million {
         0 => false,

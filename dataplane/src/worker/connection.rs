@@ -9,6 +9,7 @@ use ringway_engine::{Sock, Time};
 use ringway_policy::Slot;
 
 use super::exchange::{Exchange, Tunnel};
+use super::mirror::Copy;
 
 /// Bytes that a peer may send ahead of what was processed.
 pub const CREDIT: u32 = 64 << 10;
@@ -114,6 +115,8 @@ pub struct Up {
     pub touched: bool,
     /// Sending failed.
     pub send_failed: bool,
+    /// The copy of a request that it carries.
+    pub copy: Option<Box<Copy>>,
 }
 
 /// Whom an upstream connection serves.
@@ -127,6 +130,8 @@ pub enum UpPhase {
     Busy(Key),
     /// A tunnel of this downstream.
     Tunnel(Key),
+    /// A copy of a request, also while it connects: no downstream.
+    Mirror,
     /// Nobody: closes once what is queued was taken.
     Closing,
 }

@@ -68,8 +68,15 @@ impl<I: Io> Worker<I> {
     /// The same for a pooled connection.
     pub(super) fn arm_up(&mut self, key: Key) {
         let Some(up) = self.ups.get_mut(key) else { return };
-        let Some(idle) = up.idle else { return };
-        let due = up.since.after(idle);
+        let due = match (&up.copy, up.idle) {
+            (Some(copy), _) => copy.deadline(),
+            (None, Some(idle)) => up.since.after(idle),
+            (None, None) => return,
+        };
+        // A copy has less time than the pool gave: its timer is not left to fire late.
+        if let Some((timer, _)) = up.timer.take_if(|(_, at)| *at > due) {
+            self.timers.cancel(timer);
+        }
         if up.timer.is_none() {
             up.timer = self.timers.insert(due, Target::Up(key).token()).ok().map(|timer| (timer, due));
         }
@@ -151,8 +158,11 @@ impl<I: Io> Worker<I> {
         let now = self.now;
         let Some(up) = self.ups.get_mut(key) else { return };
         up.timer = None;
-        if !matches!(up.phase, UpPhase::Idle | UpPhase::Closing) {
-            return;
+        match (up.phase, &up.copy) {
+            (UpPhase::Idle | UpPhase::Closing, _) => {}
+            (UpPhase::Mirror, Some(copy)) if copy.deadline() <= now => return self.close_up(key),
+            (UpPhase::Mirror, _) => return self.arm_up(key),
+            _ => return,
         }
         if up.idle.is_some_and(|idle| up.since.after(idle) <= now) {
             return self.close_up(key);

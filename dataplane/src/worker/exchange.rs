@@ -10,6 +10,7 @@ use ringway_http::h1::BodyDecoder;
 use ringway_http::head::{Framing, Method, Version};
 use ringway_policy::{Plan, Slot};
 
+use super::mirror::Copies;
 use super::retry::{GivenUp, Tried};
 use crate::active::Active;
 use crate::retries::Granted;
@@ -61,6 +62,8 @@ pub struct Exchange {
     pub waiting: VecDeque<Buf>,
     /// All that was sent so far, while it may be sent again.
     pub replay: Vec<u8>,
+    /// Copies of the request for mirrors, until it is whole.
+    pub copies: Option<Box<Copies>>,
     /// Header lines of the response that let its origin read it (CORS).
     pub cors: Vec<u8>,
     /// For how long that is.
@@ -145,6 +148,7 @@ impl Exchange {
             counted: None,
             waiting: VecDeque::new(),
             replay: Vec::new(),
+            copies: None,
             cors: Vec::new(),
             keep: Keep::Nothing,
             repeatable: false,

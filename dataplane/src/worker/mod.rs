@@ -12,6 +12,7 @@ mod finish;
 mod hello;
 mod holdings;
 mod local;
+mod mirror;
 mod request;
 mod response;
 mod retry;
@@ -58,6 +59,8 @@ pub struct WorkerLimits {
     pub replay_bytes_max: usize,
     /// Exchanges waiting for on-demand config.
     pub parked_max: usize,
+    /// Copies for mirrors under way.
+    pub mirrors_max: u32,
     /// Blank exchanges and buffers kept for re-use.
     pub spare_max: usize,
     /// Access-log records a worker owns.
@@ -73,6 +76,7 @@ impl Default for WorkerLimits {
             held_bytes_max: 32 << 20,
             replay_bytes_max: 16 << 20,
             parked_max: 4096,
+            mirrors_max: 1024,
             spare_max: 4096,
             records_max: 4096,
         }
@@ -116,6 +120,8 @@ pub struct Worker<I: Io> {
     /// Endpoint slots that left the config and still have connections or exchanges.
     gone: Vec<ringway_policy::Slot>,
     parked: Vec<Key>,
+    /// Copies for mirrors under way.
+    copies: u32,
     /// Bytes in all `pipe`s; see [`WorkerLimits::held_bytes_max`].
     held: usize,
     /// Bytes in all `replay`s; see [`WorkerLimits::replay_bytes_max`].
@@ -185,6 +191,7 @@ impl<I: Io> Worker<I> {
             pools: Vec::new(),
             gone: Vec::new(),
             parked: Vec::new(),
+            copies: 0,
             held: 0,
             replay_bytes: 0,
             ready: Vec::new(),

@@ -426,6 +426,9 @@ impl<I: Io> Worker<I> {
         let mut writer = HeadWriter::new(&mut out);
         encode::request_head(&mut writer, head, request, &edits);
         let written = writer.end();
+        if !exchange.upgrade && view.host(plan.host).copies(plan.action) {
+            self.copy_head(&mut exchange, &pinned, &plan, head, request, &edits);
+        }
         self.scratch.path = path;
         let Ok(len) = written else {
             return self.reply(key, exchange, LocalReply::new(431, Flag::DPE, "request_headers_too_large_after_edits"));
@@ -437,12 +440,14 @@ impl<I: Io> Worker<I> {
             record.set(Text::RouteName, view.route(&plan).name.as_bytes());
             record.numbers.rule = plan.rule.0;
         }
+        let copies = if exchange.request_done { exchange.copies.take() } else { None };
         self.state.started(plan.slot);
         exchange.counted = Some(plan.slot);
         exchange.plan = Some(plan);
         exchange.waiting.push_back(out);
         exchange.pinned = Some(pinned);
         self.attach(key, exchange);
+        self.send_copies(copies);
     }
 
     /// A buffer with room for `bytes`: a ring's small one, or the heap for what is larger or when all are in use.
@@ -470,6 +475,10 @@ impl<I: Io> Worker<I> {
             piece.truncate(decoded.forward.end);
             piece.advance(decoded.forward.start);
             exchange.request_done = decoded.done;
+            if exchange.copies.is_some() {
+                self.copy_body(&mut exchange, decoded.before);
+                self.copy_body(&mut exchange, &piece);
+            }
             if !decoded.before.is_empty() {
                 self.send_up(&mut exchange, Buf::heap(decoded.before.to_vec()));
             }
@@ -477,6 +486,7 @@ impl<I: Io> Worker<I> {
                 self.send_up(&mut exchange, piece);
             }
         }
+        let copies = if exchange.request_done { exchange.copies.take() } else { None };
         let over = exchange.response == Response::Done;
         if !exchange.request_done && !over {
             self.pace_downstream(key, &mut exchange);
@@ -491,6 +501,7 @@ impl<I: Io> Worker<I> {
         if !buf.is_empty() {
             self.hold(key, &buf);
         }
+        self.send_copies(copies);
     }
 
     fn send_up(&mut self, exchange: &mut Exchange, piece: Buf) {
@@ -549,7 +560,7 @@ impl<I: Io> Worker<I> {
                 }
             }
             UpPhase::Tunnel(down_key) => self.tunnel_drained(down_key, false, drained),
-            UpPhase::Idle | UpPhase::Connecting(_) => {}
+            UpPhase::Idle | UpPhase::Connecting(_) | UpPhase::Mirror => {}
         }
     }
 

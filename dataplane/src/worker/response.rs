@@ -41,6 +41,7 @@ impl<I: Io> Worker<I> {
             // Nobody asked: the connection cannot be trusted with a request any more.
             UpPhase::Idle | UpPhase::Connecting(_) => self.close_up(key),
             UpPhase::Closing => {}
+            UpPhase::Mirror => self.copy_answered(key, buf),
             UpPhase::Tunnel(down) => self.tunnel_from_up(down, buf),
             UpPhase::Busy(down_key) => {
                 up.answered = true;

@@ -22,6 +22,8 @@ pub struct WorkerStats {
     pub retries_exhausted: AtomicU64,
     pub retries_over_budget: AtomicU64,
     pub parked: AtomicU64,
+    pub mirrors_sent: AtomicU64,
+    pub mirrors_dropped: AtomicU64,
     pub protocol_errors: AtomicU64,
     pub log_records_dropped: AtomicU64,
     pub series_overflowed: AtomicU64,
@@ -88,6 +90,12 @@ impl WorkerStats {
             &self.retries_over_budget,
         );
         counter("parked_total", "Requests that waited for on-demand config.", &self.parked);
+        counter("mirrors_sent_total", "Copies of requests sent to mirrors.", &self.mirrors_sent);
+        counter(
+            "mirrors_dropped_total",
+            "Requests not copied, or copies not sent: the body was too long, too many were under way, or nobody was there.",
+            &self.mirrors_dropped,
+        );
         counter("protocol_errors_total", "Messages refused for breaking HTTP's rules.", &self.protocol_errors);
         counter(
             "log_records_dropped_total",

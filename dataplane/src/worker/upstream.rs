@@ -70,7 +70,7 @@ impl<I: Io> Worker<I> {
         Duration::from_millis(if ms == 0 { 10_000 } else { ms.into() })
     }
 
-    fn checkout(&mut self, slot: Slot) -> Option<Key> {
+    pub(super) fn checkout(&mut self, slot: Slot) -> Option<Key> {
         let pool = self.pools.get_mut(slot.0 as usize)?;
         while let Some(key) = pool.pop() {
             if self.ups.get(key).is_some_and(|up| up.phase == UpPhase::Idle) {
@@ -108,6 +108,7 @@ impl<I: Io> Worker<I> {
             given: 0,
             touched: false,
             send_failed: false,
+            copy: None,
         };
         let key = self.ups.insert(up).map_err(|_| EMFILE)?;
         match self.io.connect(self.state.address(slot), Target::Up(key).token()) {
@@ -126,7 +127,18 @@ impl<I: Io> Worker<I> {
 
     pub(super) fn up_connected(&mut self, key: Key, result: Result<(), Errno>) {
         let Some(up) = self.ups.get_mut(key) else { return };
-        let UpPhase::Connecting(down_key) = up.phase else { return };
+        let down_key = match up.phase {
+            UpPhase::Connecting(down_key) => down_key,
+            UpPhase::Mirror if result.is_ok() => {
+                self.io.recv(up.sock, Class::Small, CREDIT);
+                return self.copy_connected(key);
+            }
+            UpPhase::Mirror => {
+                self.count(|s| &s.upstream_connect_failures);
+                return self.close_up(key);
+            }
+            _ => return,
+        };
         match result {
             Ok(()) => {
                 let sock = up.sock;
@@ -211,7 +223,7 @@ impl<I: Io> Worker<I> {
     pub(super) fn up_ended(&mut self, key: Key, end: End) {
         let Some(up) = self.ups.get(key) else { return };
         match up.phase {
-            UpPhase::Idle | UpPhase::Connecting(_) => self.close_up(key),
+            UpPhase::Idle | UpPhase::Connecting(_) | UpPhase::Mirror => self.close_up(key),
             UpPhase::Closing if end == End::Eof => {}
             UpPhase::Closing => self.close_up(key),
             UpPhase::Busy(down_key) => self.response_ended(down_key, key, end),
@@ -222,7 +234,7 @@ impl<I: Io> Worker<I> {
     pub(super) fn up_send_failed(&mut self, key: Key, errno: Errno) {
         let Some(up) = self.ups.get(key) else { return };
         match up.phase {
-            UpPhase::Idle | UpPhase::Connecting(_) | UpPhase::Closing => self.close_up(key),
+            UpPhase::Idle | UpPhase::Connecting(_) | UpPhase::Mirror | UpPhase::Closing => self.close_up(key),
             // The server may have answered before it closed; its answer, or the end of it, arrives on the receiving side.
             UpPhase::Busy(down_key) if errno != Errno::OVERCOMMIT => self.request_unsent(key, down_key, errno),
             UpPhase::Busy(down_key) => self.response_ended(down_key, key, End::Error(errno)),
@@ -271,13 +283,18 @@ impl<I: Io> Worker<I> {
         let Some(key) = exchange.up.take() else { return };
         let whole =
             exchange.request_done && exchange.response == Response::Done || is_planted(Bug::UndrainedConnectionPooled);
+        let keep = exchange.keep_upstream || is_planted(Bug::UndrainedConnectionPooled);
+        self.give_back(key, whole && keep);
+    }
+
+    /// A connection without a request: back to its pool if it may be used again, else away.
+    pub(super) fn give_back(&mut self, key: Key, usable: bool) {
         let now = self.now;
         let Some(up) = self.ups.get(key) else { return };
         let spent = up.requests_max > 0 && up.requests >= up.requests_max;
         let slot = up.slot;
         let room = self.pools.get(slot.0 as usize).is_some_and(|p| p.len() < self.limits.idle_per_endpoint_max);
-        let keep = exchange.keep_upstream || is_planted(Bug::UndrainedConnectionPooled);
-        if !whole || !keep || spent || !room || self.slot_gone(slot) || self.drain.is_some() {
+        if !usable || spent || !room || self.slot_gone(slot) || self.drain.is_some() {
             return self.close_up(key);
         }
         let Some(up) = self.ups.get_mut(key) else { return };
@@ -305,6 +322,7 @@ impl<I: Io> Worker<I> {
     }
 
     pub(super) fn close_up(&mut self, key: Key) {
+        self.copy_over(key);
         if let Some(mut up) = self.ups.remove(key) {
             if up.phase == UpPhase::Idle
                 && let Some(pool) = self.pools.get_mut(up.slot.0 as usize)

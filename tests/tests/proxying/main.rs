@@ -10,6 +10,7 @@ mod cors;
 mod drain;
 mod faults;
 mod live_config;
+mod mirrors;
 mod on_demand;
 mod pools;
 mod retries;

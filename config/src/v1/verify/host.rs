@@ -5,7 +5,7 @@ use zerocopy::little_endian::U16;
 use super::text::{Text, is_framing};
 use super::{At, Checker};
 use crate::error::{Fault, VerifyError};
-use crate::limits::{self, PER_MILLION_MAX};
+use crate::limits::{self, MIRRORS_MAX, PER_MILLION_MAX};
 use crate::model::RetryOn;
 use crate::v1::record::*;
 use crate::v1::{section, tag};
@@ -21,6 +21,7 @@ pub(super) fn verify(c: &mut Checker<'_>) -> Result<(), VerifyError> {
     c.stride::<BackendRecord>(section::BACKEND)?;
     c.stride::<EditRecord>(section::EDIT)?;
     c.stride::<FaultRecord>(section::FAULT)?;
+    c.stride::<MirrorRecord>(section::MIRROR)?;
     c.stride::<CorsRecord>(section::CORS)?;
     c.stride::<StringMatchRecord>(section::CORS_ORIGIN)?;
     c.stride::<RetryRecord>(section::RETRY)?;
@@ -86,7 +87,17 @@ fn action(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyErr
     edits(c, at.field("request edits"), a.request)?;
     edits(c, at.field("response edits"), a.response)?;
     fault(c, at.field("fault"), a.fault)?;
-    cors(c, at.field("cors"), a.cors)
+    cors(c, at.field("cors"), a.cors)?;
+    mirrors(c, at.field("mirrors"), a.mirrors)
+}
+
+fn mirrors(c: &mut Checker<'_>, at: At, span: Span) -> Result<(), VerifyError> {
+    at.need(span.count.get() <= MIRRORS_MAX, Fault::Range)?;
+    for m in c.span::<MirrorRecord>(at, section::MIRROR, span)? {
+        c.text(at, m.cluster, Text::Name)?;
+        at.need(m.per_million.get() <= PER_MILLION_MAX, Fault::Range)?;
+    }
+    Ok(())
 }
 
 /// One at most.
@@ -167,8 +178,13 @@ fn backend(c: &mut Checker<'_>, at: At, b: &BackendRecord) -> Result<(), VerifyE
     edits(c, at.field("response edits"), b.response)
 }
 
+/// What only a forward has is not there.
+fn without_spans_of_forwards(a: &ActionRecord) -> bool {
+    [a.backends, a.request, a.cors, a.mirrors, a.retry].iter().all(|span| *span == Span::default())
+}
+
 fn redirect(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyError> {
-    let spans = a.backends == Span::default() && a.request == Span::default() && a.cors == Span::default();
+    let spans = without_spans_of_forwards(a);
     let others = a.timeout_ms.get() == 0 && spans;
     at.field("fields of other kinds").zero(others)?;
     at.field("status").need(matches!(a.status.get(), 301 | 302 | 303 | 307 | 308), Fault::Range)?;
@@ -179,7 +195,7 @@ fn redirect(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyE
 
 fn respond(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyError> {
     let strings = a.scheme == Str::default() && a.path == Str::default();
-    let spans = a.backends == Span::default() && a.request == Span::default() && a.cors == Span::default();
+    let spans = without_spans_of_forwards(a);
     let numbers = a.port.get() == 0 && a.path_kind == 0 && a.timeout_ms.get() == 0;
     at.field("fields of other kinds").zero(strings && spans && numbers)?;
     at.field("status").need((200..=599).contains(&a.status.get()), Fault::Range)?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ringway_config::model::{Action, Backend, Fault, Host, Route, RuleId};
+use ringway_config::model::{Action, Backend, Fault, Host, Mirror, Route, RuleId};
 
 use super::blob_of::BlobOf;
 use super::conditions::{Conditions, Miss, Request};
@@ -64,7 +64,15 @@ pub(crate) struct Split {
     pub timeout_ms: u64,
     pub shares: Box<[Share]>,
     pub sharing: Option<Box<Sharing>>,
+    copies: Box<[Copies]>,
     weight_total: u64,
+}
+
+/// A destination of copies.
+struct Copies {
+    /// An index into [`Program::clusters`].
+    cluster: u32,
+    per_million: u32,
 }
 
 /// One weighted destination.
@@ -93,6 +101,21 @@ impl HostView {
             Answer::Forward(split) => self.cluster_of(split.shares.get(backend as usize)?),
             Answer::Redirect { .. } | Answer::Respond { .. } => None,
         }
+    }
+
+    /// The clusters that get copies of an action's requests, and of how many of a million.
+    pub fn mirrors(&self, action: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let copies = match self.program.answers.get(action as usize) {
+            Some(Answer::Forward(split)) => &split.copies[..],
+            _ => &[],
+        };
+        copies.iter().filter_map(|c| Some((self.clusters.get(c.cluster as usize).copied()?, c.per_million)))
+    }
+
+    /// Whether an action has mirrors.
+    #[inline]
+    pub fn copies(&self, action: u32) -> bool {
+        matches!(self.program.answers.get(action as usize), Some(Answer::Forward(split)) if !split.copies.is_empty())
     }
 
     /// The dense id of a share's cluster; `None` when it has none.
@@ -148,6 +171,8 @@ impl Answer {
             Action::Redirect(redirect) => return Ok(Answer::Redirect { status: redirect.status }),
             Action::Respond(respond) => return Ok(Answer::Respond { status: respond.status }),
         };
+        let mut copies = |m: &'a Mirror| Copies { cluster: names.number(&m.cluster), per_million: m.per_million };
+        let copies = forward.mirrors.iter().map(&mut copies).collect();
         let share = |b: &'a Backend| Share {
             rule: b.rule,
             weight: b.weight,
@@ -160,6 +185,7 @@ impl Answer {
             weight_total: forward.backends.iter().map(|b| u64::from(b.weight)).sum(),
             shares: forward.backends.iter().map(share).collect(),
             sharing: sharing.map(Box::new),
+            copies,
         }))
     }
 }

@@ -276,6 +276,7 @@ static NO_FORWARD: Forward = Forward {
     response: no_edits(),
     fault: None,
     cors: None,
+    mirrors: Vec::new(),
 };
 
 static NO_BACKEND: Backend = Backend {

@@ -69,6 +69,8 @@ pub fn request_head(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead
         // HTTP/1.0 knows no expectations (RFC 9110 §10.1.1): its client would not understand the 100 that this asks for.
         Known::Expect => request.version == Version::Http10,
         Known::XForwardedFor => gateway,
+        // Counted anew for each hop between proxies; what the caller's proxy counted is for the app to read.
+        Known::XEnvoyAttemptCount if edits.role != Role::Inbound => true,
         _ => is_withheld(field, head, gateway) || rules.drop(field, head),
     });
     if edits.upgrade {

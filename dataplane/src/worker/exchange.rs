@@ -66,6 +66,8 @@ pub struct Exchange {
     pub copies: Option<Box<Copies>>,
     /// Header lines of the response that let its origin read it (CORS).
     pub cors: Vec<u8>,
+    /// Bytes of the head in it.
+    pub head_bytes: usize,
     /// For how long that is.
     pub keep: Keep,
     /// Doing what it asks for twice is as good as once: an idempotent method, or an `Idempotency-Key`.
@@ -150,6 +152,7 @@ impl Exchange {
             replay: Vec::new(),
             copies: None,
             cors: Vec::new(),
+            head_bytes: 0,
             keep: Keep::Nothing,
             repeatable: false,
             replayed: false,

@@ -89,6 +89,7 @@ impl<I: Io> Worker<I> {
             Some(policy) if outlives_sending(policy, false) => Keep::UntilAnswered,
             _ => Keep::UntilSent,
         };
+        exchange.head_bytes = out.len();
         self.keep_bytes_sent(exchange, out);
     }
 
@@ -126,7 +127,7 @@ impl<I: Io> Worker<I> {
             if let Some(up) = exchange.up.take() {
                 self.close_up(up);
             }
-            return self.wait_to_retry(key, exchange, failure);
+            return self.wait_to_retry(key, exchange);
         }
         let (status, flag, details) = verdict;
         self.detach_broken(&mut exchange);
@@ -165,8 +166,7 @@ impl<I: Io> Worker<I> {
         exchange.keep_upstream &= whole;
         exchange.response = Response::Done;
         self.release(&mut exchange);
-        let failure = Failure::Answer { status: head.status, grpc: None };
-        self.wait_to_retry(key, exchange, failure);
+        self.wait_to_retry(key, exchange);
     }
 
     /// Decides on another try, and counts it if there is to be one.
@@ -208,7 +208,7 @@ impl<I: Io> Worker<I> {
         running.take(budget.floor).or_else(|| running.take(retries_max(budget, self.state.under_way(cluster))))
     }
 
-    fn wait_to_retry(&mut self, key: Key, mut exchange: Box<Exchange>, failure: Failure) {
+    fn wait_to_retry(&mut self, key: Key, mut exchange: Box<Exchange>) {
         if let Some(slot) = exchange.counted.take() {
             self.state.finished(slot);
         }
@@ -219,9 +219,10 @@ impl<I: Io> Worker<I> {
         (exchange.keep_upstream, exchange.upstream_reset, exchange.upstream_paused) = (true, false, false);
         (exchange.connect_deadline, exchange.try_deadline) = (Time::NEVER, Time::NEVER);
         exchange.response = Response::Awaited { interim: 0 };
-        if failure != Failure::Connect {
+        // A request that is not kept was not sent either: it still waits.
+        if exchange.keep != Keep::Nothing {
             exchange.waiting.clear();
-            exchange.waiting.push_back(Buf::heap(exchange.replay.clone()));
+            exchange.waiting.push_back(Buf::heap(sent_again(&exchange)));
         }
         self.put_busy(key, exchange);
         self.arm_down(key);
@@ -264,4 +265,14 @@ impl<I: Io> Worker<I> {
         exchange.plan = Some(plan);
         true
     }
+}
+
+/// A request as it is sent again: the head of a retry says which try it is.
+pub fn sent_again(exchange: &Exchange) -> Vec<u8> {
+    if exchange.retries == 0 {
+        return exchange.replay.clone();
+    }
+    let line = format!("x-envoy-attempt-count: {}\r\n", 1 + u32::from(exchange.retries));
+    let blank_line = exchange.head_bytes - 2;
+    [&exchange.replay[..blank_line], line.as_bytes(), &exchange.replay[blank_line..]].concat()
 }

@@ -269,7 +269,7 @@ impl<I: Io> Worker<I> {
         (exchange.keep_upstream, exchange.upstream_reset) = (true, false);
         exchange.replayed = true;
         exchange.waiting.clear();
-        exchange.waiting.push_back(Buf::heap(exchange.replay.clone()));
+        exchange.waiting.push_back(Buf::heap(super::retry::sent_again(&exchange)));
         self.attach(down_key, exchange);
     }
 

@@ -47,6 +47,32 @@ fn canary() {
 }
 
 #[test]
+fn retries() {
+    let mesh = Mesh::start(&["examples/retries.yaml"]);
+    let mut client = Client::connect(mesh.gateway(8080));
+    let tries = || {
+        let of_gateway = |(name, _): &(String, String)| name.contains("gateway");
+        let (_, page) = mesh.metrics().into_iter().find(of_gateway).expect("the gateway's metrics");
+        let lines = page.lines().filter_map(|l| l.strip_prefix("ringway_retries_total{"));
+        lines.filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+    };
+    let mut before = 0.0;
+    for (request, status, retries) in [
+        ("GET /status/503", 503, 2.0),
+        ("POST /status/503", 503, 0.0),
+        ("GET /reports/status/500", 500, 4.0),
+        ("GET /once/status/503", 503, 0.0),
+        ("GET /", 200, 0.0),
+    ] {
+        client.send(format!("{request} HTTP/1.1\r\nHost: any.example\r\nContent-Length: 0\r\n\r\n"));
+        assert_eq!(client.response().status, status, "{request}");
+        let now = tries();
+        assert_eq!(now - before, retries, "{request}");
+        before = now;
+    }
+}
+
+#[test]
 fn gateway_api() {
     let mesh = Mesh::start(&["examples/gateway-api.yaml"]);
     let mut client = Client::connect(mesh.gateway(8080));

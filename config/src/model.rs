@@ -269,6 +269,7 @@ pub struct QueryMatch {
 }
 
 /// What to do with a request.
+#[allow(clippy::large_enum_variant, reason = "nearly every action forwards")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Send it on.

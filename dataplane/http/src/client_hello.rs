@@ -21,6 +21,7 @@ const EXTENSION_SERVER_NAME: u16 = 0;
 const NAME_TYPE_HOST: u8 = 0;
 
 /// How far a ClientHello has come.
+#[allow(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hello {
     /// Nothing can be said before there are so many bytes in all.

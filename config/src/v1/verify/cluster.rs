@@ -75,5 +75,5 @@ fn verify_hash(c: &mut Checker<'_>, at: At, h: &HashRecord, balance: Balance) ->
 
 /// By trial: a table has at most 2^20 entries.
 fn is_prime(n: u32) -> bool {
-    n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+    n > 1 && (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d))
 }

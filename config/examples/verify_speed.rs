@@ -108,8 +108,6 @@ fn cluster(n: u32) -> Cluster {
         endpoints: cluster_name(n),
         connect_timeout_ms: 10_000,
         idle_timeout_ms: 3_600_000,
-        max_connections: u32::MAX,
-        max_pending_requests: u32::MAX,
         service_host: format!("service-{n}.shop.svc.cluster.local"),
         service_name: format!("service-{n}"),
         service_namespace: "shop".into(),

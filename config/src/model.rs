@@ -458,10 +458,12 @@ pub struct Cluster {
     pub idle_timeout_ms: u64,
     /// Requests on one connection; 0 is unlimited.
     pub max_requests_per_connection: u32,
-    /// Connections to this cluster; u32::MAX is unlimited.
+    /// Connections of one proxy to this cluster; 0 is unlimited.
     pub max_connections: u32,
-    /// Requests waiting for a connection; u32::MAX is unlimited.
+    /// Requests of one proxy that wait for a connection; 0 is unlimited.
     pub max_pending_requests: u32,
+    /// Requests of one proxy that are under way on a connection (Istio `http2MaxRequests`, of HTTP/1.1 too); 0 is unlimited.
+    pub max_requests: u32,
     /// Retries at once.
     pub retry_budget: RetryBudget,
     /// Fully qualified host of the service, for telemetry.

@@ -279,7 +279,7 @@ def cluster(blob):
     out["endpoints"] = r.str()
     out["connect_timeout_ms"] = r.u32()
     out["idle_timeout_ms"] = r.u64()
-    for field in ("max_requests_per_connection", "max_connections", "max_pending_requests"):
+    for field in ("max_requests_per_connection", "max_connections", "max_pending_requests", "max_requests"):
         out[field] = r.u32()
     for field in ("service_host", "service_name", "service_namespace"):
         out[field] = r.str()

@@ -7,6 +7,7 @@ use ringway_config::model::{PolicySet, Profile};
 use ringway_http::h1::HeadLimits;
 use ringway_policy::View;
 
+use crate::ledger::Ledger;
 use crate::retries::Retries;
 use crate::telemetry::peer;
 
@@ -28,6 +29,8 @@ pub struct Active {
     pub head_limits: HeadLimits,
     /// Durations of the policy set.
     pub times: Times,
+    /// What the clusters' limits have been spent on.
+    pub ledger: Ledger,
     /// Retries under way.
     pub retries: Retries,
 }
@@ -53,8 +56,9 @@ impl Active {
             format!("x-envoy-peer-metadata: {metadata}\r\nx-envoy-peer-metadata-id: {id}\r\n").into_bytes();
         let head_limits = limits(view.policy());
         let times = Times::of(view.policy());
+        let ledger = Ledger::of(&view, previous.map(|p| &p.ledger));
         let retries = Retries::of(&view, previous.map(|p| &p.retries));
-        Arc::new(Active { view, listener_ids, peer_headers, head_limits, times, retries })
+        Arc::new(Active { view, listener_ids, peer_headers, head_limits, times, ledger, retries })
     }
 
     /// The view's index of the listener that housekeeping calls `id`.

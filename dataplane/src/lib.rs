@@ -2,6 +2,7 @@
 
 pub mod active;
 pub mod house;
+pub mod ledger;
 pub mod messages;
 pub mod planted;
 pub mod retries;

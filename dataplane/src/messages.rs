@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ringway_engine::{Conn, ListenSocket};
 
 use crate::active::Active;
+use crate::ledger::Account;
 use crate::telemetry::record::Record;
 
 /// To a worker.
@@ -40,6 +41,10 @@ pub enum ToWorker {
         /// After this the rest is cut.
         within: std::time::Duration,
     },
+    /// From a worker with queued requests: close an idle connection of this cluster, its limit is spent.
+    Yield(Arc<Account>),
+    /// From a worker that gave something of this cluster's limit back: queued requests may go on.
+    Freed(Arc<Account>),
     /// An access-log buffer for re-use.
     Recycle(Box<Record>),
     /// End the worker's loop now.

@@ -41,7 +41,7 @@ pub fn content(m: &Model) -> Value {
             })),
             "endpoints": m.endpoints, "connect_timeout_ms": m.connect_timeout_ms, "idle_timeout_ms": m.idle_timeout_ms,
             "max_requests_per_connection": m.max_requests_per_connection, "max_connections": m.max_connections,
-            "max_pending_requests": m.max_pending_requests,
+            "max_pending_requests": m.max_pending_requests, "max_requests": m.max_requests,
             "retry_budget": {"share": m.retry_budget.share, "floor": m.retry_budget.floor}, "service_host": m.service_host, "service_name": m.service_name,
             "service_namespace": m.service_namespace, "mesh_internal": m.mesh_internal,
         }),

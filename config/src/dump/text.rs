@@ -311,11 +311,12 @@ impl<W: Write> Dump<'_, W> {
         write!(self.out, ", idle timeout {}", millis(c.idle_timeout_ms))?;
         write!(self.out, ", connections ≤ {}", limit(c.max_connections))?;
         write!(self.out, ", waiting requests ≤ {}", limit(c.max_pending_requests))?;
-        let requests = if c.max_requests_per_connection == 0 { u32::MAX } else { c.max_requests_per_connection };
-        write!(self.out, ", requests on a connection ≤ {}", limit(requests))?;
+        write!(self.out, ", requests ≤ {}", limit(c.max_requests))?;
+        write!(self.out, ", requests on a connection ≤ {}", limit(c.max_requests_per_connection))?;
         let RetryBudget { share, floor } = c.retry_budget;
         let (whole, part) = (share / 100, share % 100);
-        writeln!(self.out, ", retries ≤ {whole}.{part:02} % and always {}", limit(floor))?;
+        let floor = if floor == u32::MAX { "∞".to_owned() } else { floor.to_string() };
+        writeln!(self.out, ", retries ≤ {whole}.{part:02} % and always {floor}")?;
         c.hash.iter().try_for_each(|hash| self.hash(hash))?;
         c.warmup.iter().try_for_each(|w| {
             let (percent, aggression) = (f64::from(w.minimum) / 100.0, f64::from(w.aggression) / 1000.0);
@@ -426,5 +427,5 @@ fn millis(ms: u64) -> String {
 }
 
 fn limit(n: u32) -> String {
-    if n == u32::MAX { "∞".to_owned() } else { n.to_string() }
+    if n == 0 { "∞".to_owned() } else { n.to_string() }
 }

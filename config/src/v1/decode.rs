@@ -268,6 +268,7 @@ impl<'a> Decoder<'a> {
             max_connections: h.max_connections.get(),
             max_pending_requests: h.max_pending_requests.get(),
             retry_budget: RetryBudget { share: h.retry_share.get(), floor: h.retry_floor.get() },
+            max_requests: h.max_requests.get(),
             service_host: self.str(h.service_host),
             service_name: self.str(h.service_name),
             service_namespace: self.str(h.service_namespace),

@@ -280,6 +280,7 @@ fn put_cluster<'m>(w: &mut Writer<'m>, m: &'m Cluster) {
         max_requests_per_connection: U32::new(m.max_requests_per_connection),
         max_connections: U32::new(m.max_connections),
         max_pending_requests: U32::new(m.max_pending_requests),
+        max_requests: U32::new(m.max_requests),
         service_host: w.str(&m.service_host),
         service_name: w.str(&m.service_name),
         service_namespace: w.str(&m.service_namespace),

@@ -63,9 +63,9 @@ records! {
         reserved: u8 }
     /// Head of a cluster. `protocol` 1 = HTTP/1.1, 2 = TCP; `balance` 1 = least request, 2 = round robin, 3 = random, 4 = ring hash, 5 = Maglev.
     /// `hash` and `warmup` are at most one record.
-    ClusterRecord = 88 { rule: U32, protocol: u8, balance: u8, mesh_internal: u8, reserved: u8, endpoints: Str, connect_timeout_ms: U32,
-        idle_timeout_ms: U64, max_requests_per_connection: U32, max_connections: U32, max_pending_requests: U32, service_host: Str,
-        service_name: Str, service_namespace: Str, hash: Span, warmup: Span, retry_share: U32,
+    ClusterRecord = 92 { rule: U32, protocol: u8, balance: u8, mesh_internal: u8, reserved: u8, endpoints: Str, connect_timeout_ms: U32,
+        idle_timeout_ms: U64, max_requests_per_connection: U32, max_connections: U32, max_pending_requests: U32,
+        max_requests: U32, service_host: Str, service_name: Str, service_namespace: Str, hash: Span, warmup: Span, retry_share: U32,
         retry_floor: U32 }
     /// What is hashed. `kind` 1 = header, 2 = cookie, 3 = source address, 4 = query parameter; the last four fields are a cookie's.
     HashRecord = 40 { kind: u8, generated: u8, reserved: U16, table_size: U32, name: Str, path: Str, ttl_ms: U64, attributes: Span }

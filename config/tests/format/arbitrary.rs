@@ -285,13 +285,14 @@ fn balance() -> impl Strategy<Value = (Balance, Option<ConsistentHash>, Option<W
 
 fn cluster() -> impl Strategy<Value = Cluster> {
     let protocol = prop_oneof![Just(Protocol::Http1), Just(Protocol::Tcp)];
-    let numbers = (any::<u32>(), 0..1_000_000u64, any::<u32>(), any::<u32>(), any::<u32>());
+    let numbers = (any::<u32>(), 0..1_000_000u64, any::<u32>(), any::<[u32; 3]>());
     let texts = (name(), name(), line(), line(), line());
     let budget = (0..=10_000u32, any::<u32>()).prop_map(|(share, floor)| RetryBudget { share, floor });
     (texts, rule(), protocol, balance(), numbers, budget, any::<bool>()).prop_map(
         |(texts, rule, protocol, (balance, hash, warmup), numbers, retry_budget, mesh_internal)| {
             let (name, endpoints, service_host, service_name, service_namespace) = texts;
-            let (connect_timeout_ms, idle_timeout_ms, max_requests_per_connection, max_connections, waiting) = numbers;
+            let (connect_timeout_ms, idle_timeout_ms, max_requests_per_connection, limits) = numbers;
+            let [max_connections, max_pending_requests, max_requests] = limits;
             Cluster {
                 name,
                 rule,
@@ -304,7 +305,8 @@ fn cluster() -> impl Strategy<Value = Cluster> {
                 idle_timeout_ms,
                 max_requests_per_connection,
                 max_connections,
-                max_pending_requests: waiting,
+                max_pending_requests,
+                max_requests,
                 retry_budget,
                 service_host,
                 service_name,

@@ -40,7 +40,7 @@ fn a_dump_is_a_tree_with_rules_resolved_to_their_lines() {
         "      retries 3 on connect-failure reset-before-request; of repeatable requests also on reset retriable-status-codes cancelled unavailable; \
          statuses 418 503; each try 500 ms; back-off up to 25 ms, from 5 ms to 250 ms in all; elsewhere first"
             .to_owned(),
-        "  connect timeout none, idle timeout none, connections ≤ 0, waiting requests ≤ 0, requests on a connection ≤ ∞, retries ≤ 12.50 % and always 7"
+        "  connect timeout none, idle timeout none, connections ≤ ∞, waiting requests ≤ ∞, requests ≤ ∞, requests on a connection ≤ ∞, retries ≤ 12.50 % and always 7"
             .to_owned(),
         format!("      delays 1.25 % by 1500 ms  {origin}"),
         format!("      aborts 100 % with 503  {origin}"),

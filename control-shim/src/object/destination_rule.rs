@@ -34,7 +34,7 @@ pub struct Subset {
     pub name: String,
     /// Labels of its endpoints.
     pub labels: Labels,
-    /// Overrides the rule's, field by field.
+    /// Overrides the rule's, part by part.
     pub policy: TrafficPolicy,
 }
 
@@ -44,19 +44,22 @@ pub struct TrafficPolicy {
     /// How to choose one.
     pub balancer: Option<LoadBalancer>,
     /// Limits and times.
-    pub pool: Pool,
+    pub pool: Option<Pool>,
     /// Retries at once; goes before the pool's. A port has no own.
     pub retry_budget: Option<RetryBudget>,
     /// For single ports; replaces everything above for that port.
     pub ports: Vec<(u16, TrafficPolicy)>,
 }
 
-/// `connectionPool`.
+/// `connectionPool`. A limit of 0 is none, as in Istio.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[allow(missing_docs)]
 pub struct Pool {
     pub connect_timeout_ms: Option<u32>,
-    pub max_requests_per_connection: Option<u32>,
+    pub max_connections: u32,
+    pub max_pending_requests: u32,
+    pub max_requests: u32,
+    pub max_requests_per_connection: u32,
     pub idle_timeout_ms: Option<u64>,
     /// Of opaque connections.
     pub tcp_idle_timeout_ms: Option<u64>,
@@ -65,35 +68,28 @@ pub struct Pool {
 }
 
 impl TrafficPolicy {
-    /// What holds on `port` when `self` is the rule's policy and `over` the subset's.
+    /// What holds on `port` when `self` is the rule's policy and `over` the subset's: each part of the latter replaces the whole of the former's, and
+    /// what is said for a single port replaces every part.
     pub fn effective(&self, over: Option<&TrafficPolicy>, port: u16) -> TrafficPolicy {
-        // What a subset says of a port takes the place of everything above, as in Istio.
-        if let Some(over) = over
-            && over.ports.iter().any(|(number, _)| *number == port)
-        {
-            let over = over.at(port);
-            return TrafficPolicy { retry_budget: over.retry_budget.or(self.retry_budget), ..over };
+        if let Some(whole) = over.and_then(|over| over.of_port(port)) {
+            let retry_budget = over.and_then(|over| over.retry_budget).or(self.retry_budget);
+            return TrafficPolicy { retry_budget, ..whole.clone() };
         }
         let mut policy = self.at(port);
         if let Some(over) = over.cloned() {
-            let (base, pool) = (&mut policy.pool, over.pool);
-            // A load balancer is taken whole, as in Istio.
             policy.balancer = over.balancer.or(policy.balancer);
             policy.retry_budget = over.retry_budget.or(policy.retry_budget);
-            base.max_retries = pool.max_retries.or(base.max_retries);
-            base.connect_timeout_ms = pool.connect_timeout_ms.or(base.connect_timeout_ms);
-            base.max_requests_per_connection = pool.max_requests_per_connection.or(base.max_requests_per_connection);
-            base.idle_timeout_ms = pool.idle_timeout_ms.or(base.idle_timeout_ms);
-            base.tcp_idle_timeout_ms = pool.tcp_idle_timeout_ms.or(base.tcp_idle_timeout_ms);
+            policy.pool = over.pool.or(policy.pool);
         }
         policy
     }
 
     fn at(&self, port: u16) -> TrafficPolicy {
-        match self.ports.iter().find(|(number, _)| *number == port) {
-            Some((_, policy)) => TrafficPolicy { retry_budget: self.retry_budget, ..policy.clone() },
-            None => self.clone(),
-        }
+        TrafficPolicy { retry_budget: self.retry_budget, ..self.of_port(port).unwrap_or(self).clone() }
+    }
+
+    fn of_port(&self, port: u16) -> Option<&TrafficPolicy> {
+        self.ports.iter().find(|(number, _)| *number == port).map(|(_, policy)| policy)
     }
 }
 
@@ -136,9 +132,7 @@ fn traffic_policy(field: &Field<'_>, with_ports: bool) -> TrafficPolicy {
     let mut policy = TrafficPolicy::default();
     let Some(mut fields) = field.fields("a traffic policy") else { return policy };
     policy.balancer = fields.get("loadBalancer").and_then(|f| load_balancer(&f));
-    if let Some(pool) = fields.get("connectionPool") {
-        policy.pool = connection_pool(&pool);
-    }
+    policy.pool = fields.get("connectionPool").map(|f| connection_pool(&f));
     if let Some(settings) = fields.get("tls") {
         tls(&settings);
     }
@@ -162,13 +156,15 @@ fn traffic_policy(field: &Field<'_>, with_ports: bool) -> TrafficPolicy {
     policy
 }
 
+/// Istio's limits are of 32 bits with a sign.
+const LIMIT_MAX: u64 = i32::MAX as u64;
+
 fn connection_pool(field: &Field<'_>) -> Pool {
     let mut pool = Pool::default();
-    let count = |f: &Field<'_>| f.number(0, u64::from(u32::MAX)).and_then(|n| u32::try_from(n).ok());
+    let limit = |f: Option<Field<'_>>| f.and_then(|f| u32::try_from(f.number(0, LIMIT_MAX)?).ok()).unwrap_or(0);
     let Some(mut fields) = field.fields("a connection pool") else { return pool };
     if let Some(mut tcp) = fields.get("tcp").and_then(|f| f.fields("TCP settings")) {
-        // Limits are per proxy and exact over its workers, which takes the shared ledger that is not built yet.
-        tcp.not_supported(&["maxConnections"]);
+        pool.max_connections = limit(tcp.get("maxConnections"));
         let timeout = tcp.get("connectTimeout").and_then(|f| f.duration_ms());
         pool.connect_timeout_ms = timeout.map(|ms| u32::try_from(ms.max(1)).unwrap_or(u32::MAX));
         pool.tcp_idle_timeout_ms = tcp.get("idleTimeout").and_then(|f| f.duration_ms());
@@ -177,20 +173,23 @@ fn connection_pool(field: &Field<'_>) -> Pool {
         tcp.finish();
     }
     if let Some(mut http) = fields.get("http").and_then(|f| f.fields("HTTP settings")) {
-        pool.max_requests_per_connection = http.get("maxRequestsPerConnection").and_then(|f| count(&f));
+        pool.max_requests_per_connection = limit(http.get("maxRequestsPerConnection"));
+        pool.max_pending_requests = limit(http.get("http1MaxPendingRequests"));
+        pool.max_requests = limit(http.get("http2MaxRequests"));
         pool.idle_timeout_ms = http.get("idleTimeout").and_then(|f| f.duration_ms());
         if let Some(policy) = http.get("h2UpgradePolicy")
             && policy.word(&[("DEFAULT", false), ("DO_NOT_UPGRADE", false), ("UPGRADE", true)]) == Some(true)
         {
             policy.not_supported("h2UpgradePolicy UPGRADE");
         }
-        http.not_supported(&["http1MaxPendingRequests", "http2MaxRequests"]);
         pool.max_retries = http.get("maxRetries").and_then(|f| retries::max_retries(&f));
         // There are no HTTP/2 upstreams yet, so these limit nothing.
         http.harmless(&["useClientProtocol", "maxConcurrentStreams", "http2KeepAlive"]);
         http.finish();
     }
     fields.finish();
+    // Istio gives HTTP connections TCP's idle time where they have none of their own.
+    pool.idle_timeout_ms = pool.idle_timeout_ms.or(pool.tcp_idle_timeout_ms);
     pool
 }
 

@@ -72,6 +72,7 @@ impl Pass<'_> {
             port.endpoints.iter().filter(|e| labels.is_none_or(|labels| e.in_subset(labels))).collect();
         let policy = rules.policy(subset.map(|(_, subset)| subset), key.port);
         let balancer = policy.balancer.unwrap_or_default();
+        let pool = policy.pool.unwrap_or_default();
         let name = key.name();
         let cluster = Cluster {
             name: name.clone(),
@@ -81,12 +82,13 @@ impl Pass<'_> {
             hash: balancer.hash,
             warmup: balancer.warmup,
             endpoints: name.clone(),
-            connect_timeout_ms: policy.pool.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS),
-            idle_timeout_ms: policy.pool.idle_timeout_ms.unwrap_or(IDLE_TIMEOUT_MS),
-            max_requests_per_connection: policy.pool.max_requests_per_connection.unwrap_or(0),
-            max_connections: u32::MAX,
-            max_pending_requests: u32::MAX,
-            retry_budget: policy.retry_budget.or(policy.pool.max_retries).unwrap_or_default(),
+            connect_timeout_ms: pool.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS),
+            idle_timeout_ms: pool.idle_timeout_ms.unwrap_or(IDLE_TIMEOUT_MS),
+            max_requests_per_connection: pool.max_requests_per_connection,
+            max_connections: pool.max_connections,
+            max_pending_requests: pool.max_pending_requests,
+            max_requests: pool.max_requests,
+            retry_budget: policy.retry_budget.or(pool.max_retries).unwrap_or_default(),
             service_host: key.host.clone(),
             service_name: destination.service_name.clone(),
             service_namespace: destination.meta.namespace().into(),

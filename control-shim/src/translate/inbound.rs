@@ -58,8 +58,6 @@ impl Pass<'_> {
             endpoints: name.clone(),
             connect_timeout_ms: CONNECT_TIMEOUT_MS,
             idle_timeout_ms: IDLE_TIMEOUT_MS,
-            max_connections: u32::MAX,
-            max_pending_requests: u32::MAX,
             service_host: first
                 .map_or(String::new(), |service| service_host(service, &self.mesh.options.cluster_domain)),
             service_name: first.map_or("", |service| service.meta.name()).into(),

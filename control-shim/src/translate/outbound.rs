@@ -186,7 +186,7 @@ impl Pass<'_> {
     pub(super) fn tcp_idle(&self, view: View<'_>, key: &ClusterKey) -> u64 {
         let namespace = self.registry.get(&key.host).map_or("", |destination| destination.meta.namespace());
         let policy = self.destination_rules.find(view, &key.host, namespace).policy(None, key.port);
-        policy.pool.tcp_idle_timeout_ms.unwrap_or(IDLE_TIMEOUT_MS)
+        policy.pool.and_then(|pool| pool.tcp_idle_timeout_ms).unwrap_or(IDLE_TIMEOUT_MS)
     }
 }
 

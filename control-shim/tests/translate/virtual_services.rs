@@ -141,6 +141,44 @@ fn destination_rules_say_how_to_talk_to_a_host_and_its_subsets() {
     assert!(endpoints.contains(&(V2.into(), 1, 1)), "{endpoints:?}");
 }
 
+/// (traffic policy of the rule, of its subset v2) → connections, pending, requests, requests on a connection, idle time of the subset's cluster.
+#[test]
+fn a_subsets_connection_pool_replaces_the_rules_and_a_ports_replaces_everything() {
+    const RULE: &str =
+        "connectionPool: {tcp: {maxConnections: 5, idleTimeout: 7s}, http: {http1MaxPendingRequests: 6}}";
+    let table = [
+        (RULE, "", [5, 6, 0, 0, 7_000]),
+        (RULE, "loadBalancer: {simple: RANDOM}", [5, 6, 0, 0, 7_000]),
+        (RULE, "connectionPool: {http: {http2MaxRequests: 3, idleTimeout: 1s}}", [0, 0, 3, 0, 1_000]),
+        (RULE, "connectionPool: {}, portLevelSettings: [{port: {number: 81}}]", [0, 0, 0, 0, 3_600_000]),
+        (RULE, "portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: RANDOM}}]", [0, 0, 0, 0, 3_600_000]),
+        (
+            "connectionPool: {tcp: {maxConnections: 5}}, portLevelSettings: [{port: {number: 80}, connectionPool: {http: {maxRequestsPerConnection: 2}}}]",
+            "",
+            [0, 0, 0, 2, 3_600_000],
+        ),
+        ("connectionPool: {tcp: {maxConnections: 0}, http: {http1MaxPendingRequests: 0}}", "", [0, 0, 0, 0, 3_600_000]),
+    ];
+    for (rule, subset, expected) in table {
+        let text = app("reviews", &["v1", "v2"])
+            + &app("web", &["v1"])
+            + &format!(
+                "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: reviews}}\nspec:\n  host: reviews\n  trafficPolicy: {{{rule}}}\n  subsets: [{{name: v2, labels: {{version: v2}}, trafficPolicy: {{{subset}}}}}]\n"
+            )
+            + "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: reviews}\nspec: {hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v2}}]}]}\n";
+        let world = good(&text);
+        let host = world.compiled.host("default", "reviews").expect("known");
+        let found = host.blobs.iter().find_map(|blob| match blob.model() {
+            Model::Cluster(c) if c.name == V2 => Some(c.clone()),
+            _ => None,
+        });
+        let c = found.expect("the subset's cluster");
+        let limits = [c.max_connections, c.max_pending_requests, c.max_requests, c.max_requests_per_connection];
+        let all: Vec<u64> = limits.map(u64::from).into_iter().chain([c.idle_timeout_ms]).collect();
+        assert_eq!(all, expected, "{rule} | {subset}");
+    }
+}
+
 #[test]
 fn export_to_and_source_namespace_decide_by_the_clients_namespace() {
     let text = app("reviews", &["v1", "v2"])

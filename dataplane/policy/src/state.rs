@@ -8,7 +8,8 @@ use crate::balance::Live;
 use crate::facts::Rng;
 use crate::view::{Group, View};
 
-/// Stable small index of an endpoint identity (its address), reused only after [`State::forget`].
+/// Stable small index of an endpoint identity, reused only after [`State::forget`]. The identity is an address, and the cluster too where that
+/// one is [`apart`](crate::view::ClusterView::apart).
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Slot(pub u32);
 
@@ -16,7 +17,7 @@ pub struct Slot(pub u32);
 #[derive(Default)]
 pub struct State {
     slots: Vec<Entry>,
-    by_address: HashMap<SocketAddr, u32>,
+    by_identity: HashMap<Identity, u32>,
     free: Vec<u32>,
     /// Slot of each dense endpoint id of the adopted view.
     of_endpoint: Vec<u32>,
@@ -26,8 +27,11 @@ pub struct State {
     pub(crate) scratch: Vec<u8>,
 }
 
+/// The cluster, if it is apart, and the address.
+type Identity = (Option<Arc<str>>, SocketAddr);
+
 struct Entry {
-    address: SocketAddr,
+    identity: Identity,
     /// When it came into a view, in nanoseconds.
     since: u64,
     in_flight: u32,
@@ -40,6 +44,7 @@ struct Entry {
 pub(crate) struct Turns {
     name: Arc<str>,
     pub group: Arc<Group>,
+    apart: bool,
     /// First dense endpoint id.
     first: u32,
     /// Where round robin stands.
@@ -78,12 +83,12 @@ impl State {
             }
             let same = old.next_if(|c| Arc::ptr_eq(&c.name, &cluster.name) || c.name == cluster.name);
             match same {
-                Some(before) if Arc::ptr_eq(&before.group, &cluster.group) => {
+                Some(before) if Arc::ptr_eq(&before.group, &cluster.group) && before.apart == cluster.apart => {
                     self.of_endpoint.extend_from_slice(&old_slots[before.range()]);
                 }
                 changed => {
                     released.extend(changed.map(Turns::range));
-                    self.take_slots(&cluster.group, now);
+                    self.take_slots(&cluster.group, cluster.apart.then_some(&cluster.name), now);
                 }
             }
             let (name, group, first) = (cluster.name.clone(), cluster.group.clone(), cluster.endpoints.start);
@@ -92,7 +97,7 @@ impl State {
                 let loads = Loads { slots: &self.slots, of_endpoint: &self.of_endpoint };
                 Live::new(warmup, group.endpoints(), |position| loads.since(first + position), now)
             });
-            self.clusters.push(Turns { name, first, point, live: live.map(Box::new), group });
+            self.clusters.push(Turns { name, apart: cluster.apart, first, point, live: live.map(Box::new), group });
         }
         released.extend(old.map(Turns::range));
         gone.retain(|slot| self.entry(*slot).is_some_and(|e| e.uses == 0));
@@ -139,7 +144,7 @@ impl State {
 
     /// Where the endpoint listens; unspecified for a slot that never was.
     pub fn address(&self, slot: Slot) -> SocketAddr {
-        self.entry(slot).map_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), |e| e.address)
+        self.entry(slot).map_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), |e| e.identity.1)
     }
 
     /// Upper bound of slot indices, for arrays beside it.
@@ -155,7 +160,7 @@ impl State {
             return false;
         }
         entry.forgotten = true;
-        self.by_address.remove(&entry.address);
+        self.by_identity.remove(&entry.identity);
         self.free.push(slot.0);
         true
     }
@@ -175,11 +180,12 @@ impl State {
         self.slots.get(slot.0 as usize)
     }
 
-    fn take_slots(&mut self, group: &Group, now: u64) {
+    fn take_slots(&mut self, group: &Group, owner: Option<&Arc<str>>, now: u64) {
         for endpoint in group.endpoints() {
-            let slot = match self.by_address.get(&endpoint.address) {
+            let identity = (owner.cloned(), endpoint.address);
+            let slot = match self.by_identity.get(&identity) {
                 Some(slot) => *slot,
-                None => self.new_slot(endpoint.address, now),
+                None => self.new_slot(identity, now),
             };
             let entry = &mut self.slots[slot as usize];
             if entry.uses == 0 {
@@ -190,8 +196,8 @@ impl State {
         }
     }
 
-    fn new_slot(&mut self, address: SocketAddr, now: u64) -> u32 {
-        let entry = Entry { address, since: now, in_flight: 0, uses: 0, forgotten: false };
+    fn new_slot(&mut self, identity: Identity, now: u64) -> u32 {
+        let entry = Entry { identity: identity.clone(), since: now, in_flight: 0, uses: 0, forgotten: false };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = entry;
@@ -202,7 +208,7 @@ impl State {
                 self.slots.len() as u32 - 1
             }
         };
-        self.by_address.insert(address, slot);
+        self.by_identity.insert(identity, slot);
         slot
     }
 }

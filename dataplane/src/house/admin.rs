@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::options::AdminAt;
 use super::{House, Phase, prometheus};
+use crate::ledger::{Account, ClusterLimits};
 
 /// Connections to the admin server at once.
 const CONNECTIONS_MAX: usize = 64;
@@ -184,8 +185,11 @@ fn clusters(house: &House) -> String {
     use std::fmt::Write as _;
     let mut out = String::new();
     let Some(active) = &house.current else { return out };
-    for cluster in active.view.clusters() {
+    for (cluster, number) in active.view.clusters().iter().zip(0..) {
         let _ = writeln!(out, "{}::balance::{:?}", cluster.name, cluster.model.balance);
+        if let Some(account) = active.ledger.account(number) {
+            limits(&mut out, account, ClusterLimits::of(&cluster.model));
+        }
         for id in cluster.endpoints.clone() {
             let e = active.view.endpoint(id);
             let health = if e.draining { "draining" } else { "healthy" };
@@ -197,6 +201,19 @@ fn clusters(house: &House) -> String {
         }
     }
     out
+}
+
+/// Limits as Envoy names them (0 is none here), and what of them is in use.
+fn limits(out: &mut String, account: &Account, limits: ClusterLimits) {
+    use std::fmt::Write as _;
+    for (name, max, now, tally) in [
+        ("max_connections", limits.connections, "cx_active", &account.connections),
+        ("max_pending_requests", limits.pending, "rq_pending_active", &account.pending),
+        ("max_requests", limits.requests, "rq_active", &account.requests),
+    ] {
+        let cluster = account.cluster();
+        let _ = writeln!(out, "{cluster}::default_priority::{name}::{max}\n{cluster}::{now}::{}", tally.get());
+    }
 }
 
 fn listeners(house: &House) -> String {

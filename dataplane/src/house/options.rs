@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::Parser;
 use ringway_engine::choose::Choice;
 
+use crate::ledger::WORKERS_MAX;
+
 /// The Ringway proxy: sidecar and gateway.
 #[derive(Parser, Debug)]
 #[command(name = "dataplane", version, about, long_about = None, max_term_width = 110)]
@@ -21,7 +23,7 @@ struct Arguments {
     #[arg(long, value_name = "DRIVER", default_value = "auto", value_parser = ["auto", "uring", "epoll"])]
     io_backend: String,
     /// Threads, each with its own connections; a sidecar needs one
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=WORKERS_MAX as i64))]
     workers: u16,
     /// Admin HTTP server: a Unix socket or a loopback address
     #[arg(long, value_name = "unix:PATH|127.0.0.1:PORT")]

@@ -1,6 +1,7 @@
 //! The two kinds of connection a worker holds.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use ringway_config::model::Role;
 use ringway_engine::slab::Key;
@@ -10,6 +11,7 @@ use ringway_policy::Slot;
 
 use super::exchange::{Exchange, Tunnel};
 use super::mirror::Copy;
+use crate::ledger::Account;
 
 /// Bytes that a peer may send ahead of what was processed.
 pub const CREDIT: u32 = 64 << 10;
@@ -117,6 +119,12 @@ pub struct Up {
     pub send_failed: bool,
     /// The copy of a request that it carries.
     pub copy: Option<Box<Copy>>,
+    /// The account of its cluster's limits, in which it is counted.
+    pub account: Option<Arc<Account>>,
+    /// It also counts there as one request that waits for it.
+    pub pending: bool,
+    /// It also counts there as one request under way.
+    pub serving: bool,
 }
 
 /// Whom an upstream connection serves.

@@ -174,6 +174,7 @@ impl<I: Io> Worker<I> {
 /// Bodies must make progress, in either direction; a server may think for as long as the route allows.
 fn exchange_due(exchange: &Exchange, times: &Times) -> Time {
     let body = !exchange.request_done || exchange.response == Response::Body;
-    let idle = if body { exchange.progress.after(times.body_idle) } else { Time::NEVER };
+    // While it waits for a connection nothing of it can move.
+    let idle = if body && exchange.ticket == 0 { exchange.progress.after(times.body_idle) } else { Time::NEVER };
     exchange.deadline.min(exchange.connect_deadline).min(exchange.retry_at).min(exchange.try_deadline).min(idle)
 }

@@ -90,6 +90,10 @@ pub struct Exchange {
     pub retry_at: Time,
     /// The head of this try's answer must be there by then.
     pub try_deadline: Time,
+    /// Its place among the requests that wait for a connection; 0 when it does not.
+    pub ticket: u64,
+    /// Bytes of `waiting` that are charged to the worker's budget meanwhile.
+    pub charged: usize,
     /// Request body.
     pub request_body: BodyDecoder,
     /// All of the request was received.
@@ -164,6 +168,8 @@ impl Exchange {
             try_timeout_ms: 0,
             retry_at: Time::NEVER,
             try_deadline: Time::NEVER,
+            ticket: 0,
+            charged: 0,
             request_body: BodyDecoder::new(Framing::None, ringway_http::h1::Output::Verbatim),
             request_done: false,
             response: Response::Awaited { interim: 0 },

@@ -14,6 +14,8 @@ pub struct Holdings {
     pub ups: usize,
     /// Pooled upstream connections.
     pub pooled: usize,
+    /// Requests that wait for a connection.
+    pub queued: usize,
     /// Requests and tunnels in flight, summed over endpoints.
     pub in_flight: u64,
     /// Connections that wait for on-demand config.
@@ -34,6 +36,7 @@ impl<I: Io> Worker<I> {
             downs: self.downs.len(),
             ups: self.ups.len(),
             pooled: self.pools.iter().map(Vec::len).sum(),
+            queued: self.queued(),
             in_flight: (0..slots).map(|slot| u64::from(self.state.in_flight(Slot(slot)))).sum(),
             parked: self.parked.len(),
             gone: self.gone.len(),
@@ -44,6 +47,10 @@ impl<I: Io> Worker<I> {
 
     /// When the worker wants its next turn although no I/O happens.
     pub fn due(&self) -> Time {
-        if self.ready.is_empty() { self.timers.next_deadline().min(self.drain_due()) } else { self.now }
+        if self.ready.is_empty() {
+            self.timers.next_deadline().min(self.drain_due()).min(self.unsent_due())
+        } else {
+            self.now
+        }
     }
 }

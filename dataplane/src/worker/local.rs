@@ -33,6 +33,12 @@ impl LocalReply {
         LocalReply { status, flag, details, rule: 0, body, location: Vec::new(), lines: Vec::new(), edits }
     }
 
+    /// The same with one more header.
+    pub fn with(mut self, name: &str, value: &str) -> LocalReply {
+        self.edits.set.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// What the policy decided to answer.
     pub fn decided(view: &View, local: &Local, facts: &mut Facts<'_>) -> LocalReply {
         let mut reply = LocalReply::new(local.status, Flag::from_name(local.flags()), local.details());

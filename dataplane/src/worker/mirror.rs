@@ -16,6 +16,7 @@ use super::Worker;
 use super::connection::UpPhase;
 use super::encode::{self, RequestEdits};
 use super::exchange::{Exchange, Pinned};
+use crate::ledger::ClusterLimits;
 
 /// Bytes of a body as sent. Requests with a longer one are not copied.
 pub const MIRROR_BODY_BYTES_MAX: usize = 64 << 10;
@@ -138,11 +139,21 @@ impl<I: Io> Worker<I> {
             Some(key) => key,
             None => {
                 let model = &current.view.cluster(cluster).model;
-                self.open(slot, UpPhase::Mirror, model.idle_timeout_ms, model.max_requests_per_connection).ok()?
+                let (idle_ms, requests_max) = (model.idle_timeout_ms, model.max_requests_per_connection);
+                self.open_at_once(&current, cluster, slot, UpPhase::Mirror, idle_ms, requests_max).ok()?
             }
         };
+        let pooled = self.ups.get(key)?.phase == UpPhase::Idle;
+        if !self.begin_request(key, ClusterLimits::of(&current.view.cluster(cluster).model)) {
+            if pooled {
+                self.make_idle(key)
+            } else {
+                self.close_up(key)
+            }
+            self.count(|s| &s.upstream_overflows);
+            return None;
+        }
         let up = self.ups.get_mut(key)?;
-        let pooled = up.phase == UpPhase::Idle;
         up.phase = UpPhase::Mirror;
         up.copy = Some(Box::new(copy));
         self.copies += 1;

@@ -13,6 +13,7 @@ mod hello;
 mod holdings;
 mod local;
 mod mirror;
+mod queue;
 mod request;
 mod response;
 mod retry;
@@ -21,6 +22,7 @@ mod token;
 mod tunnel;
 mod upstream;
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -32,6 +34,7 @@ use ringway_engine::{Completion, Io, Time, Token};
 use ringway_http::head::{RequestHead, ResponseHead};
 use ringway_policy::State;
 
+use crate::ledger::Account;
 use crate::messages::{FromWorker, ToWorker};
 use crate::telemetry::names::Names;
 use crate::telemetry::record::Record;
@@ -122,6 +125,13 @@ pub struct Worker<I: Io> {
     parked: Vec<Key>,
     /// Copies for mirrors under way.
     copies: u32,
+    /// Requests that wait for a connection, by cluster.
+    queues: Vec<queue::Queue>,
+    tickets: u64,
+    /// Accounts of which something was given back: those who wait are looked at when the turn's completions are handled.
+    freed: Vec<Arc<Account>>,
+    /// Messages to other workers that found no room.
+    unsent: VecDeque<(usize, ToWorker)>,
     /// Bytes in all `pipe`s; see [`WorkerLimits::held_bytes_max`].
     held: usize,
     /// Bytes in all `replay`s; see [`WorkerLimits::replay_bytes_max`].
@@ -192,6 +202,10 @@ impl<I: Io> Worker<I> {
             gone: Vec::new(),
             parked: Vec::new(),
             copies: 0,
+            queues: Vec::new(),
+            tickets: 0,
+            freed: Vec::new(),
+            unsent: VecDeque::new(),
             held: 0,
             replay_bytes: 0,
             ready: Vec::new(),
@@ -235,7 +249,7 @@ impl<I: Io> Worker<I> {
     /// One turn: waits for I/O until `deadline`, then handles everything that is due.
     pub fn turn(&mut self, deadline: Time) {
         let deadline = if self.ready.is_empty() {
-            deadline.min(self.timers.next_deadline()).min(self.drain_due())
+            deadline.min(self.timers.next_deadline()).min(self.drain_due()).min(self.unsent_due())
         } else {
             self.now
         };
@@ -248,6 +262,7 @@ impl<I: Io> Worker<I> {
         self.completions = completions;
         self.expire_timers();
         self.resume_ready();
+        self.serve_freed();
         self.retire_snapshots();
         if self.drain.is_some() {
             self.check_drained();
@@ -305,6 +320,7 @@ impl<I: Io> Worker<I> {
             ToWorker::Adopt { conn, listener, peer } => self.adopt(conn, listener, peer),
             ToWorker::Absent(names) => self.absent(&names),
             ToWorker::Drain { within } => self.start_drain(within),
+            ToWorker::Yield(account) | ToWorker::Freed(account) => self.freed.push(account),
             ToWorker::Recycle(record) => self.spare_records.push(record),
             ToWorker::Exit => self.exit = true,
         }

@@ -511,8 +511,9 @@ impl<I: Io> Worker<I> {
                 up.given += piece.len();
                 self.io.send(up.sock, Piece::Buf(piece))
             }
-            // Connecting, about to be tried again, or nobody to send to any more (the answer came early): the last does not keep it.
+            // Connecting, queued, about to be tried again, or nobody to send to any more (the answer came early): the last does not keep it.
             Some(_) => exchange.waiting.push_back(piece),
+            None if exchange.ticket > 0 => self.charge(exchange, &piece),
             None if exchange.retry_at != Time::NEVER => exchange.waiting.push_back(piece),
             None => {}
         }
@@ -524,7 +525,12 @@ impl<I: Io> Worker<I> {
         let bulk = exchange.request_body.data_bytes() > BULK_BYTES_MIN;
         let high = if bulk { QUEUE_HIGH_BULK } else { QUEUE_HIGH };
         let queued = exchange.up.and_then(|up| self.ups.get(up)).map_or(0, |up| self.io.queued(up.sock));
-        exchange.downstream_paused = !exchange.waiting.is_empty() || queued > high;
+        exchange.downstream_paused = if exchange.ticket > 0 {
+            // One that waits may wait long: that its client leaves is only learnt while something can be received.
+            exchange.charged > QUEUE_HIGH || self.held > self.limits.held_bytes_max / 2
+        } else {
+            !exchange.waiting.is_empty() || queued > high
+        };
         match (exchange.downstream_paused, bulk) {
             (true, _) => self.io.recv(down.sock, Class::Small, 0),
             (false, false) => self.io.recv(down.sock, Class::Small, CREDIT),

@@ -238,7 +238,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Moves the exchange to an endpoint of its cluster, another one than before where that is wanted and possible.
-    fn choose_another(&mut self, exchange: &mut Exchange) -> bool {
+    pub(super) fn choose_another(&mut self, exchange: &mut Exchange) -> bool {
         let (Some(pinned), Some(mut plan)) = (exchange.pinned.clone(), exchange.plan) else { return false };
         // After a swap the pinned view's dense ids are not the state's any more; the cluster is found again by name.
         let Some((current, cluster)) = self.current_cluster(&pinned, plan.cluster) else { return false };

@@ -21,6 +21,8 @@ pub struct WorkerStats {
     pub retries: AtomicU64,
     pub retries_exhausted: AtomicU64,
     pub retries_over_budget: AtomicU64,
+    pub upstream_queued: AtomicU64,
+    pub upstream_overflows: AtomicU64,
     pub parked: AtomicU64,
     pub mirrors_sent: AtomicU64,
     pub mirrors_dropped: AtomicU64,
@@ -88,6 +90,16 @@ impl WorkerStats {
             "retries_over_budget_total",
             "Requests not tried again because their cluster's retry budget was spent.",
             &self.retries_over_budget,
+        );
+        counter(
+            "upstream_queued_total",
+            "Requests that waited for a connection of a limited cluster.",
+            &self.upstream_queued,
+        );
+        counter(
+            "upstream_overflows_total",
+            "Requests and connections refused because a limit of their cluster was reached.",
+            &self.upstream_overflows,
         );
         counter("parked_total", "Requests that waited for on-demand config.", &self.parked);
         counter("mirrors_sent_total", "Copies of requests sent to mirrors.", &self.mirrors_sent);

@@ -41,6 +41,7 @@ impl<I: Io> Worker<I> {
         }
         self.gone = gone;
         self.close_gone();
+        self.requeue_all();
         self.unpark(&[]);
         let _ = self.wiring.house.send(FromWorker::Swapped);
     }

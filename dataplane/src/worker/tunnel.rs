@@ -10,7 +10,7 @@ use ringway_config::model::{AccessLog, ListenerProtocol, Role};
 use ringway_engine::io::End;
 use ringway_engine::slab::Key;
 use ringway_engine::{Buf, Class, Errno, Io, Piece, Sock, Time};
-use ringway_policy::{Choose, Connection, Step, decide_tcp, pick};
+use ringway_policy::{Choose, Connection, Slot, Step, decide_tcp, pick};
 
 use super::Worker;
 use super::connection::{CREDIT, CREDIT_BULK, Phase, QUEUE_HIGH, QUEUE_HIGH_BULK, UpPhase};
@@ -68,9 +68,12 @@ impl<I: Io> Worker<I> {
             }
         };
         let (destination, service) = self.destination_labels(&pinned.view, plan.cluster, plan.endpoint);
-        let Ok(up) = self.open(plan.slot, UpPhase::Connecting(key), 0, 0) else {
-            self.refuse_tcp(key, Flag::UO, "upstream_connections_exhausted");
-            return false;
+        let up = match self.open_tunnel(key, pinned, plan.cluster, plan.slot) {
+            Ok(up) => up,
+            Err(details) => {
+                self.refuse_tcp(key, Flag::UO, details);
+                return false;
+            }
         };
         self.state.started(plan.slot);
         let cluster = pinned.view.cluster(plan.cluster);
@@ -112,6 +115,11 @@ impl<I: Io> Worker<I> {
         }
         self.arm_down(key);
         true
+    }
+
+    /// Starts a tunnel's connect, or says why not.
+    fn open_tunnel(&mut self, key: Key, pinned: &Pinned, cluster: u32, slot: Slot) -> Result<Key, &'static str> {
+        self.open_at_once(pinned, cluster, slot, UpPhase::Connecting(key), 0, 0)
     }
 
     pub(super) fn refuse_tcp(&mut self, key: Key, flag: Flag, details: &'static str) {
@@ -224,7 +232,7 @@ impl<I: Io> Worker<I> {
         let Some((_, slot)) = pick(&current.view, cluster, &mut self.state, &mut self.dice, choose) else {
             return false;
         };
-        let Ok(up) = self.open(slot, UpPhase::Connecting(key), 0, 0) else { return false };
+        let Ok(up) = self.open_tunnel(key, &current, cluster, slot) else { return false };
         self.state.finished(old);
         self.state.started(slot);
         (tunnel.up, tunnel.counted) = (up, Some(slot));

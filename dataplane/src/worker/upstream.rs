@@ -2,6 +2,7 @@
 //!
 //! A receive is armed on every pooled connection, so that a server's FIN or stray bytes are learnt before the connection is used again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_engine::io::End;
@@ -12,11 +13,13 @@ use super::Worker;
 use super::connection::{CREDIT, Phase, Up, UpPhase};
 use super::exchange::{Exchange, Response};
 use super::local::LocalReply;
+use super::queue::{account_of, limits_of};
 use super::token::Target;
+use crate::ledger::Account;
 use crate::planted::{Bug, is_planted};
 use crate::telemetry::Flag;
 use crate::telemetry::record::Text;
-use ringway_policy::{Failure, Slot};
+use ringway_policy::{Failure, Plan, Slot};
 
 /// Endpoints that an opaque connection tries before it is closed.
 pub const CONNECT_ATTEMPTS_MAX: u8 = 3;
@@ -27,6 +30,9 @@ impl<I: Io> Worker<I> {
         let Some(plan) = exchange.plan else {
             return self.reply(key, exchange, LocalReply::new(503, Flag::NC, "no_plan"));
         };
+        if let Some(account) = account_of(&exchange) {
+            return self.attach_limited(key, exchange, plan, account);
+        }
         if !exchange.replayed
             && let Some(up_key) = self.checkout(plan.slot)
         {
@@ -40,14 +46,34 @@ impl<I: Io> Worker<I> {
             self.put_busy(key, exchange);
             return self.arm_try(key);
         }
+        self.connect_for(key, exchange, plan, None);
+    }
+
+    /// Opens a connection for an exchange. With an `account`, connection and pending request are counted there already.
+    pub(super) fn connect_for(
+        &mut self,
+        key: Key,
+        mut exchange: Box<Exchange>,
+        plan: Plan,
+        account: Option<Arc<Account>>,
+    ) {
         match self.connect(plan.slot, plan.cluster, key, &exchange) {
             Ok(up_key) => {
+                if let Some(up) = self.ups.get_mut(up_key) {
+                    up.pending = account.is_some();
+                    up.account = account;
+                }
                 exchange.up = Some(up_key);
                 exchange.connect_deadline = self.now.after(self.connect_timeout(&exchange));
                 self.put_busy(key, exchange);
                 self.arm_down(key);
             }
             Err(_) => {
+                if let Some(account) = account {
+                    account.connections.give();
+                    account.pending.give();
+                    self.freed.push(account);
+                }
                 if let Some(record) = &mut exchange.record {
                     record.set(Text::TransportFailure, b"no descriptor or table slot for another upstream connection");
                 }
@@ -109,6 +135,9 @@ impl<I: Io> Worker<I> {
             touched: false,
             send_failed: false,
             copy: None,
+            account: None,
+            pending: false,
+            serving: false,
         };
         let key = self.ups.insert(up).map_err(|_| EMFILE)?;
         match self.io.connect(self.state.address(slot), Target::Up(key).token()) {
@@ -146,10 +175,15 @@ impl<I: Io> Worker<I> {
                 let Some(down) = self.downs.get_mut(down_key) else { return self.close_up(key) };
                 match std::mem::replace(&mut down.phase, Phase::Away) {
                     Phase::Busy(mut exchange) => {
+                        exchange.connect_deadline = ringway_engine::Time::NEVER;
+                        if !self.begin_request(key, limits_of(&exchange)) {
+                            exchange.up = None;
+                            self.make_idle(key);
+                            return self.overflow(down_key, exchange);
+                        }
                         if let Some(up) = self.ups.get_mut(key) {
                             up.phase = UpPhase::Busy(down_key);
                         }
-                        exchange.connect_deadline = ringway_engine::Time::NEVER;
                         self.flush_waiting(&mut exchange);
                         self.resume_downstream(down_key, &mut exchange);
                         self.put_busy(down_key, exchange);
@@ -171,7 +205,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// The client goes on with a body that had to wait for the connection.
-    fn resume_downstream(&mut self, key: Key, exchange: &mut Exchange) {
+    pub(super) fn resume_downstream(&mut self, key: Key, exchange: &mut Exchange) {
         if !exchange.request_done
             && exchange.downstream_paused
             && let Some(down) = self.downs.get(key)
@@ -182,7 +216,7 @@ impl<I: Io> Worker<I> {
     }
 
     /// Sends what waited for the connection.
-    fn flush_waiting(&mut self, exchange: &mut Exchange) {
+    pub(super) fn flush_waiting(&mut self, exchange: &mut Exchange) {
         let Some(up) = exchange.up.and_then(|k| self.ups.get_mut(k)) else { return };
         up.requests += 1;
         (up.answered, up.send_failed) = (false, false);
@@ -289,25 +323,40 @@ impl<I: Io> Worker<I> {
 
     /// A connection without a request: back to its pool if it may be used again, else away.
     pub(super) fn give_back(&mut self, key: Key, usable: bool) {
-        let now = self.now;
-        let Some(up) = self.ups.get(key) else { return };
+        let Some(up) = self.ups.get_mut(key) else { return };
+        if std::mem::take(&mut up.serving)
+            && let Some(account) = &up.account
+        {
+            account.requests.give();
+        }
         let spent = up.requests_max > 0 && up.requests >= up.requests_max;
         let slot = up.slot;
         let room = self.pools.get(slot.0 as usize).is_some_and(|p| p.len() < self.limits.idle_per_endpoint_max);
         if !usable || spent || !room || self.slot_gone(slot) || self.drain.is_some() {
             return self.close_up(key);
         }
+        self.make_idle(key);
+    }
+
+    /// Puts a connection into its pool.
+    pub(super) fn make_idle(&mut self, key: Key) {
         let Some(up) = self.ups.get_mut(key) else { return };
         up.phase = UpPhase::Idle;
-        up.since = now;
+        up.since = self.now;
         up.scanned = 0;
         super::response::receive(&mut self.io, up);
-        self.pools[slot.0 as usize].push(key);
+        if let Some(account) = up.account.as_ref().filter(|account| account.is_waited_for()) {
+            self.freed.push(account.clone());
+        }
+        self.pools[up.slot.0 as usize].push(key);
         self.arm_up(key);
     }
 
     /// Takes the exchange off its upstream connection, which is not used again unless it is whole.
     pub(super) fn detach(&mut self, exchange: &mut Exchange) {
+        if exchange.ticket > 0 {
+            self.leave_queue(exchange);
+        }
         self.release(exchange);
         self.keep_nothing(exchange);
         exchange.granted = None;
@@ -336,6 +385,18 @@ impl<I: Io> Worker<I> {
             self.io.close(up.sock);
             let head = std::mem::take(&mut up.head);
             self.keep_bytes(head);
+            if let Some(account) = up.account.take() {
+                account.connections.give();
+                if up.pending {
+                    account.pending.give();
+                }
+                if up.serving {
+                    account.requests.give();
+                }
+                if account.is_waited_for() {
+                    self.freed.push(account);
+                }
+            }
         }
     }
 }

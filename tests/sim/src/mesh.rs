@@ -112,6 +112,8 @@ pub struct Version {
     pub log: bool,
     /// Requests on one upstream connection of `plain`; 0 is unlimited.
     pub requests_max: u32,
+    /// Connections to `plain` and to `flaky`; 0 is unlimited.
+    pub connections_max: u32,
 }
 
 impl Version {
@@ -124,6 +126,7 @@ impl Version {
             extra: 0,
             log: dice.one_in(2),
             requests_max: if dice.one_in(4) { 3 } else { 0 },
+            connections_max: 0,
         }
     }
 
@@ -134,6 +137,7 @@ impl Version {
         next.extra = dice.below(3);
         next.plain = [dice.one_in(2), dice.one_in(2), dice.one_in(2)];
         next.plain[dice.below(3)] = true;
+        next.connections_max = dice.pick(&[0, 1, 2, 5]);
         next.tcp = [dice.one_in(2), true];
         if dice.one_in(2) {
             next.tcp.reverse();
@@ -204,8 +208,7 @@ impl Version {
             connect_timeout_ms: 10_000,
             idle_timeout_ms: if name == "split-1" { 40 } else { 3_600_000 },
             max_requests_per_connection: if name == "plain" { self.requests_max } else { 0 },
-            max_connections: u32::MAX,
-            max_pending_requests: u32::MAX,
+            max_connections: if name == "plain" || name == "flaky" { self.connections_max } else { 0 },
             service_host: format!("{name}.sim.svc.cluster.local"),
             service_name: name.into(),
             service_namespace: "sim".into(),

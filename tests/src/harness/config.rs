@@ -123,8 +123,6 @@ impl Config {
             endpoints: name.into(),
             connect_timeout_ms: 10_000,
             idle_timeout_ms: 3_600_000,
-            max_connections: u32::MAX,
-            max_pending_requests: u32::MAX,
             service_host: format!("{name}.tests.svc.cluster.local"),
             service_name: name.into(),
             service_namespace: "tests".into(),

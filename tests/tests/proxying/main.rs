@@ -6,6 +6,7 @@
 mod admin;
 mod backend;
 mod balancing;
+mod breakers;
 mod cors;
 mod drain;
 mod faults;

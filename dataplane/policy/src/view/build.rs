@@ -159,6 +159,7 @@ fn lay_out(
         }));
         clusters.push(ClusterView {
             name,
+            apart: apart(&model),
             model,
             endpoints: first..endpoints.len() as u32,
             balance,
@@ -180,6 +181,12 @@ fn table(model: &Cluster, group: &Arc<Group>, before: Option<&ClusterView>) -> O
         }
         _ => Table::new(model.balance, wanted, &group.set.endpoints).map(Arc::new),
     }
+}
+
+/// Whether a cluster's connections cannot serve another cluster of the same addresses.
+fn apart(cluster: &Cluster) -> bool {
+    let limits = [cluster.max_connections, cluster.max_pending_requests, cluster.max_requests];
+    limits.iter().any(|max| *max != 0) || cluster.max_requests_per_connection != 0
 }
 
 /// Resolves names to ids and fills the tables of authorities. `before` has the same cluster ids, if it is there.

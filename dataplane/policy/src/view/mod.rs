@@ -79,6 +79,9 @@ pub struct ClusterView {
     pub model: BlobOf<Cluster>,
     /// Dense ids of its endpoints.
     pub endpoints: Range<u32>,
+    /// Its connections have limits or a life of their own, so they (and what is remembered of its endpoints) are shared with no other cluster of the
+    /// same addresses.
+    pub apart: bool,
     pub(crate) balance: Balance,
     /// New endpoints are eased in.
     pub(crate) warms: bool,

@@ -424,6 +424,14 @@ pub struct HeaderEdits {
     pub remove: Vec<String>,
 }
 
+impl HeaderEdits {
+    /// Whether lines called `name`, in any case, are taken away by these edits.
+    pub fn overrides(&self, name: &[u8]) -> bool {
+        let set = self.set.iter().map(|(name, _)| name);
+        self.remove.iter().chain(set).any(|n| n.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
 /// What a cluster's endpoints speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]

@@ -63,6 +63,19 @@ fn headers_and_methods_are_looked_at() {
 }
 
 #[test]
+fn the_head_that_an_endpoint_sees() {
+    let paint = "http://any.example:8080/paint/red";
+    let told =
+        explain(&["examples/gateway-api.yaml", "-H", "x-own: 1", "-H", "Connection: x-hop", "-H", "x-hop: 1", paint]);
+    let head = &told["outcome"]["destinations"][0]["head"];
+    let has = |name: &str, value: &str| {
+        head.as_array().is_some_and(|lines| lines.contains(&serde_json::json!([name, value])))
+    };
+    assert!(has("host", "any.example:8080") && has("x-own", "1") && has("x-from", "door"), "{head}");
+    assert!(has("x-request-id", "(made by the proxy)") && !head.to_string().contains("x-hop"), "{head}");
+}
+
+#[test]
 fn shares_of_destinations_and_endpoints_add_up() {
     let told = explain(&["examples/bookshop", "--from", "storefront", "http://reviews:8000/"]);
     let destinations = told["outcome"]["destinations"].as_array().expect("a list");

@@ -78,6 +78,7 @@ impl Destination {
         json!({
             "rule": self.rule.json(), "cluster": (!self.cluster.is_empty()).then_some(&self.cluster), "cluster_rule": self.cluster_rule.json(),
             "probability": self.probability, "status": self.status, "settings": self.settings,
+            "head": self.head.iter().map(|(name, value)| json!([name, value])).collect::<Vec<_>>(),
             "endpoints": self.endpoints.iter().map(Endpoint::json).collect::<Vec<_>>(),
         })
     }

@@ -2,28 +2,31 @@
 //!
 //! Decides nothing itself: [`ringway_policy::decide`] does, with a recording trace. What depends on chance (weights, balancing) is told as shares.
 
+mod head;
 mod json;
 mod line;
 mod live;
 mod proxy;
 mod text;
+mod told;
 mod why;
 
 pub use line::LogLine;
 pub use live::fetch;
 pub use proxy::{Asked, Source, TargetUrl, pod_named};
 pub use text::Palette;
+pub use told::{Destination, Endpoint, Explanation, FaultMet, HostMet, Outcome, Passed, RouteMet, Rule};
 
-use ringway_config::model::{Action, ListenerProtocol, Profile, ProvenanceEntry, Role, RuleId};
+use ringway_config::model::{Action, ListenerProtocol, Profile, Role, RuleId};
 use ringway_config::{Snapshot, dump};
 use ringway_policy::view::BuildError;
 use ringway_policy::{
     Connection, Facts, Fields, Local, LocalKind, Note, PathError, Plan, Rng, State, Step, Trace, View, decide,
-    decide_tcp, decide_tls, normal_target, shares,
+    decide_tcp, decide_tls, normal_target, settled, shares,
 };
 use serde_json::Value;
 use std::cell::RefCell;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// One proxy's configuration, ready to be asked.
 pub struct Subject {
@@ -47,156 +50,6 @@ pub struct Request {
     pub authority: String,
     /// The other header lines.
     pub headers: Vec<(String, String)>,
-}
-
-/// A rule, and where it stands if that is known.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rule {
-    /// Its id.
-    pub id: RuleId,
-    /// The manifest line.
-    pub origin: Option<ProvenanceEntry>,
-}
-
-/// How one request is decided.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Explanation {
-    /// The proxy, as `namespace/pod`.
-    pub node: String,
-    /// Name of the listener.
-    pub listener: String,
-    /// Where it listens.
-    pub address: Option<SocketAddr>,
-    /// Which side of the mesh it serves.
-    pub role: Option<Role>,
-    /// The host that the authority met.
-    pub host: Option<HostMet>,
-    /// The routes above the one that matched, and why each did not match.
-    pub passed: Vec<Passed>,
-    /// The route that matched.
-    pub route: Option<RouteMet>,
-    /// What it does, as `ringway dump --output json` shows it.
-    pub action: Value,
-    /// What is injected before anything else happens.
-    pub fault: Option<FaultMet>,
-    /// What becomes of the request.
-    pub outcome: Outcome,
-    /// The rule that decided, as the access log names it.
-    pub rule: Rule,
-}
-
-/// The host that an authority met.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HostMet {
-    /// Its name.
-    pub name: String,
-    /// The authorities it answers to.
-    pub domains: Vec<String>,
-    /// The rule that declares it.
-    pub rule: Rule,
-}
-
-/// A route that was looked at and did not match.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Passed {
-    /// The route.
-    pub rule: Rule,
-    /// Its first condition that does not hold.
-    pub why: String,
-}
-
-/// The route that matched.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RouteMet {
-    /// Its name; may be empty.
-    pub name: String,
-    /// The rule.
-    pub rule: Rule,
-}
-
-/// Injected delays and answers, with the share of the requests that meets them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FaultMet {
-    /// The rule that injects them.
-    pub rule: Rule,
-    /// Milliseconds to wait.
-    pub delay_ms: u64,
-    /// Share that waits, from 0 to 1.
-    pub delay_probability: f64,
-    /// Status of the answer.
-    pub abort_status: u16,
-    /// Share that is answered so, from 0 to 1.
-    pub abort_probability: f64,
-}
-
-/// What becomes of a request.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// It is sent to one of these.
-    Forward {
-        /// Path and query as the endpoint sees them; empty for opaque connections.
-        target: String,
-        /// Authority as the endpoint sees it.
-        authority: String,
-        /// The destinations of any weight.
-        destinations: Vec<Destination>,
-    },
-    /// The proxy answers it itself.
-    Reply {
-        /// Its status.
-        status: u16,
-        /// Envoy's response flag.
-        flags: &'static str,
-        /// Envoy's response code details.
-        details: &'static str,
-        /// Where a redirect points to; empty for any other answer.
-        location: String,
-        /// Its body.
-        body: String,
-    },
-    /// The connection is closed.
-    Reject {
-        /// Envoy's response flag.
-        flags: &'static str,
-        /// Envoy's response code details.
-        details: &'static str,
-    },
-    /// The host is not in this snapshot; the proxy would ask its control shim for it.
-    Ask,
-}
-
-/// One weighted destination.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Destination {
-    /// The rule behind it.
-    pub rule: Rule,
-    /// The rule behind its cluster: a Service, a DestinationRule or a subset of one.
-    pub cluster_rule: Rule,
-    /// Its cluster; empty when it does not exist.
-    pub cluster: String,
-    /// How the cluster is talked to, as `ringway dump --output json` shows it; null without a cluster.
-    pub settings: Value,
-    /// Share of the requests, from 0 to 1.
-    pub probability: f64,
-    /// Its endpoints.
-    pub endpoints: Vec<Endpoint>,
-    /// The status with which the proxy answers this share itself, because nobody is there.
-    pub status: Option<u16>,
-}
-
-/// One endpoint of a destination.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Endpoint {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// `namespace/workload`; empty when unknown.
-    pub workload: String,
-    /// Its version label.
-    pub version: String,
-    /// Share of all requests like this one, from 0 to 1; 0 while it drains.
-    pub probability: f64,
-    /// Takes no new requests.
-    pub draining: bool,
 }
 
 impl Subject {
@@ -249,7 +102,7 @@ impl Subject {
             told.fault = self.view.action(host, met.action).and_then(|action| self.fault(action));
         }
         told.outcome = match step {
-            Step::Forward(plan) => self.forward(&plan, request),
+            Step::Forward(plan) => self.forward(&plan, request, &facts),
             Step::Reply(local) => self.reply(host, &local, &facts, request),
             Step::Ask(_) | Step::Delay(_) => Outcome::Ask,
             Step::Reject(reason) => Outcome::Reject { flags: reason.flags(), details: reason.details() },
@@ -257,12 +110,17 @@ impl Subject {
         told
     }
 
+    fn role(&self, listener: u32) -> Option<Role> {
+        self.view.listeners().get(listener as usize).map(|listener| listener.role)
+    }
+
     /// The request as everything goes by it.
     fn normal(&self, listener: u32, request: &Request) -> Result<Request, PathError> {
         let policy = self.view.policy();
         let mut written = Vec::new();
         let target = normal_target(policy, request.target.as_bytes(), &mut written)?;
-        let mut normal = Request { target: String::from_utf8_lossy(target).into_owned(), ..request.clone() };
+        let headers = head::seen(&request.headers, self.role(listener));
+        let mut normal = Request { target: String::from_utf8_lossy(target).into_owned(), headers, ..request.clone() };
         if policy.profile == Profile::Strict
             && let Some(authority) = self.view.normal_authority(listener, request.authority.as_bytes())
         {
@@ -372,7 +230,7 @@ impl Subject {
         routes.iter().zip(passed).map(why).collect()
     }
 
-    fn forward(&self, plan: &Plan, request: &Request) -> Outcome {
+    fn forward(&self, plan: &Plan, request: &Request, facts: &Facts<'_>) -> Outcome {
         let (forward, _) = self.view.forward(plan);
         let mut target = Vec::new();
         if !self.view.rewrite_path(plan, request.target.as_bytes(), &mut target) {
@@ -382,7 +240,7 @@ impl Subject {
         Outcome::Forward {
             target: String::from_utf8_lossy(&target).into_owned(),
             authority: authority.clone(),
-            destinations: self.destinations(plan.host, plan.action),
+            destinations: self.destinations(plan.host, plan.action, request, facts),
         }
     }
 
@@ -391,10 +249,10 @@ impl Subject {
         if let (Some(host), LocalKind::ClusterNotFound | LocalKind::NoHealthyUpstream) = (host, local.kind)
             && let Some(route) = self.view.host(host).routes().get(local.route as usize)
         {
-            let destinations = self.destinations(host, route.action);
+            let destinations = self.destinations(host, route.action, request, facts);
             if destinations.iter().any(|d| d.status.is_none()) {
                 let plan = Plan { host, route: local.route, action: route.action, ..NOWHERE };
-                let Outcome::Forward { target, authority, .. } = self.forward(&plan, request) else {
+                let Outcome::Forward { target, authority, .. } = self.forward(&plan, request, facts) else {
                     return Outcome::Ask;
                 };
                 return Outcome::Forward { target, authority, destinations };
@@ -418,17 +276,26 @@ impl Subject {
         }
     }
 
-    fn destinations(&self, host: u32, action: u32) -> Vec<Destination> {
+    fn destinations(&self, host: u32, action: u32, request: &Request, facts: &Facts<'_>) -> Vec<Destination> {
         let Some(Action::Forward(forward)) = self.view.action(host, action) else { return Vec::new() };
         let alone = forward.backends.len() == 1;
         let total: f64 = forward.backends.iter().map(|b| f64::from(b.weight)).sum();
+        let authority = if forward.authority.is_empty() { &request.authority } else { &forward.authority };
         let mut all = Vec::new();
         for (backend, number) in forward.backends.iter().zip(0..) {
             let probability = if alone { 1.0 } else { f64::from(backend.weight) / total };
             if probability > 0.0 {
                 let cluster = self.view.host(host).cluster(action, number);
                 let missing = if backend.missing_status == 0 { 503 } else { backend.missing_status };
-                all.push(self.destination(self.rule(backend.rule), cluster, probability, missing));
+                let mut one = self.destination(self.rule(backend.rule), cluster, probability, missing);
+                if let Some(cluster) = cluster {
+                    let settled = settled(&self.view, cluster, &mut self.state.borrow_mut(), facts);
+                    one.settle(settled.map(|endpoint| self.view.endpoint(endpoint).address));
+                    let peer = self.view.cluster(cluster).model.mesh_internal;
+                    let edits = [&forward.request, &backend.request];
+                    one.head = head::sent(request, authority, self.role(facts.listener), edits, peer);
+                }
+                all.push(one);
             }
         }
         all
@@ -456,7 +323,8 @@ impl Subject {
         let Some(id) = cluster else {
             let (cluster_rule, cluster) = (self.rule(RuleId(0)), String::new());
             let (settings, endpoints, status) = (Value::Null, Vec::new(), Some(missing));
-            return Destination { rule, cluster_rule, cluster, settings, probability, endpoints, status };
+            let head = Vec::new();
+            return Destination { rule, head, cluster_rule, cluster, settings, probability, endpoints, status };
         };
         let cluster = self.view.cluster(id);
         let endpoints: Vec<Endpoint> = shares(&self.view, id)
@@ -475,6 +343,7 @@ impl Subject {
         let status = endpoints.iter().all(|e| e.probability == 0.0).then_some(NO_ENDPOINT);
         Destination {
             rule,
+            head: Vec::new(),
             cluster_rule: self.rule(cluster.model.rule),
             cluster: cluster.name.to_string(),
             settings: dump::content(cluster.model.blob().model()),
@@ -487,6 +356,16 @@ impl Subject {
 
 /// Who asks: an app reaches its sidecar over loopback.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+impl Destination {
+    /// All requests like this one go to one endpoint.
+    fn settle(&mut self, address: Option<std::net::SocketAddr>) {
+        let Some(address) = address else { return };
+        for endpoint in &mut self.endpoints {
+            endpoint.probability = if endpoint.address == address { self.probability } else { 0.0 };
+        }
+    }
+}
 
 /// A plan of no host.
 const NOWHERE: Plan = Plan {

@@ -151,6 +151,9 @@ impl Destination {
             place(out, &self.cluster_rule, paint);
         }
         settings(out, &self.settings);
+        for (name, value) in &self.head {
+            let _ = writeln!(out, "{:>12}{}{}: {}{}", "", paint.dim, visible(name), visible(value), paint.off);
+        }
         self.endpoints.iter().for_each(|endpoint| endpoint.text(out, paint));
     }
 }

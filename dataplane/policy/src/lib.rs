@@ -25,7 +25,7 @@ pub use fault::drawn;
 pub use key::{COOKIE_BYTES, cookie_text};
 pub use path::{PathError, normal_target};
 pub use retry::{Failure, backoff, is_retriable, outlives_sending, retries_max};
-pub use shares::shares;
+pub use shares::{settled, shares};
 pub use state::{Slot, State};
 pub use trace::{Note, Trace};
 pub use view::View;

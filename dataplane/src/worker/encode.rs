@@ -223,13 +223,13 @@ impl Edits<'_> {
         let name = field.name;
         [self.outer, self.inner]
             .iter()
-            .any(|e| (!e.remove.is_empty() || !e.set.is_empty()) && overrides(e, name.of(head)))
+            .any(|e| (!e.remove.is_empty() || !e.set.is_empty()) && e.overrides(name.of(head)))
             || names(self.last, name.of(head))
     }
 
     fn write(&self, out: &mut HeadWriter<'_>) {
         for (name, value) in self.outer.set.iter().chain(&self.outer.add) {
-            if !overrides(self.inner, name.as_bytes()) && !names(self.last, name.as_bytes()) {
+            if !self.inner.overrides(name.as_bytes()) && !names(self.last, name.as_bytes()) {
                 out.field(name.as_bytes(), value.as_bytes());
             }
         }
@@ -249,15 +249,6 @@ fn names(lines: &[u8], name: &[u8]) -> bool {
             .is_some_and(|(start, rest)| rest.starts_with(b":") && start.eq_ignore_ascii_case(name))
     };
     !lines.is_empty() && lines.split(|b| *b == b'\n').any(named)
-}
-
-fn overrides(edits: &HeaderEdits, name: &[u8]) -> bool {
-    edits
-        .remove
-        .iter()
-        .map(String::as_str)
-        .chain(edits.set.iter().map(|(n, _)| n.as_str()))
-        .any(|n| n.as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// Methods whose repetition is harmless (RFC 9110 §9.2.2).

@@ -43,6 +43,11 @@ fn a_running_gateway_does_what_it_says() {
         let destinations = live["outcome"]["destinations"].as_array().unwrap();
         let versions = destinations.iter().flat_map(|d| d["endpoints"].as_array().unwrap()).map(|e| &e["version"]);
         assert!(versions.clone().any(|version| *version == seen["version"]), "{seen}");
+        // What a proxy makes up stands in parentheses.
+        let lines = destinations[0]["head"].as_array().unwrap().iter();
+        for (name, value) in lines.map(|line| (text(&line[0]), &line[1])).filter(|(_, v)| !text(v).starts_with('(')) {
+            assert_eq!(seen["headers"][name.to_ascii_lowercase()], *value, "{name} in {seen}");
+        }
     }
 }
 

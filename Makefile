@@ -8,7 +8,7 @@ MESH    ?= examples/bookshop
 CHECKED := --profile checked --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint tools fmt-check clippy binaries suite corpus deny bench clean
+.PHONY: help run build test lint tools fmt-check clippy binaries suite corpus deny fields bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ deny:
 	  else cargo-deny --log-level error check licenses bans sources && \
 	    { if cargo-deny fetch db >/dev/null 2>&1; then cargo-deny --log-level error check advisories; \
 	      else echo "SKIPPED: advisories: the advisory database cannot be reached"; fi; }; fi
+
+fields: ## Write the list of every field in docs/support.md from the decoders
+	@RINGWAY_WRITE_FIELDS=1 $(CARGO) test $(CHECKED) --quiet -p control-shim --test support the_list
 
 bench: ## CPU per request beside nginx, HAProxy and Envoy (needs a quiet machine with two cores)
 	@bench/first-table.sh

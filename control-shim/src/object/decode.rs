@@ -1,5 +1,6 @@
 //! Reads fields out of YAML nodes and leaves none unread: a field nobody asked for is an error with the nearest name.
 
+use super::survey::Outcome;
 use super::{Labels, ObjectRef, SourceFile, Spot};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::yaml::{self, Node, Span, Value};
@@ -22,6 +23,32 @@ pub struct Context {
     /// What may be taken for granted.
     pub options: Options,
     diagnostics: RefCell<Vec<Diagnostic>>,
+    /// What was asked for; kept in a survey alone.
+    asked: Option<RefCell<Vec<Asked>>>,
+}
+
+/// What a decoder asked of a document. Nodes are named by their lines: a survey gives each node a line of its own.
+#[derive(Clone, Debug)]
+pub(super) enum Asked {
+    /// A field of a mapping, and what becomes of it.
+    Field { node: u32, name: &'static str, outcome: Outcome, required: bool },
+    /// What a node has to be.
+    Shape { node: u32, shape: Shape },
+}
+
+/// What a node has to be.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Shape {
+    Text,
+    /// From this one on.
+    Number(u64),
+    Boolean,
+    Duration,
+    Words(Vec<&'static str>),
+    List,
+    Mapping,
+    /// A mapping with keys of the user's choice.
+    FreeMapping,
 }
 
 /// Most findings kept for one document; a machine-made file should not drown the first one.
@@ -30,7 +57,23 @@ const DIAGNOSTICS_MAX: usize = 100;
 impl Context {
     /// For one document of `file`.
     pub fn new(file: Arc<SourceFile>, options: Options) -> Self {
-        Context { file, object: None, options, diagnostics: RefCell::default() }
+        Context { file, object: None, options, diagnostics: RefCell::default(), asked: None }
+    }
+
+    /// The same, which also keeps what is asked for.
+    pub(super) fn surveying(file: Arc<SourceFile>, options: Options) -> Self {
+        Context { asked: Some(RefCell::default()), ..Self::new(file, options) }
+    }
+
+    /// Everything found, and everything asked for.
+    pub(super) fn surveyed(self) -> (Vec<Diagnostic>, Vec<Asked>) {
+        (self.diagnostics.into_inner(), self.asked.map(RefCell::into_inner).unwrap_or_default())
+    }
+
+    fn ask(&self, asked: impl FnOnce() -> Asked) {
+        if let Some(all) = &self.asked {
+            all.borrow_mut().push(asked());
+        }
     }
 
     /// Whether there is an error so far.
@@ -132,6 +175,10 @@ impl<'a> Field<'a> {
         );
     }
 
+    fn shape(&self, shape: impl FnOnce() -> Shape) {
+        self.context.ask(|| Asked::Shape { node: self.node.span.line, shape: shape() });
+    }
+
     fn wrong(&self, wanted: &str) {
         let message = format!("`{}` has to be {wanted} and is {}", self.path, self.node.kind_word());
         let quoted = wanted == "text" && matches!(&self.node.value, Value::Scalar { .. }) && !self.node.is_null();
@@ -140,6 +187,7 @@ impl<'a> Field<'a> {
 
     /// A mapping; `noun` names it in messages.
     pub fn fields(&self, noun: &'static str) -> Option<Fields<'a>> {
+        self.shape(|| Shape::Mapping);
         match &self.node.value {
             Value::Mapping(entries) => Some(Fields {
                 context: self.context,
@@ -156,8 +204,18 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// A field of a mapping that is read as a whole later.
+    pub fn peek(&self, name: &'static str) -> Option<Field<'a>> {
+        self.shape(|| Shape::Mapping);
+        let line = self.node.span.line;
+        self.context.ask(|| Asked::Field { node: line, name, outcome: Outcome::Honoured, required: true });
+        let path = format!("{}.{name}", self.path);
+        self.node.get(name).map(|node| Field { context: self.context, node, path })
+    }
+
     /// A list.
     pub fn items(&self) -> Vec<Field<'a>> {
+        self.shape(|| Shape::List);
         match &self.node.value {
             Value::Sequence(items) => items
                 .iter()
@@ -173,6 +231,7 @@ impl<'a> Field<'a> {
 
     /// Text. A plain `1` or `true` is no text, as in Kubernetes.
     pub fn text(&self) -> Option<&'a str> {
+        self.shape(|| Shape::Text);
         match &self.node.value {
             Value::Scalar { text, plain } if !plain || self.node.kind_word() == "text" => Some(text),
             _ => {
@@ -182,8 +241,15 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Text of which these values are told apart.
+    pub fn text_among(&self, words: &'static [&'static str]) -> Option<&'a str> {
+        self.shape(|| Shape::Words(words.to_vec()));
+        self.text()
+    }
+
     /// Text, or the number or boolean as it is written (label values in old manifests, IntOrString).
     pub fn scalar(&self) -> Option<&'a str> {
+        self.shape(|| Shape::Text);
         match &self.node.value {
             Value::Scalar { text, .. } => Some(text),
             _ => {
@@ -195,6 +261,7 @@ impl<'a> Field<'a> {
 
     /// A whole number from `min` to `max`.
     pub fn number(&self, min: u64, max: u64) -> Option<u64> {
+        self.shape(|| Shape::Number(min));
         let number = match &self.node.value {
             Value::Scalar { text, plain: true } => text.parse::<u64>().ok().or_else(|| whole(text)),
             _ => None,
@@ -211,6 +278,7 @@ impl<'a> Field<'a> {
 
     /// A number from `min` to `max`, with or without a fraction.
     pub fn decimal(&self, min: f64, max: f64) -> Option<f64> {
+        self.shape(|| Shape::Number(min as u64));
         let number = match &self.node.value {
             Value::Scalar { text, plain: true } if yaml::is_number(text) => text.parse::<f64>().ok(),
             _ => None,
@@ -229,6 +297,7 @@ impl<'a> Field<'a> {
 
     /// A boolean.
     pub fn boolean(&self) -> Option<bool> {
+        self.shape(|| Shape::Boolean);
         let value = match &self.node.value {
             Value::Scalar { text, plain: true } => yaml::parse_bool(text),
             _ => None,
@@ -254,6 +323,7 @@ impl<'a> Field<'a> {
 
     /// The entries of a mapping with keys of the user's choice.
     pub fn entries(&self) -> Vec<(&'a str, Field<'a>)> {
+        self.shape(|| Shape::FreeMapping);
         match &self.node.value {
             Value::Mapping(entries) => entries
                 .iter()
@@ -280,6 +350,7 @@ impl<'a> Field<'a> {
 
     /// Milliseconds of a duration such as `1.5s` or `1h30m`, rounded up.
     pub fn duration_ms(&self) -> Option<u64> {
+        self.shape(|| Shape::Duration);
         let text = self.text()?;
         let parsed = super::duration::parse_ms(text);
         if parsed.is_none() {
@@ -291,6 +362,7 @@ impl<'a> Field<'a> {
 
     /// One word of a set; the error lists the set.
     pub fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
+        self.shape(|| Shape::Words(words.iter().map(|(word, _)| *word).collect()));
         let text = self.text()?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
@@ -324,6 +396,11 @@ impl<'a> Fields<'a> {
 
     /// Asks for a field. `null` counts as absent.
     pub fn get(&mut self, name: &'static str) -> Option<Field<'a>> {
+        self.ask(name, Outcome::Honoured, false)
+    }
+
+    fn ask(&mut self, name: &'static str, outcome: Outcome, required: bool) -> Option<Field<'a>> {
+        self.context.ask(|| Asked::Field { node: self.node.span.line, name, outcome, required });
         self.asked.push(name);
         let Value::Mapping(entries) = &self.node.value else { return None };
         let index = entries.iter().position(|entry| &*entry.key == name)?;
@@ -338,7 +415,7 @@ impl<'a> Fields<'a> {
 
     /// Asks for a field that has to be there.
     pub fn require(&mut self, name: &'static str) -> Option<Field<'a>> {
-        let field = self.get(name);
+        let field = self.ask(name, Outcome::Honoured, true);
         if field.is_none() {
             let message = format!("{} has to have `{name}`", self.noun);
             self.context.error(self.here(), "missing-field", message, format!("add `{name}`"));
@@ -349,23 +426,30 @@ impl<'a> Fields<'a> {
     /// Fields that have nothing to do with traffic.
     pub fn harmless(&mut self, names: &[&'static str]) {
         for name in names {
-            self.get(name);
+            self.ask(name, Outcome::Silent, false);
         }
     }
 
     /// Fields that change traffic in a way that is not built yet: the object is refused.
     pub fn not_supported(&mut self, names: &[&'static str]) {
         for name in names {
-            if let Some(field) = self.get(name) {
+            if let Some(field) = self.ask(name, Outcome::Error, false) {
                 field.not_supported(format!("`{}`", field.path));
             }
+        }
+    }
+
+    /// Fields of something that is refused as a whole: nothing more is said of them.
+    pub fn refused(&mut self, names: &[&'static str]) {
+        for name in names {
+            self.ask(name, Outcome::Error, false);
         }
     }
 
     /// Fields that are not honoured, where running without them is still what most people want.
     pub fn not_honoured(&mut self, names: &[&'static str]) {
         for name in names {
-            if let Some(field) = self.get(name) {
+            if let Some(field) = self.ask(name, Outcome::Warning, false) {
                 let message = format!("`{}` is not honoured", field.path);
                 field.warning("not-honoured", message, "");
             }

@@ -140,11 +140,8 @@ fn traffic_policy(field: &Field<'_>, with_ports: bool) -> TrafficPolicy {
     if with_ports {
         policy.retry_budget = fields.get("retryBudget").and_then(|f| retries::budget(&f));
         for item in fields.get("portLevelSettings").map(|f| f.items()).unwrap_or_default() {
-            let port = item.node.get("port").and_then(|node| node.get("number"));
-            let port = port.and_then(|node| {
-                Field { context: item.context, node, path: format!("{}.port.number", item.path) }.port()
-            });
-            match port {
+            let port = item.peek("port").and_then(|port| port.peek("number"));
+            match port.and_then(|number| number.port()) {
                 Some(port) => policy.ports.push((port, traffic_policy(&item, false))),
                 None => item.error("missing-field", "a port-level setting has to have `port.number`", "add it"),
             }

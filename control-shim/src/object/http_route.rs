@@ -297,9 +297,23 @@ fn name_value(item: &Field<'_>) -> Option<(String, StringMatch)> {
     Some((name?.to_string(), value))
 }
 
+/// Types of filters, as the API names them.
+const FILTER_TYPES: &[&str] = &[
+    "RequestHeaderModifier",
+    "ResponseHeaderModifier",
+    "RequestRedirect",
+    "URLRewrite",
+    "CORS",
+    "RequestMirror",
+    "ExtensionRef",
+    "ExternalAuth",
+];
+/// The fields of those that are refused everywhere.
+const OTHER_FILTERS: &[&str] = &["extensionRef", "externalAuth"];
+
 fn filter(item: &Field<'_>, rule: &mut Rule, own: &str) {
     let Some(mut fields) = item.fields("a filter") else { return };
-    let kind = fields.require("type").and_then(|f| f.text()).unwrap_or("");
+    let kind = fields.require("type").and_then(|f| f.text_among(FILTER_TYPES)).unwrap_or("");
     match kind {
         "RequestHeaderModifier" => {
             if let Some(edits) = fields.require("requestHeaderModifier") {
@@ -331,7 +345,10 @@ fn filter(item: &Field<'_>, rule: &mut Rule, own: &str) {
                 rule.cors = cors::filter(&field);
             }
         }
-        other => item.not_supported(format!("filter {other}")),
+        other => {
+            item.not_supported(format!("filter {other}"));
+            fields.refused(OTHER_FILTERS);
+        }
     }
     // Fields of other filter types beside the declared one are a mistake.
     if !item.context.broken() {
@@ -503,14 +520,18 @@ pub(super) fn backend(item: &Field<'_>, own: &str, http: bool) -> Option<Backend
     let filters = if http { fields.get("filters") } else { None };
     for filter in filters.map(|f| f.items()).unwrap_or_default() {
         let Some(mut inner) = filter.fields("a filter") else { continue };
-        match inner.require("type").and_then(|f| f.text()) {
+        match inner.require("type").and_then(|f| f.text_among(FILTER_TYPES)) {
             Some("RequestHeaderModifier") => {
                 request = inner.require("requestHeaderModifier").map(|f| modifier(&f, None)).unwrap_or_default();
             }
             Some("ResponseHeaderModifier") => {
                 response = inner.require("responseHeaderModifier").map(|f| modifier(&f, None)).unwrap_or_default();
             }
-            Some(other) => filter.not_supported(format!("filter {other} at a backend")),
+            Some(other) => {
+                filter.not_supported(format!("filter {other} at a backend"));
+                inner.refused(&["requestRedirect", "urlRewrite", "requestMirror", "cors"]);
+                inner.refused(OTHER_FILTERS);
+            }
             None => {}
         }
     }

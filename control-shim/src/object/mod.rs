@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod gateway_api;
 pub mod http_route;
 pub mod load_balancer;
+pub mod markdown;
 pub mod objects;
 pub mod opaque_route;
 pub mod patterns;
@@ -18,6 +19,7 @@ pub mod retries;
 pub mod service;
 pub mod service_entry;
 pub mod subnet;
+pub mod survey;
 pub mod virtual_service;
 pub mod workload;
 

@@ -310,6 +310,46 @@ fn decode_known(context: &Context, node: &Node, known: &Known, reference: &Objec
 /// [`ObjectRef::kind`] of the Gateway API's Gateway.
 pub const K8S_GATEWAY: &str = "Gateway.gateway.networking.k8s.io";
 
+/// A kind that is decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KindInfo {
+    /// API group; empty for the core's.
+    pub group: &'static str,
+    /// As manifests write it.
+    pub kind: &'static str,
+    /// As [`ObjectRef`] has it.
+    pub reference_kind: &'static str,
+    /// The versions that are taken, the newest first.
+    pub versions: &'static [&'static str],
+}
+
+impl KindInfo {
+    /// `group/version`.
+    pub fn api_version(&self) -> String {
+        let version = self.versions.first().unwrap_or(&"v1");
+        if self.group.is_empty() { (*version).to_string() } else { format!("{}/{version}", self.group) }
+    }
+}
+
+/// Every kind that is decoded.
+pub(super) fn known_kinds() -> Vec<KindInfo> {
+    let info = |known: &Known| KindInfo {
+        group: known.group,
+        kind: known.kind,
+        reference_kind: known.reference_kind,
+        versions: known.versions,
+    };
+    KNOWN.iter().map(info).collect()
+}
+
+/// Decodes a document of a known kind for what its decoder asks.
+pub(super) fn decode_for_survey(context: &mut Context, node: &Node, reference: &ObjectRef) {
+    if let Some(known) = KNOWN.iter().find(|known| known.reference_kind == &*reference.kind) {
+        context.object = Some(reference.clone());
+        decode_known(context, node, known, reference);
+    }
+}
+
 struct Known {
     group: &'static str,
     kind: &'static str,

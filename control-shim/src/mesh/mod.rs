@@ -14,6 +14,7 @@ use crate::object::{Labels, Object, ObjectRef, Objects, Service, selects, worklo
 use ringway_config::model::{self, PolicySet};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// Everything that a translation depends on.
 #[derive(Clone, Debug)]
@@ -21,7 +22,7 @@ pub struct Mesh {
     /// The objects in force.
     pub objects: Objects,
     /// The pods that run, by (namespace, name).
-    pub pods: Vec<Pod>,
+    pub pods: Arc<Vec<Pod>>,
     /// Gateways that got a pod made for them.
     pub stand_ins: Vec<StandIn>,
     /// Settings of the whole mesh.
@@ -36,7 +37,7 @@ pub const PODS_MAX: usize = 20_000;
 pub const TCP_LISTENERS_MAX: usize = 1_000_000;
 
 /// Settings of the whole mesh.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Suffix of service names.
     pub cluster_domain: String,
@@ -165,7 +166,7 @@ impl Mesh {
             }
         }
         pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-        Mesh { objects, pods, stand_ins, options, diagnostics }
+        Mesh { objects, pods: Arc::new(pods), stand_ins, options, diagnostics }
     }
 
     /// The pod with this `namespace/name`.

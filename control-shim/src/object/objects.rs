@@ -7,6 +7,7 @@ use super::workload::WorkloadKind;
 use super::*;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::yaml::{self, Node, Value};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Objects by name. Cheap to clone.
@@ -63,6 +64,41 @@ impl Objects {
         Objects { map: Arc::new(map) }
     }
 
+    /// From entries that others hold as well.
+    pub fn sharing(entries: impl IntoIterator<Item = Arc<Entry>>) -> Self {
+        let map = entries.into_iter().map(|entry| (entry.object.meta().reference.clone(), entry)).collect();
+        Objects { map: Arc::new(map) }
+    }
+
+    /// The entries that are not the very same in both, as they are here and there. None when there are more than `max`.
+    #[allow(clippy::type_complexity)]
+    pub fn differences(&self, other: &Objects, max: usize) -> Option<Vec<(Option<Arc<Entry>>, Option<Arc<Entry>>)>> {
+        let mut found = Vec::new();
+        if Arc::ptr_eq(&self.map, &other.map) {
+            return Some(found);
+        }
+        let (mut here, mut there) = (self.map.iter().peekable(), other.map.iter().peekable());
+        loop {
+            let order = match (here.peek(), there.peek()) {
+                (None, None) => return Some(found),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((_, a)), Some((_, b))) if Arc::ptr_eq(a, b) => {
+                    here.next();
+                    there.next();
+                    continue;
+                }
+                (Some((a, _)), Some((b, _))) => a.cmp(b),
+            };
+            let before = if order.is_le() { here.next() } else { None };
+            let after = if order.is_ge() { there.next() } else { None };
+            if found.len() == max {
+                return None;
+            }
+            found.push((before.map(|(_, entry)| entry.clone()), after.map(|(_, entry)| entry.clone())));
+        }
+    }
+
     /// In order of (kind, namespace, name).
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.map.values()
@@ -98,9 +134,17 @@ impl Objects {
     }
 
     /// What is in force after a change: a broken object keeps its last good version, a file that cannot be read keeps all it held, everything else
-    /// is as loaded.
+    /// is as loaded. An object whose file did not change is the very same, so that [`Objects::differences`] tells what was edited.
     pub fn update(previous: &Objects, loaded: &Loaded) -> Objects {
         let mut map = (*loaded.objects.map).clone();
+        let mut unchanged = Unchanged::default();
+        for (reference, entry) in &mut map {
+            if let Some(last) = previous.map.get(reference)
+                && unchanged.holds(last, entry)
+            {
+                *entry = last.clone();
+            }
+        }
         for reference in &loaded.broken {
             match previous.map.get(reference) {
                 Some(last_good) => map.insert(reference.clone(), last_good.clone()),
@@ -118,6 +162,22 @@ impl Objects {
     /// A digest-free way to see whether two sets mean the same: contents without places.
     pub fn same(&self, other: &Objects) -> bool {
         self == other
+    }
+}
+
+/// Which files say the same as before; each pair is compared once.
+#[derive(Default)]
+struct Unchanged(HashMap<[*const SourceFile; 2], bool>);
+
+impl Unchanged {
+    /// Whether an entry was read from the same place of the same text.
+    fn holds(&mut self, before: &Entry, after: &Entry) -> bool {
+        let (old, new) = (&before.object.meta().spot, &after.object.meta().spot);
+        before.rank.0 == after.rank.0
+            && old.span == new.span
+            && *self.0.entry([&*old.file, &*new.file].map(std::ptr::from_ref)).or_insert_with(|| {
+                Arc::ptr_eq(&old.file, &new.file) || old.file.name == new.file.name && old.file.text == new.file.text
+            })
     }
 }
 

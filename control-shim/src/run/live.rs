@@ -229,7 +229,7 @@ impl Running {
 /// The mesh as it looks to everybody else while these pods are coming up: no service selects them yet.
 fn unseen(mesh: &Mesh, added: &[String]) -> Mesh {
     let mut mesh = mesh.clone();
-    for pod in mesh.pods.iter_mut().filter(|pod| added.contains(&pod.node())) {
+    for pod in Arc::make_mut(&mut mesh.pods).iter_mut().filter(|pod| added.contains(&pod.node())) {
         pod.labels.clear();
     }
     mesh

@@ -1,13 +1,16 @@
 //! The result of a translation: what each proxy holds from the start, and every host that one may ask for.
 
 use super::Rules;
+use super::index::Index;
 use super::outbound::OUTBOUND;
 use super::rules::rules_of;
+use super::shards::Shards;
 use crate::diagnostic::Diagnostic;
+use crate::mesh::{Options, Pod};
 use crate::object::{ObjectRef, Objects, Spot};
 use ringway_config::model::{Kind, Model, Provenance, ProvenanceEntry, RuleId};
 use ringway_config::{Blob, EncodeError, Order, Snapshot, VerifyError};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -21,10 +24,27 @@ pub struct Compiled {
     /// Counts translations.
     pub version: u64,
     pub(super) cluster_domain: String,
-    pub(super) proxies: BTreeMap<String, Arc<ProxyConfig>>,
-    /// View → (domain pattern, port; 0 is any) → host.
-    pub(super) hosts: HashMap<String, HashMap<(String, u16), Arc<HostConfig>>>,
-    pub(super) rules: Arc<Rules>,
+    pub(super) proxies: Arc<BTreeMap<String, Arc<ProxyConfig>>>,
+    /// By view.
+    pub(super) hosts: BTreeMap<String, Hosts>,
+    pub(super) rules: Rules,
+    /// What it was made from, beside the objects, and what the next translation goes by.
+    pub(super) basis: Basis,
+}
+
+/// (domain pattern, port; 0 is any) → host.
+pub(super) type Hosts = Shards<(String, u16), Arc<HostConfig>>;
+
+/// What a translation after an edit has to know about the one before.
+#[derive(Clone, Debug)]
+pub(super) struct Basis {
+    pub pods: Arc<Vec<Pod>>,
+    pub options: Options,
+    pub index: Index,
+    /// Authorities that more than one host wanted.
+    pub contested: Arc<HashSet<(String, u16)>>,
+    /// Some object is in force in an older version than the mesh has.
+    pub refuses: bool,
 }
 
 /// What a proxy holds from the start: its listeners, policy, inbound side, TCP outbound and gateway hosts.
@@ -71,7 +91,9 @@ impl HostConfig {
 
 fn rules_of_all(blobs: &[Blob]) -> BTreeSet<RuleId> {
     let mut rules = BTreeSet::new();
-    blobs.iter().for_each(|blob| rules_of(blob.model(), &mut rules));
+    // Endpoints are many and name none; and nobody here reads what is decoded a second time.
+    let naming = blobs.iter().filter(|blob| matches!(blob.kind(), Kind::Listeners | Kind::Host | Kind::Cluster));
+    naming.for_each(|blob| rules_of(&blob.decode(), &mut rules));
     rules
 }
 
@@ -118,12 +140,12 @@ impl Compiled {
     /// Every outbound host as seen from a namespace, by name.
     pub fn hosts(&self, node_namespace: &str) -> BTreeMap<&str, &Arc<HostConfig>> {
         let hosts = self.hosts.get(node_namespace).or_else(|| self.hosts.get(""));
-        hosts.into_iter().flat_map(HashMap::values).map(|host| (host.name.as_str(), host)).collect()
+        hosts.into_iter().flat_map(Shards::values).map(|host| (host.name.as_str(), host)).collect()
     }
 
     /// Every blob of every proxy and of every host that one may ask for; one that is shared comes more than once.
     pub fn every_blob(&self) -> impl Iterator<Item = &Blob> {
-        let hosts = self.hosts.values().flat_map(HashMap::values).flat_map(|host| &host.blobs);
+        let hosts = self.hosts.values().flat_map(Shards::values).flat_map(|host| &host.blobs);
         self.proxies.values().flat_map(|proxy| &proxy.blobs).chain(hosts)
     }
 

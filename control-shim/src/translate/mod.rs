@@ -7,15 +7,19 @@ mod cluster;
 mod compiled;
 mod delegate;
 mod destination_rule;
+mod edit;
 mod gateway;
 mod gateway_api;
 mod http_route;
 mod inbound;
+mod index;
 mod opaque;
 mod outbound;
 mod registry;
 mod rules;
 mod settle;
+mod shards;
+mod ties;
 mod virtual_service;
 
 pub use compiled::{Compiled, HostConfig, ProxyConfig};
@@ -26,7 +30,9 @@ use crate::diagnostic::Diagnostic;
 use crate::mesh::{Mesh, Selectors};
 use crate::object::{Meta, Object, ObjectRef, Spot};
 use cluster::Clusters;
+use compiled::Basis;
 use destination_rule::DestinationRules;
+use edit::Part;
 use http_route::HttpRoutes;
 use opaque::OpaqueRoutes;
 use registry::Registry;
@@ -50,6 +56,8 @@ struct Pass<'a> {
     rules: RefCell<Rules>,
     findings: Findings,
     clusters: Clusters,
+    /// Authorities that were taken when another host wanted them.
+    contested: RefCell<HashSet<(String, u16)>>,
 }
 
 /// Findings of a pass, each said once.
@@ -102,6 +110,7 @@ impl<'a> Pass<'a> {
             rules: RefCell::default(),
             findings,
             clusters: Clusters::default(),
+            contested: RefCell::default(),
         }
     }
 
@@ -138,12 +147,25 @@ impl<'a> Pass<'a> {
         views
     }
 
+    /// What is made for hosts as these views see them, and nothing for proxies.
+    fn part(self, views: &BTreeSet<&str>) -> Part {
+        let own_views = self.views().into_iter().map(String::from).collect();
+        let hosts = views.iter().map(|view| (view.to_string(), self.outbound_hosts(view))).collect();
+        self.check_references();
+        let findings = self.findings.all.into_inner().iter().map(|found| format!("{found:?}")).collect();
+        Part {
+            views: own_views,
+            hosts,
+            known_hosts: self.registry.iter().map(|destination| destination.host.clone()).collect(),
+            findings,
+            contested: self.contested.into_inner(),
+            rules: self.rules.into_inner(),
+        }
+    }
+
     fn compile(self) -> Compiled {
         let views = self.views();
-        let mut hosts = HashMap::new();
-        for view in &views {
-            hosts.insert(view.to_string(), self.outbound_hosts(view));
-        }
+        let hosts = views.iter().map(|view| (view.to_string(), self.outbound_hosts(view))).collect();
         let mut proxies = std::collections::BTreeMap::new();
         for pod in self.mesh.pods.iter().filter(|pod| pod.sidecar) {
             let view = views.get(pod.namespace.as_str()).copied().unwrap_or("");
@@ -161,9 +183,10 @@ impl<'a> Pass<'a> {
             objects: self.mesh.objects.clone(),
             cluster_domain: self.mesh.options.cluster_domain.clone(),
             version: 1,
-            proxies,
+            proxies: Arc::new(proxies),
             hosts,
-            rules: Arc::new(self.rules.into_inner()),
+            rules: self.rules.into_inner(),
+            basis: Basis::new(self.mesh, self.contested.into_inner()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The client's side: a host blob for each HTTP port of each destination, and what each TCP listener forwards to.
 
 use super::cluster::{ClusterKey, IDLE_TIMEOUT_MS};
-use super::compiled::HostConfig;
+use super::compiled::{HostConfig, Hosts};
 use super::opaque::{OpaqueSeat, Tunnel};
 use super::registry::{Destination, DestinationKind, Port};
 use super::virtual_service::{MESH, Routes, Seat};
@@ -13,7 +13,7 @@ use ringway_config::Blob;
 use ringway_config::model::{
     Action, Backend, Domain, Forward, Host, Listener, ListenerProtocol, Match, Model, Retry, Role, Route, TcpBackend,
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Name of every sidecar's HTTP proxy listener; one name, so that hosts are shared by all.
@@ -23,8 +23,8 @@ const HTTP_PORT: u16 = 80;
 
 impl Pass<'_> {
     /// Every outbound host as a view sees it, by (domain, port).
-    pub(super) fn outbound_hosts(&self, view: View<'_>) -> HashMap<(String, u16), Arc<HostConfig>> {
-        let mut table = HashMap::new();
+    pub(super) fn outbound_hosts(&self, view: View<'_>) -> Hosts {
+        let mut table = Hosts::default();
         for destination in self.registry.iter().filter(|destination| destination.visible(view)) {
             for port in destination.ports.iter().filter(|port| port.carried == Carried::Http) {
                 let domains = domains(destination, port.number, &self.mesh.options.cluster_domain);
@@ -44,7 +44,7 @@ impl Pass<'_> {
     }
 
     /// Hosts that only VirtualServices know: `api.example.com` routed to services of the mesh, on any port.
-    fn virtual_hosts(&self, view: View<'_>, table: &mut HashMap<(String, u16), Arc<HostConfig>>) {
+    fn virtual_hosts(&self, view: View<'_>, table: &mut Hosts) {
         for host in self.virtual_services.hosts() {
             let known = self
                 .registry
@@ -65,14 +65,15 @@ impl Pass<'_> {
         }
     }
 
-    fn put_host(
-        &self,
-        view: View<'_>,
-        mut host: Host,
-        routes: Routes,
-        table: &mut HashMap<(String, u16), Arc<HostConfig>>,
-    ) {
-        host.domains.retain(|domain| !table.contains_key(&(domain.pattern.clone(), domain.port)));
+    fn put_host(&self, view: View<'_>, mut host: Host, routes: Routes, table: &mut Hosts) {
+        host.domains.retain(|domain| {
+            let key = (domain.pattern.clone(), domain.port);
+            let free = !table.contains_key(&key);
+            if !free {
+                self.contested.borrow_mut().insert(key);
+            }
+            free
+        });
         host.routes = routes.routes;
         host.actions = routes.actions;
         let keys: Vec<_> = host.domains.iter().map(|domain| (domain.pattern.clone(), domain.port)).collect();

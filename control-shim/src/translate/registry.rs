@@ -209,7 +209,7 @@ impl<'a> Workloads<'a> {
                 index.entries.entry(entry.meta.namespace()).or_default().push(entry);
             }
         }
-        for pod in &mesh.pods {
+        for pod in mesh.pods.iter() {
             index.by_address.insert(pod.address, pod);
             for (key, value) in &pod.labels {
                 index.by_label.entry((&pod.namespace, key, value)).or_default().push(pod);

@@ -1,14 +1,15 @@
 //! Rule id → where the rule stands.
 
+use super::shards::Shards;
 use crate::object::{ObjectRef, Spot};
 use ringway_config::model::{Action, ListenerProtocol, Model, ProvenanceEntry, RuleId};
 use ringway_config::rules::rule_id;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Every rule of a translation.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    map: BTreeMap<RuleId, Rule>,
+    map: Shards<RuleId, Rule>,
 }
 
 #[derive(Clone, Debug)]
@@ -22,13 +23,29 @@ impl Rules {
     /// The id of a rule, and the rule that has it already if that is another one.
     pub(super) fn add(&mut self, object: &ObjectRef, field: &str, spot: &Spot) -> (RuleId, Option<String>) {
         let id = rule_id(&object.kind, &object.namespace, &object.name, field);
-        let entry = self.map.entry(id).or_insert_with(|| Rule {
-            object: object.clone(),
-            field: field.into(),
-            spot: spot.clone(),
-        });
-        let same = entry.object == *object && entry.field == field;
-        (id, (!same).then(|| format!("`{}` of {}", entry.field, entry.object)))
+        let Some(known) = self.map.get(&id) else {
+            self.map.insert(id, Rule { object: object.clone(), field: field.into(), spot: spot.clone() });
+            return (id, None);
+        };
+        let same = known.object == *object && known.field == field;
+        (id, (!same).then(|| format!("`{}` of {}", known.field, known.object)))
+    }
+
+    /// Forgets what these objects said, and learns of `newer` what is in `ids`.
+    pub(super) fn renew(
+        &mut self,
+        older: &Rules,
+        objects: &BTreeSet<ObjectRef>,
+        newer: &Rules,
+        ids: &BTreeSet<RuleId>,
+    ) {
+        let gone = older.map.iter().filter(|(_, rule)| objects.contains(&rule.object)).map(|(id, _)| *id);
+        gone.for_each(|id| self.map.remove(&id));
+        for id in ids {
+            if let Some(rule) = newer.map.get(id) {
+                self.map.insert(*id, rule.clone());
+            }
+        }
     }
 
     /// The entries of these rules, sorted.

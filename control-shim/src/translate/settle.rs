@@ -3,6 +3,7 @@
 //! An edit that makes an object refer to nothing is refused: its last good version stays. A reference that broke because its target went away stays
 //! broken, and answers with its rule id.
 
+use super::edit::after_edit;
 use super::{Compiled, Pass};
 use crate::mesh::Mesh;
 use crate::object::{ObjectRef, Objects};
@@ -10,8 +11,15 @@ use std::collections::BTreeMap;
 
 /// Compiles a mesh. With `previous`, objects whose new version refers to nothing while the version in force does not keep the latter.
 pub fn translate(mesh: &Mesh, previous: Option<&Compiled>) -> Compiled {
+    match previous {
+        Some(previous) => after_edit(mesh, previous).unwrap_or_else(|| whole(mesh, previous)),
+        None => Pass::new(mesh).compile(),
+    }
+}
+
+/// The same with nothing taken from the version before but what is in force of refused objects.
+pub(super) fn whole(mesh: &Mesh, previous: &Compiled) -> Compiled {
     let mut compiled = Pass::new(mesh).compile();
-    let Some(previous) = previous else { return compiled };
     compiled.version = previous.version + 1;
     let errors = errors_of(&compiled);
     let suspects: Vec<&ObjectRef> = errors
@@ -40,6 +48,7 @@ pub fn translate(mesh: &Mesh, previous: Option<&Compiled>) -> Compiled {
     }
     let mut settled = Pass::new(&with(mesh, objects)).compile();
     settled.version = compiled.version;
+    settled.basis.refuses = true;
     // What was refused is said as it was found in the new version.
     let mut diagnostics = compiled.diagnostics;
     let said: std::collections::HashSet<_> = diagnostics.iter().map(ToString::to_string).collect();

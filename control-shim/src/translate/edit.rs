@@ -1,0 +1,170 @@
+//! A translation after an edit: makes again what the edited objects reach, and takes the rest from the translation before.
+//!
+//! What is made for one outbound host is made from the objects of that host, those of the hosts it sends requests to, and those that reach
+//! further ([`super::ties`]). So the part of the mesh around the hosts that an edit touches is translated by itself, as it was and as it is, and
+//! stands in for the same part of the whole. Whatever this does not cover (another set of pods, findings that come or go, authorities that several
+//! hosts want, …) is left to a whole translation: the result is the same, byte for byte.
+
+use super::Pass;
+use super::compiled::{Basis, Compiled, HostConfig, Hosts};
+use super::index::Index;
+use super::rules::Rules;
+use super::ties::{Ties, ties};
+use crate::mesh::Mesh;
+use crate::object::objects::Entry;
+use crate::object::{ObjectRef, Objects};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+/// Objects of an edit. More are an edit of everything.
+const CHANGED_MAX: usize = 64;
+/// Objects around an edit. More are translated with the rest.
+const AROUND_MAX: usize = 2_000;
+
+/// What one part of a mesh comes to.
+pub(super) struct Part {
+    pub views: BTreeSet<String>,
+    /// By view.
+    pub hosts: BTreeMap<String, Hosts>,
+    pub known_hosts: BTreeSet<String>,
+    pub findings: BTreeSet<String>,
+    pub contested: HashSet<(String, u16)>,
+    pub rules: Rules,
+}
+
+/// The translation of `mesh`, if its difference to the mesh before is one of a few hosts.
+pub(super) fn after_edit(mesh: &Mesh, previous: &Compiled) -> Option<Compiled> {
+    let basis = &previous.basis;
+    if basis.refuses
+        || basis.options != mesh.options
+        || (!Arc::ptr_eq(&basis.pods, &mesh.pods) && basis.pods != mesh.pods)
+    {
+        return None;
+    }
+    let changed = previous.objects.differences(&mesh.objects, CHANGED_MAX)?;
+    let mut compiled = previous.clone();
+    compiled.version += 1;
+    compiled.objects = mesh.objects.clone();
+    let domain = &mesh.options.cluster_domain;
+    let mut touched = BTreeSet::new();
+    for (before, after) in &changed {
+        touched.extend(reach(before.as_ref(), domain, |entry, tied| compiled.basis.index.take(entry, tied))?);
+        touched.extend(reach(after.as_ref(), domain, |entry, tied| compiled.basis.index.put(entry, tied))?);
+    }
+    let indexes = [&basis.index, &compiled.basis.index];
+    if touched.iter().any(|host| compiled.basis.index.is_read_widely(host)) {
+        return None;
+    }
+    let hosts = with_readers(touched, [(&previous.objects, indexes[0]), (&mesh.objects, indexes[1])], domain)?;
+    if hosts.iter().any(|host| compiled.basis.index.is_under_wide(host)) {
+        return None;
+    }
+    let before = around(&hosts, &previous.objects, indexes[0], domain)?;
+    let after = around(&hosts, &mesh.objects, indexes[1], domain)?;
+    let views: BTreeSet<&str> = previous.hosts.keys().map(String::as_str).collect();
+    let part = |objects| Pass::new(&Mesh { objects, ..mesh.clone() }).part(&views);
+    let (before, after) = (part(before), part(after));
+    let hosts_came_or_went = before.known_hosts != after.known_hosts;
+    if before.views != after.views
+        || before.findings != after.findings
+        // A finding may name the host that was meant, which may be another now.
+        || hosts_came_or_went && !previous.diagnostics.is_empty()
+        || !before.contested.is_empty()
+        || !after.contested.is_empty()
+    {
+        return None;
+    }
+    let mut ids = BTreeSet::new();
+    for (view, table) in &mut compiled.hosts {
+        let gone = before.hosts.get(view)?.iter().filter(|(_, host)| is_of(host, &hosts));
+        for (key, _) in gone {
+            if basis.contested.contains(key) {
+                return None;
+            }
+            table.remove(key);
+        }
+        let made = after.hosts.get(view)?.iter().filter(|(_, host)| is_of(host, &hosts));
+        for (key, host) in made {
+            if basis.contested.contains(key) || table.insert(key.clone(), host.clone()).is_some() {
+                return None;
+            }
+            ids.extend(&host.rules);
+        }
+    }
+    let objects = changed.iter().flat_map(|(before, after)| [before, after]).flatten();
+    let objects: BTreeSet<ObjectRef> = objects.map(|entry| entry.object.meta().reference.clone()).collect();
+    compiled.rules.renew(&before.rules, &objects, &after.rules, &ids);
+    Some(compiled)
+}
+
+/// The hosts that an edited object is for. None: it reaches further.
+fn reach(
+    entry: Option<&Arc<Entry>>,
+    domain: &str,
+    mut index: impl FnMut(&Entry, &super::ties::Tied),
+) -> Option<Vec<String>> {
+    let Some(entry) = entry else { return Some(Vec::new()) };
+    match ties(entry, domain) {
+        Ties::Hosts(tied) if !tied.inbound => {
+            index(entry, &tied);
+            Some(tied.hosts)
+        }
+        Ties::Hosts(_) | Ties::Wide(_) | Ties::Everything => None,
+    }
+}
+
+/// These hosts, and those from which requests are sent to them.
+fn with_readers(touched: BTreeSet<String>, states: [(&Objects, &Index); 2], domain: &str) -> Option<BTreeSet<String>> {
+    let mut all = touched.clone();
+    for (objects, index) in states {
+        for host in &touched {
+            for reader in index.mentioned.get(host).into_iter().flatten() {
+                let Ties::Hosts(tied) = ties(objects.get(reader)?, domain) else { return None };
+                all.extend(tied.hosts);
+            }
+        }
+    }
+    Some(all)
+}
+
+/// Everything from which these hosts are made. None when that is too much, or when proxies hold something of it from the start.
+fn around(hosts: &BTreeSet<String>, objects: &Objects, index: &Index, domain: &str) -> Option<Objects> {
+    let mut found: BTreeSet<&ObjectRef> = index.wide().iter().collect();
+    let mut read = BTreeSet::new();
+    for host in hosts {
+        for reference in index.attached.get(host).into_iter().flatten() {
+            let Ties::Hosts(tied) = ties(objects.get(reference)?, domain) else { return None };
+            if tied.opaque {
+                return None;
+            }
+            read.extend(tied.mentions);
+            found.insert(reference);
+        }
+    }
+    found.extend(read.iter().filter_map(|host| index.attached.get(host)).flatten());
+    if found.len() > AROUND_MAX {
+        return None;
+    }
+    Some(Objects::sharing(found.into_iter().filter_map(|reference| objects.get(reference).cloned())))
+}
+
+/// Whether a host blob is of one of these hosts: it is named `host:port`, or as a host that only VirtualServices know.
+fn is_of(config: &HostConfig, hosts: &BTreeSet<String>) -> bool {
+    let host = config.name.rsplit_once(':').map_or(config.name.as_str(), |(host, _)| host);
+    hosts.contains(host) || hosts.contains(&config.name)
+}
+
+impl Basis {
+    pub(super) fn new(mesh: &Mesh, contested: HashSet<(String, u16)>) -> Basis {
+        Basis {
+            pods: mesh.pods.clone(),
+            options: mesh.options.clone(),
+            index: Index::new(&mesh.objects, &mesh.options.cluster_domain),
+            contested: Arc::new(contested),
+            refuses: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

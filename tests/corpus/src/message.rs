@@ -41,6 +41,9 @@ pub enum Answer {
     },
 }
 
+/// The headers by which an answer says which origins may read it, sorted. [`crate::predict`] knows nothing of them: they are compared with Envoy's.
+pub type Sharing = Vec<(String, String)>;
+
 impl Head {
     /// From a request line (`GET /path`) and header lines.
     pub fn new(line: &str, fields: impl IntoIterator<Item = (String, String)>) -> Head {
@@ -89,6 +92,12 @@ impl Answer {
             },
         }
     }
+}
+
+/// The [`Sharing`] of a response.
+pub fn sharing(response: &Response) -> Sharing {
+    let shares = |name: &str| name.to_ascii_lowercase().starts_with("access-control-");
+    Head::new("", response.headers.iter().filter(|(name, _)| shares(name)).cloned()).fields
 }
 
 /// The headers that generated rules edit, sorted.

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 
 /// Headers of every endpoint's answer that rules may edit.
-pub const REPLY: [(&str, &str); 2] = [("x-gone", "origin"), ("x-set", "origin")];
+pub const REPLY: [(&str, &str); 3] =
+    [("x-gone", "origin"), ("x-set", "origin"), ("access-control-allow-origin", "origin")];
 
 /// Pod name → where it is reached.
 pub type Addresses = BTreeMap<String, SocketAddr>;

@@ -22,8 +22,6 @@ pub struct Oracle {
 /// What may happen to a request.
 #[derive(Clone, Debug)]
 pub struct Prediction {
-    /// The rule that decides, as the access log names it.
-    pub rule: String,
     /// What may happen. Probabilities add up to 1.
     pub outcomes: Vec<Outcome>,
 }
@@ -33,8 +31,8 @@ pub struct Prediction {
 pub enum Layers {
     /// All of the rule's, then all of the destination's: what we do.
     RuleFirst,
-    /// All removals, then what the rule writes, then what the destination writes.
-    RemovalsFirst,
+    /// Both's removals, then what they set, then what they add.
+    ByKind,
     /// All of the destination's, then all of the rule's.
     DestinationFirst,
 }
@@ -44,6 +42,8 @@ pub enum Layers {
 pub struct Outcome {
     /// How likely.
     pub probability: f64,
+    /// The rule that decides, as the access log names it.
+    pub rule: String,
     /// The answer.
     pub answer: Answer,
 }
@@ -74,26 +74,37 @@ impl Oracle {
         };
         let told = self.subject.explain(self.listener, &asked, true).json();
         let outcome = &told["outcome"];
-        let outcomes = match outcome["kind"].as_str() {
+        let rule = id(&told["rule"]);
+        let answers = match outcome["kind"].as_str() {
             Some("forward") => self.forward(request, &told),
-            Some("reply") => vec![Outcome { probability: 1.0, answer: self.reply(outcome, &told["action"]) }],
+            Some("reply") => vec![(1.0, self.reply(outcome, &told["action"]))],
             kind => panic!("{kind:?} for\n{request}\n{told:#}"),
         };
-        Prediction { rule: told["rule"]["id"].as_str().unwrap_or("00000000").to_owned(), outcomes }
+        // A fault that always happens is the outcome itself.
+        let aborted = told["fault"]["abort_probability"].as_f64().filter(|share| *share < 1.0).unwrap_or(0.0);
+        let mut outcomes: Vec<Outcome> = answers
+            .into_iter()
+            .map(|(share, answer)| Outcome { probability: share * (1.0 - aborted), rule: rule.clone(), answer })
+            .collect();
+        if aborted > 0.0 {
+            let answer = error(status(&told["fault"]["abort_status"]), "fault filter abort");
+            outcomes.push(Outcome { probability: aborted, rule: id(&told["fault"]["rule"]), answer });
+        }
+        Prediction { outcomes }
     }
 
-    fn forward(&self, request: &Request, told: &Value) -> Vec<Outcome> {
+    /// The answers of a route's destinations, with their shares.
+    fn forward(&self, request: &Request, told: &Value) -> Vec<(f64, Answer)> {
         let (outcome, forward) = (&told["outcome"], &told["action"]["forward"]);
         let gateway = told["listener"]["role"] == "gateway";
-        let mut outcomes = Vec::new();
+        let mut answers = Vec::new();
         for destination in list(&outcome["destinations"]) {
             let rule = &destination["rule"]["id"];
             let backend = list(&forward["backends"]).iter().find(|backend| backend["rule"] == *rule);
             let backend = backend.unwrap_or(&Value::Null);
-            if let Some(status) = destination["status"].as_u64() {
+            if !destination["status"].is_null() {
                 let body = if destination["cluster"].is_null() { "" } else { "no healthy upstream" };
-                outcomes
-                    .push(Outcome { probability: number(&destination["probability"]), answer: error(status, body) });
+                answers.push((number(&destination["probability"]), error(status(&destination["status"]), body)));
                 continue;
             }
             let mut fields = self.edit(request.headers.clone(), &forward["request"], &backend["request"]);
@@ -113,15 +124,17 @@ impl Oracle {
             for endpoint in list(&destination["endpoints"]).iter().filter(|one| one["draining"] == false) {
                 let address = text(&endpoint["address"]).parse().unwrap_or_else(|e| panic!("{endpoint}: {e}"));
                 let answer = Answer::Endpoint { address, head: head.clone(), reply: reply.clone() };
-                outcomes.push(Outcome { probability: number(&endpoint["probability"]), answer });
+                answers.push((number(&endpoint["probability"]), answer));
             }
         }
-        outcomes
+        answers
     }
 
     fn reply(&self, outcome: &Value, action: &Value) -> Answer {
         let location = outcome["location"].as_str();
         let own = [&action["redirect"], &action["respond"]].into_iter().find(|own| own.is_object());
+        // An injected fault and an answered preflight are the proxy's, not the rule's.
+        let own = own.filter(|_| outcome["details"] == "direct_response");
         let edits = own.map_or(&Value::Null, |own| &own["response"]);
         Answer::Local {
             status: status(&outcome["status"]),
@@ -139,21 +152,57 @@ impl Oracle {
         destination: &Value,
     ) -> Vec<(String, String)> {
         let mut fields = fields.into();
-        let (first, second) = match self.layers {
-            Layers::DestinationFirst => (destination, rule),
-            Layers::RuleFirst | Layers::RemovalsFirst => (rule, destination),
+        let steps: [(&Value, Step); 6] = match self.layers {
+            Layers::RuleFirst => [
+                (rule, remove),
+                (rule, set),
+                (rule, add),
+                (destination, remove),
+                (destination, set),
+                (destination, add),
+            ],
+            Layers::DestinationFirst => [
+                (destination, remove),
+                (destination, set),
+                (destination, add),
+                (rule, remove),
+                (rule, set),
+                (rule, add),
+            ],
+            Layers::ByKind => [
+                (rule, remove),
+                (destination, remove),
+                (rule, set),
+                (destination, set),
+                (rule, add),
+                (destination, add),
+            ],
         };
-        list(&first["remove"]).iter().for_each(|name| remove(&mut fields, text(name)));
-        if self.layers == Layers::RemovalsFirst {
-            list(&second["remove"]).iter().for_each(|name| remove(&mut fields, text(name)));
-        }
-        write(&mut fields, first);
-        if self.layers != Layers::RemovalsFirst {
-            list(&second["remove"]).iter().for_each(|name| remove(&mut fields, text(name)));
-        }
-        write(&mut fields, second);
+        steps.into_iter().for_each(|(edits, step)| step(edits, &mut fields));
         fields
     }
+}
+
+/// One kind of edit.
+type Step = fn(&Value, &mut Vec<(String, String)>);
+
+fn remove(edits: &Value, fields: &mut Vec<(String, String)>) {
+    list(&edits["remove"]).iter().for_each(|gone| drop_all(fields, text(gone)));
+}
+
+fn set(edits: &Value, fields: &mut Vec<(String, String)>) {
+    for pair in list(&edits["set"]) {
+        drop_all(fields, text(&pair[0]));
+        fields.push(owned((text(&pair[0]), text(&pair[1]))));
+    }
+}
+
+fn add(edits: &Value, fields: &mut Vec<(String, String)>) {
+    fields.extend(list(&edits["add"]).iter().map(|pair| owned((text(&pair[0]), text(&pair[1])))));
+}
+
+fn drop_all(fields: &mut Vec<(String, String)>, gone: &str) {
+    fields.retain(|(name, _)| !name.eq_ignore_ascii_case(gone));
 }
 
 impl Prediction {
@@ -162,9 +211,10 @@ impl Prediction {
         self.outcomes.iter().any(|outcome| outcome.answer == *answer)
     }
 
-    /// Whether it went where it may go.
-    pub fn allows_destination(&self, answer: &Answer) -> bool {
-        self.outcomes.iter().any(|outcome| destination(&outcome.answer) == destination(answer))
+    /// The rules that may have decided on an answer.
+    pub fn rules(&self, answer: &Answer) -> Vec<&str> {
+        let outcomes = self.outcomes.iter().filter(|outcome| outcome.answer == *answer);
+        outcomes.map(|outcome| outcome.rule.as_str()).collect()
     }
 }
 
@@ -176,21 +226,12 @@ pub fn destination(answer: &Answer) -> String {
     }
 }
 
-fn error(code: u64, body: &str) -> Answer {
-    Answer::Local { status: status(&code.into()), location: None, body: body.into(), reply: Vec::new() }
+fn error(status: u16, body: &str) -> Answer {
+    Answer::Local { status, location: None, body: body.into(), reply: Vec::new() }
 }
 
-fn remove(fields: &mut Vec<(String, String)>, gone: &str) {
-    fields.retain(|(name, _)| !name.eq_ignore_ascii_case(gone));
-}
-
-fn write(fields: &mut Vec<(String, String)>, edits: &Value) {
-    let pair = |pair: &Value| (text(&pair[0]).to_owned(), text(&pair[1]).to_owned());
-    for (name, value) in list(&edits["set"]).iter().map(pair) {
-        remove(fields, &name);
-        fields.push((name, value));
-    }
-    fields.extend(list(&edits["add"]).iter().map(pair));
+fn id(rule: &Value) -> String {
+    rule["id"].as_str().unwrap_or("00000000").to_owned()
 }
 
 fn status(value: &Value) -> u16 {

@@ -2,7 +2,7 @@
 
 use crate::generate::request::{ID, Request};
 use crate::generate::{Mesh, Place};
-use crate::message::Answer;
+use crate::message::{Answer, Sharing, sharing};
 use crate::origins::Addresses;
 use crate::predict::Oracle;
 use control_shim::mesh::{self, Options, Placement, PodPlan};
@@ -96,7 +96,7 @@ impl Proxies {
     }
 
     /// Sends a request and takes the answer.
-    pub fn ask(&mut self, request: &Request) -> Answer {
+    pub fn ask(&mut self, request: &Request) -> (Answer, Sharing) {
         let running = self.running.get_mut(&request.place).expect("every place has a proxy");
         let response = exchange(&mut running.client, request, || running.proxy.listener(request.place.listener()));
         let mut answer = Answer::received(&response);
@@ -107,7 +107,7 @@ impl Proxies {
                 head.fields.sort_by(|a, b| a.0.cmp(&b.0));
             }
         }
-        answer
+        (answer, sharing(&response))
     }
 
     /// The rule ids of the access logs, by request. Waits until `wanted` of them are there.

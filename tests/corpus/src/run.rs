@@ -6,8 +6,9 @@ use crate::envoy::Envoy;
 use crate::envoy::differences::{Rows, is_authority_as_sent, settle};
 use crate::generate::request::{ID, Request};
 use crate::generate::{Mesh, Place};
+use crate::message::{Answer, Sharing};
 use crate::origins::{Addresses, Origins};
-use crate::predict::{Oracle, Prediction, destination};
+use crate::predict::{Oracle, Outcome, Prediction, destination};
 use crate::ringway::{Program, Proxies, reproducer};
 use ringway_tests::harness::Case;
 use std::collections::BTreeMap;
@@ -59,13 +60,13 @@ pub fn against_the_evaluator(case: Case, seeds: &[u64], origins: &Origins) -> Re
         let bench = Bench::next(&mut bench, case, &mesh, &origins.addresses(&mesh.documents));
         let mut uncertain = Vec::new();
         for request in requests(&mesh) {
-            let prediction = bench.ask(&mesh, &request)?;
+            let (prediction, ..) = bench.ask(&mesh, &request)?;
             if prediction.outcomes.len() > 1 && uncertain.len() < UNCERTAIN_MAX {
                 uncertain.push((request, prediction));
             }
         }
         for (request, prediction) in uncertain {
-            let counted = frequencies(&prediction, &request, |request| bench.proxies.ask(request));
+            let counted = frequencies(&prediction, &request, |request| bench.proxies.ask(request).0);
             counted.map_err(|e| format!("{e}\n{}", reproducer(&mesh, &request)))?;
         }
     }
@@ -78,8 +79,8 @@ struct Bench {
     program: Program,
     oracles: BTreeMap<Place, Oracle>,
     sequence: u64,
-    /// Request → the rule that the evaluator names, and where it stands.
-    rules: BTreeMap<String, (String, String)>,
+    /// Request → the rules of which the evaluator names one, and where they stand.
+    rules: BTreeMap<String, Vec<String>>,
 }
 
 impl Bench {
@@ -106,34 +107,38 @@ impl Bench {
     }
 
     /// Sends a request to our proxy. The answer is one of those that the evaluator says are possible.
-    fn ask(&mut self, mesh: &Mesh, request: &Request) -> Result<Prediction, String> {
+    fn ask(&mut self, mesh: &Mesh, request: &Request) -> Result<(Prediction, Answer, Sharing), String> {
         let prediction = self.oracle(request.place).predict(request);
-        let answer = self.proxies.ask(request);
+        let (answer, sharing) = self.proxies.ask(request);
         if !prediction.allows(&answer) {
             return Err(format!(
-                "the proxy's answer is not the evaluator's\n{answer}possible:{}\n{}",
+                "the proxy's answer is not the evaluator's\n{answer}possible\n{}{}",
                 self.tell(&prediction),
                 reproducer(mesh, request)
             ));
         }
-        let origin = self.program.origin(&prediction.rule);
-        self.rules.insert(request.headers[0].1.clone(), (prediction.rule.clone(), origin));
-        Ok(prediction)
+        let rules = prediction.rules(&answer).into_iter().map(|rule| self.program.origin(rule)).collect();
+        self.rules.insert(request.headers[0].1.clone(), rules);
+        Ok((prediction, answer, sharing))
     }
 
     fn tell(&self, prediction: &Prediction) -> String {
-        let outcomes: String = prediction.outcomes.iter().map(|outcome| outcome.answer.to_string()).collect();
-        format!(" by rule {}\n{outcomes}", self.program.origin(&prediction.rule))
+        let tell = |outcome: &Outcome| format!("by rule {}\n{}", self.program.origin(&outcome.rule), outcome.answer);
+        prediction.outcomes.iter().map(tell).collect()
     }
 
     /// The access log names the rule that the evaluator does, for every request.
     fn check_logs(&self) -> Result<(), String> {
         let logged = self.proxies.logged(self.rules.len());
-        let wrong = self.rules.iter().find(|(request, (rule, _))| logged.get(*request) != Some(rule));
-        wrong.map_or(Ok(()), |(request, (_, origin))| {
-            let logged = logged.get(request).map_or("no rule", String::as_str);
-            Err(format!("the access log has {logged} for request {request}; the evaluator says {origin}"))
-        })
+        for (request, rules) in &self.rules {
+            let found = logged.get(request).map_or("", String::as_str);
+            if !rules.iter().any(|rule| rule.split(':').next() == Some(found)) {
+                return Err(format!(
+                    "the access log has rule {found:?} for request {request}; the evaluator says {rules:?}"
+                ));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -149,28 +154,33 @@ pub fn beside_envoy(case: Case, program: &Path, seeds: &[u64], origins: &Origins
         let bench = Bench::next(&mut bench, case, mesh, &manifests[number].1);
         let mut uncertain = Vec::new();
         for request in requests(mesh) {
-            let prediction = bench.ask(mesh, &request)?;
-            let theirs = envoy.ask(number, &request);
-            match settle(bench.oracle(request.place), &request, &prediction, &theirs) {
-                Some(seen) => rows.extend(seen),
-                None if is_authority_as_sent(&request, &conditions(mesh, &request)) => {
-                    rows.extend(["authority-as-sent"])
+            let (prediction, ours, our_sharing) = bench.ask(mesh, &request)?;
+            let (theirs, their_sharing) = envoy.ask(number, &request);
+            let seen = settle(bench.oracle(request.place), &request, &prediction, &theirs);
+            let Some(seen) = seen else {
+                if is_authority_as_sent(&request, &conditions(mesh, &request)) {
+                    rows.extend(["authority-as-sent"]);
+                    continue;
                 }
-                None => {
-                    return Err(format!(
-                        "Envoy does otherwise, and no row of docs/envoy-differences.md says why\nEnvoy: {theirs}we:{}\n{}",
-                        bench.tell(&prediction),
-                        reproducer(mesh, &request)
-                    ));
-                }
+                return Err(format!(
+                    "Envoy does otherwise, and no row of docs/envoy-differences.md says why\nEnvoy: {theirs}we\n{}{}",
+                    bench.tell(&prediction),
+                    reproducer(mesh, &request)
+                ));
+            };
+            // Read in two ways, a request may meet two rules.
+            let same_rule = !seen.contains("query-decoding");
+            rows.extend(seen);
+            if same_rule && kind(&ours) == kind(&theirs) && our_sharing != their_sharing {
+                let told = reproducer(mesh, &request);
+                return Err(format!("Envoy shares otherwise: {their_sharing:?}, and we {our_sharing:?}\n{told}"));
             }
-            let both = prediction.outcomes.len() > 1 && prediction.allows_destination(&theirs);
-            if both && uncertain.len() < UNCERTAIN_MAX {
+            if same_rule && prediction.outcomes.len() > 1 && uncertain.len() < UNCERTAIN_MAX {
                 uncertain.push((request, prediction));
             }
         }
         for (request, prediction) in uncertain {
-            let counted = frequencies(&prediction, &request, |request| envoy.ask(number, request));
+            let counted = frequencies(&prediction, &request, |request| envoy.ask(number, request).0);
             counted.map_err(|e| format!("Envoy's shares are others: {e}\n{}", reproducer(mesh, &request)))?;
         }
     }
@@ -181,7 +191,7 @@ pub fn beside_envoy(case: Case, program: &Path, seeds: &[u64], origins: &Origins
 pub fn frequencies(
     prediction: &Prediction,
     request: &Request,
-    mut ask: impl FnMut(&Request) -> crate::message::Answer,
+    mut ask: impl FnMut(&Request) -> Answer,
 ) -> Result<(), String> {
     let mut expected: BTreeMap<String, f64> = BTreeMap::new();
     for outcome in &prediction.outcomes {
@@ -194,6 +204,14 @@ pub fn frequencies(
         *counted.entry(destination(&ask(&again))).or_default() += 1;
     }
     chi_square::check(&expected, &counted)
+}
+
+/// Who answered; by the proxy, with which status.
+fn kind(answer: &Answer) -> u16 {
+    match answer {
+        Answer::Endpoint { .. } => 0,
+        Answer::Local { status, .. } => *status,
+    }
 }
 
 /// The conditions of the rules that a request may meet.

@@ -50,7 +50,7 @@ pub fn settle(oracle: &mut Oracle, request: &Request, ours: &Prediction, theirs:
         return Some(rows);
     }
     for (row, sent) in as_they_read_it(request) {
-        for layers in [Layers::RuleFirst, Layers::RemovalsFirst, Layers::DestinationFirst] {
+        for layers in [Layers::RuleFirst, Layers::ByKind, Layers::DestinationFirst] {
             let mut theirs_by_rule = oracle.predict_with(layers, &sent);
             theirs_by_rule.outcomes.iter_mut().for_each(|outcome| decode_once(&mut outcome.answer));
             let Some(mut rows) = settle_one_of(request, &theirs_by_rule, theirs) else { continue };
@@ -91,7 +91,7 @@ fn settle_one_of(request: &Request, ours: &Prediction, theirs: &Answer) -> Optio
             (Answer::Local { location: Some(theirs), .. }, Answer::Local { location: Some(ours), .. }) => {
                 rows.extend(settle_locations(request, theirs, ours));
             }
-            (Answer::Local { reply: theirs, .. }, Answer::Local { status: 500 | 503, reply: ours, .. })
+            (Answer::Local { reply: theirs, .. }, Answer::Local { status: 400.., reply: ours, .. })
                 if ours.is_empty() && !theirs.is_empty() =>
             {
                 theirs.clear();

@@ -7,7 +7,12 @@ use std::collections::BTreeMap;
 
 const MANAGER: &str =
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
-const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+/// The filters of a place, in Istio's order.
+const FILTERS: [(&str, &str); 3] = [
+    ("envoy.filters.http.fault", "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"),
+    ("envoy.filters.http.cors", "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors"),
+    ("envoy.filters.http.router", "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"),
+];
 
 impl Manifests<'_> {
     /// One for each place, on free ports.
@@ -35,7 +40,7 @@ impl Manifests<'_> {
                 "validate_clusters": false,
                 "ignore_port_in_host_matching": gateway,
             },
-            "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}],
+            "http_filters": FILTERS.map(|(name, kind)| json!({"name": name, "typed_config": {"@type": kind}})),
         });
         let filter = json!({"name": "envoy.filters.network.http_connection_manager", "typed_config": manager});
         json!({"name": listener_name, "address": address("127.0.0.1", 0), "filter_chains": [{"filters": [filter]}]})

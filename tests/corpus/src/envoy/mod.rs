@@ -9,7 +9,7 @@ mod virtual_service;
 
 use crate::generate::Place;
 use crate::generate::request::Request;
-use crate::message::Answer;
+use crate::message::{Answer, Sharing, sharing};
 use crate::origins::Addresses;
 use crate::ringway::exchange;
 use ringway_tests::harness::{Client, Program, until};
@@ -87,9 +87,10 @@ impl Envoy {
     }
 
     /// Sends a request to a mesh and takes the answer.
-    pub fn ask(&mut self, mesh: usize, request: &Request) -> Answer {
+    pub fn ask(&mut self, mesh: usize, request: &Request) -> (Answer, Sharing) {
         let (address, client) = self.clients.get_mut(&(mesh, request.place)).expect("every place has a listener");
-        Answer::received(&exchange(client, request, || *address))
+        let response = exchange(client, request, || *address);
+        (Answer::received(&response), sharing(&response))
     }
 }
 

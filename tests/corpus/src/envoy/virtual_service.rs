@@ -64,6 +64,14 @@ impl Manifests<'_> {
             json!({"route": action})
         };
         edits.write(&mut route);
+        let mut filters = json!({});
+        if rule["fault"].is_object() {
+            filters["envoy.filters.http.fault"] = fault(&rule["fault"]);
+        }
+        if rule["corsPolicy"].is_object() {
+            filters["envoy.filters.http.cors"] = cors_policy(&rule["corsPolicy"]);
+        }
+        route["typed_per_filter_config"] = filters;
         route
     }
 
@@ -177,13 +185,53 @@ fn direct_response(response: &Value) -> Value {
     action
 }
 
+fn fault(fault: &Value) -> Value {
+    let share = |of: &Value| {
+        let millionths = of["percentage"]["value"].as_f64().unwrap_or(0.0) * 10_000.0;
+        json!({"numerator": millionths as u64, "denominator": "MILLION"})
+    };
+    let mut filter = json!({"@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"});
+    let (abort, delay) = (&fault["abort"], &fault["delay"]);
+    if abort.is_object() {
+        filter["abort"] = json!({"http_status": abort["httpStatus"], "percentage": share(abort)});
+    }
+    if delay.is_object() {
+        filter["delay"] = json!({"fixed_delay": seconds(&delay["fixedDelay"]), "percentage": share(delay)});
+    }
+    filter
+}
+
+fn cors_policy(policy: &Value) -> Value {
+    let origin = |origin: &Value| match origin["regex"].as_str() {
+        Some(regex) => json!({"safe_regex": {"regex": regex}}),
+        None => origin.clone(),
+    };
+    let line = |field: &str| list(&policy[field]).iter().map(text).collect::<Vec<_>>().join(",");
+    let mut filter = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy",
+        "allow_origin_string_match": list(&policy["allowOrigins"]).iter().map(origin).collect::<Vec<_>>(),
+        "allow_methods": line("allowMethods"),
+        "allow_headers": line("allowHeaders"),
+        "expose_headers": line("exposeHeaders"),
+        "filter_enabled": {"default_value": {"numerator": 100, "denominator": "HUNDRED"}},
+        "forward_not_matching_preflights": policy["unmatchedPreflights"] != "IGNORE",
+    });
+    if policy["maxAge"].is_string() {
+        filter["max_age"] = seconds(&policy["maxAge"]).trim_end_matches('s').into();
+    }
+    if let Some(credentials) = policy["allowCredentials"].as_bool() {
+        filter["allow_credentials"] = credentials.into();
+    }
+    filter
+}
+
 /// A duration in Istio's words (`1m`, `2.5s`) in protobuf's.
 pub fn seconds(duration: &Value) -> String {
     let duration = duration.as_str().unwrap_or("0s");
-    match duration.strip_suffix("m") {
-        Some(minutes) => format!("{}s", minutes.parse::<f64>().expect("minutes") * 60.0),
-        None => duration.into(),
-    }
+    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let (number, unit) =
+        units.iter().find_map(|(unit, seconds)| Some((duration.strip_suffix(unit)?, seconds))).expect("a unit");
+    format!("{}s", number.parse::<f64>().expect("a number") * unit)
 }
 
 impl Edits {

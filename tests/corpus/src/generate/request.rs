@@ -61,6 +61,15 @@ impl Request {
                 .headers
                 .push((dice.pick(&["x-gone", "x-set", "x-add", "x-upper", "X-Gone"]).into(), "received".into()));
         }
+        if dice.percent(12) {
+            let origin = dice.pick(&["https://a.example", "http://b.example", "https://elsewhere.test"]);
+            request.headers.push(("Origin".into(), origin.into()));
+            if dice.percent(40) {
+                request.method = "OPTIONS".into();
+                request.headers.push(("Access-Control-Request-Method".into(), "PUT".into()));
+                request.headers.push(("Access-Control-Request-Headers".into(), "x-user".into()));
+            }
+        }
         if dice.percent(15) {
             query.push((dice.pick(&["q", "other"]).into(), dice.pick(&VALUES).into()));
         }

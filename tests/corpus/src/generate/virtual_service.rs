@@ -99,6 +99,46 @@ fn act(dice: &mut Dice, rule: &mut Map<String, Value>, prefixes: bool) {
     if dice.percent(35) {
         rule.insert("headers".into(), headers(dice, true));
     }
+    if dice.percent(12) {
+        rule.insert("fault".into(), fault(dice));
+    }
+    if rule.contains_key("route") && dice.percent(15) {
+        rule.insert("corsPolicy".into(), cors_policy(dice));
+    }
+}
+
+fn fault(dice: &mut Dice) -> Value {
+    let mut fault = json!({});
+    let percentage = json!({"value": dice.pick(&[0.0, 0.5, 30.0, 100.0])});
+    if dice.percent(80) {
+        fault["abort"] = json!({"httpStatus": dice.pick(&[400, 429, 503, 555]), "percentage": percentage});
+    } else {
+        fault["delay"] = json!({"fixedDelay": "1ms", "percentage": percentage});
+    }
+    fault
+}
+
+fn cors_policy(dice: &mut Dice) -> Value {
+    let origins = [
+        json!({"exact": "https://a.example"}),
+        json!({"prefix": "https://"}),
+        json!({"regex": "https?://(a|b)\\.example"}),
+        json!({"exact": "*"}),
+    ];
+    let mut policy = json!({"allowOrigins": [origins[dice.below(origins.len())]]});
+    for (field, value) in [
+        ("allowMethods", json!(["GET", "PUT"])),
+        ("allowHeaders", json!(["x-user", "content-type"])),
+        ("exposeHeaders", json!(["x-set"])),
+        ("maxAge", json!("24h")),
+        ("allowCredentials", json!(true)),
+        ("unmatchedPreflights", json!(dice.pick(&["FORWARD", "IGNORE"]))),
+    ] {
+        if dice.percent(40) {
+            policy[field] = value;
+        }
+    }
+    policy
 }
 
 fn route(dice: &mut Dice) -> Value {

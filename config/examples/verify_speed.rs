@@ -129,10 +129,12 @@ fn endpoints(n: u32) -> EndpointSet {
         weight: 1,
         draining: false,
         workload: 0,
+        place: u32::MAX,
     };
     EndpointSet {
         name: cluster_name(n),
         workloads: vec![workload],
+        places: Vec::new(),
         endpoints: (0..ENDPOINTS_EACH).map(endpoint).collect(),
     }
 }

@@ -40,8 +40,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         idle_timeout_ms: 3_600_000,
         ..Cluster::default()
     };
-    let endpoint = Endpoint { address: upstream.parse()?, weight: 1, draining: false, workload: u32::MAX };
-    let endpoints = EndpointSet { name: "upstream".into(), workloads: Vec::new(), endpoints: vec![endpoint] };
+    let endpoint =
+        Endpoint { address: upstream.parse()?, weight: 1, draining: false, workload: u32::MAX, place: u32::MAX };
+    let endpoints =
+        EndpointSet { name: "upstream".into(), workloads: Vec::new(), places: Vec::new(), endpoints: vec![endpoint] };
     let models = [
         Model::Listeners(set),
         Model::Host(host),

@@ -82,7 +82,9 @@ pub fn values(old: &Value, new: &Value) -> Vec<What> {
 /// Puts what an index points to in the place of the index: a renumbered action or workload is no change.
 fn resolved(mut content: Value) -> Value {
     let Some(map) = content.as_object_mut() else { return content };
-    for (list, index, table) in [("routes", "action", "actions"), ("endpoints", "workload", "workloads")] {
+    for (list, index, table) in
+        [("routes", "action", "actions"), ("endpoints", "workload", "workloads"), ("endpoints", "place", "places")]
+    {
         let Some(Value::Array(targets)) = map.remove(table) else { continue };
         for item in map.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             let target = item[index].as_u64().and_then(|i| targets.get(i as usize)).cloned();

@@ -24,6 +24,10 @@ pub const PER_MILLION_MAX: u32 = 1_000_000;
 pub const HASH_TABLE_SIZE_MAX: u32 = 1 << 20;
 /// Attributes of a generated cookie.
 pub const COOKIE_ATTRIBUTES_MAX: usize = 16;
+/// Labels of a place, and of a failover priority.
+pub const PLACE_LABELS_MAX: usize = 64;
+/// Entries of `distribute`, localities of one of them, and regions of `failover`.
+pub const LOCALITIES_MAX: usize = 256;
 /// Hundredths of a percent in a whole.
 pub const WARMUP_MINIMUM_MAX: u32 = 10_000;
 /// Thousandths of the fastest growth of a warm-up: what is beyond is a step.

@@ -6,9 +6,11 @@
 use std::net::SocketAddr;
 
 mod balance;
+mod locality;
 
 pub use crate::retry::{BACKOFF_GROWTH_MAX, BACKOFF_MS, Retry, RetryBudget, RetryOn};
 pub use balance::{Balance, ConsistentHash, HashCookie, HashKey, Warmup};
+pub use locality::{Distribute, FailoverLabel, LocalityRule, Place};
 
 /// What a blob is. The numbers are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +75,8 @@ pub struct ListenerSet {
     pub name: String,
     /// The proxy's own workload.
     pub node: Workload,
+    /// Where it runs, if known.
+    pub place: Option<Place>,
     /// Pod name.
     pub pod: String,
     /// Name of the [`PolicySet`] in force.
@@ -458,6 +462,8 @@ pub struct Cluster {
     pub hash: Option<ConsistentHash>,
     /// How new endpoints are eased in; round robin and least request alone have it.
     pub warmup: Option<Warmup>,
+    /// Which endpoints come first by where they are.
+    pub locality: Option<LocalityRule>,
     /// Name of its [`EndpointSet`].
     pub endpoints: String,
     /// Connect timeout (Istio: 10 s).
@@ -491,6 +497,8 @@ pub struct EndpointSet {
     pub name: String,
     /// Workloads that endpoints refer to.
     pub workloads: Vec<Workload>,
+    /// Places that endpoints refer to.
+    pub places: Vec<Place>,
     /// The addresses, in a deterministic order.
     pub endpoints: Vec<Endpoint>,
 }
@@ -506,6 +514,8 @@ pub struct Endpoint {
     pub draining: bool,
     /// Index into [`EndpointSet::workloads`]; u32::MAX is unknown.
     pub workload: u32,
+    /// Index into [`EndpointSet::places`]; u32::MAX is unknown.
+    pub place: u32,
 }
 
 /// Access log encoding.

@@ -112,7 +112,10 @@ def address(r):
 def listeners(blob):
     h = blob.head()
     node, pod, policy = workload(h), h.str(), h.str()
-    return {"pod": pod, "policy": policy, "node": node, "listeners": [listener(r) for r in h.span(3)]}
+    out = {"pod": pod, "policy": policy, "node": node, "listeners": [listener(r) for r in h.span(3)]}
+    places = [place(r) for r in h.span(27)]
+    out["place"] = places[0] if places else None
+    return out
 
 
 def listener(r):
@@ -289,6 +292,8 @@ def cluster(blob):
     out["hash"] = hashes[0] if hashes else None
     out["warmup"] = warmups[0] if warmups else None
     out["retry_budget"] = {"share": r.u32(), "floor": r.u32()}
+    localities = [locality(l) for l in r.span(29)]
+    out["locality"] = localities[0] if localities else None
     return out
 
 
@@ -305,6 +310,29 @@ def consistent_hash(r):
     return {"table_size": size, "key": {kind: key}}
 
 
+def locality(r):
+    kind = r.choice({1: "distribute", 2: "failover"})
+    r.reserved(3)
+    distribute, priority, regions = r.span(30), r.span(32), r.span(33)
+    if kind == "distribute":
+        return {kind: [{"from": d.str(), "to": [[s.str(), s.u32()] for s in d.span(31)]} for d in distribute]}
+    return {kind: {"priority": [failover_label(p) for p in priority], "regions": [[p.str(), p.str()] for p in regions]}}
+
+
+def failover_label(r):
+    out = {"name": r.str(), "value": r.str()}
+    if not r.flag():
+        out["value"] = None
+    r.reserved(3)
+    return out
+
+
+def place(r):
+    out = {field: r.str() for field in ("region", "zone", "subzone")}
+    out["labels"] = [[l.str(), l.str()] for l in r.span(28)]
+    return out
+
+
 def warmup(r):
     return {"duration_ms": r.u64(), "minimum": r.u32(), "aggression": r.u32()}
 
@@ -313,6 +341,7 @@ def endpoints(blob):
     h = blob.head()
     out = {"workloads": [workload(r) for r in h.span(13)]}
     out["endpoints"] = [endpoint(r) for r in h.span(14)]
+    out["places"] = [place(r) for r in h.span(27)]
     return out
 
 
@@ -321,6 +350,8 @@ def endpoint(r):
     r.reserved(1)
     out["weight"], index = r.u32(), r.u32()
     out["workload"] = None if index == UNKNOWN else index
+    index = r.u32()
+    out["place"] = None if index == UNKNOWN else index
     return out
 
 

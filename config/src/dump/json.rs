@@ -23,7 +23,7 @@ pub fn json(snapshot: &Snapshot) -> Value {
 pub fn content(m: &Model) -> Value {
     match m {
         Model::Listeners(m) => json!({
-            "pod": m.pod, "policy": m.policy, "node": workload(&m.node),
+            "pod": m.pod, "policy": m.policy, "node": workload(&m.node), "place": m.place.as_ref().map(place),
             "listeners": m.listeners.iter().map(listener).collect::<Vec<_>>(),
         }),
         Model::Host(m) => json!({
@@ -39,6 +39,7 @@ pub fn content(m: &Model) -> Value {
             "hash": m.hash.as_ref().map(hash), "warmup": m.warmup.as_ref().map(|w| json!({
                 "duration_ms": w.duration_ms, "minimum": w.minimum, "aggression": w.aggression,
             })),
+            "locality": m.locality.as_ref().map(locality),
             "endpoints": m.endpoints, "connect_timeout_ms": m.connect_timeout_ms, "idle_timeout_ms": m.idle_timeout_ms,
             "max_requests_per_connection": m.max_requests_per_connection, "max_connections": m.max_connections,
             "max_pending_requests": m.max_pending_requests, "max_requests": m.max_requests,
@@ -47,9 +48,11 @@ pub fn content(m: &Model) -> Value {
         }),
         Model::Endpoints(m) => json!({
             "workloads": m.workloads.iter().map(workload).collect::<Vec<_>>(),
+            "places": m.places.iter().map(place).collect::<Vec<_>>(),
             "endpoints": m.endpoints.iter().map(|e| json!({
                 "address": e.address.to_string(), "weight": e.weight, "draining": e.draining,
                 "workload": (e.workload != u32::MAX).then_some(e.workload),
+                "place": (e.place != u32::MAX).then_some(e.place),
             })).collect::<Vec<_>>(),
         }),
         Model::Policy(m) => json!({
@@ -137,6 +140,22 @@ fn route(r: &Route) -> Value {
         "query": m.query.iter().map(|q| json!({"name": q.name, "value": string_match(&q.value)})).collect::<Vec<_>>(),
         "action": r.action,
     })
+}
+
+fn place(p: &Place) -> Value {
+    json!({"region": p.region, "zone": p.zone, "subzone": p.subzone, "labels": p.labels})
+}
+
+fn locality(l: &LocalityRule) -> Value {
+    match l {
+        LocalityRule::Distribute(list) => {
+            json!({"distribute": list.iter().map(|d| json!({"from": d.from, "to": d.to})).collect::<Vec<_>>()})
+        }
+        LocalityRule::Failover { priority, regions } => json!({"failover": {
+            "priority": priority.iter().map(|p| json!({"name": p.name, "value": p.value})).collect::<Vec<_>>(),
+            "regions": regions,
+        }}),
+    }
 }
 
 fn hash(h: &ConsistentHash) -> Value {

@@ -82,6 +82,9 @@ impl<W: Write> Dump<'_, W> {
                 write!(self.out, "  {label} {value}")?;
             }
         }
+        if let Some(place) = &set.place {
+            write!(self.out, "{}", Located(place))?;
+        }
         writeln!(self.out)
     }
 
@@ -318,10 +321,33 @@ impl<W: Write> Dump<'_, W> {
         let floor = if floor == u32::MAX { "∞".to_owned() } else { floor.to_string() };
         writeln!(self.out, ", retries ≤ {whole}.{part:02} % and always {floor}")?;
         c.hash.iter().try_for_each(|hash| self.hash(hash))?;
+        c.locality.iter().try_for_each(|locality| self.locality(locality))?;
         c.warmup.iter().try_for_each(|w| {
             let (percent, aggression) = (f64::from(w.minimum) / 100.0, f64::from(w.aggression) / 1000.0);
             writeln!(self.out, "  warm-up {} from {percent} %, aggression {aggression}", millis(w.duration_ms))
         })
+    }
+
+    fn locality(&mut self, rule: &LocalityRule) -> fmt::Result {
+        match rule {
+            LocalityRule::Distribute(list) => list.iter().try_for_each(|d| {
+                write!(self.out, "  from {} to", d.from)?;
+                d.to.iter().try_for_each(|(locality, weight)| write!(self.out, " {weight} × {locality}"))?;
+                writeln!(self.out)
+            }),
+            LocalityRule::Failover { priority, regions } => {
+                write!(self.out, "  the nearest first, by")?;
+                if priority.is_empty() {
+                    write!(self.out, " region, zone, subzone")?;
+                }
+                priority.iter().try_for_each(|p| match &p.value {
+                    Some(value) => write!(self.out, " {}={value}", p.name),
+                    None => write!(self.out, " {}", p.name),
+                })?;
+                regions.iter().try_for_each(|(from, to)| write!(self.out, ", {from} fails over to {to}"))?;
+                writeln!(self.out)
+            }
+        }
     }
 
     fn hash(&mut self, hash: &ConsistentHash) -> fmt::Result {
@@ -354,6 +380,9 @@ impl<W: Write> Dump<'_, W> {
             write!(self.out, "  {}  weight {}", e.address, e.weight)?;
             if let Some(w) = set.workloads.get(e.workload as usize) {
                 write!(self.out, "  {}/{} version {}", w.namespace, w.name, w.version)?;
+            }
+            if let Some(place) = set.places.get(e.place as usize) {
+                write!(self.out, "{}", Located(place))?;
             }
             writeln!(self.out, "{}", if e.draining { "  draining" } else { "" })?;
         }
@@ -391,6 +420,20 @@ impl<W: Write> Dump<'_, W> {
             millis(p.drain_timeout_ms.into()),
             millis(p.ask_timeout_ms.into()),
         )
+    }
+}
+
+/// Where it runs, and the labels that are compared.
+struct Located<'a>(&'a Place);
+
+impl fmt::Display for Located<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place { region, zone, subzone, labels } = self.0;
+        if !region.is_empty() {
+            write!(f, "  in {region}")?;
+        }
+        [zone, subzone].iter().filter(|part| !part.is_empty()).try_for_each(|part| write!(f, "/{part}"))?;
+        labels.iter().try_for_each(|(name, value)| write!(f, "  {name}={value}"))
     }
 }
 

@@ -46,6 +46,7 @@ impl<'a> Decoder<'a> {
         ListenerSet {
             name,
             node: self.workload(&h.node),
+            place: self.places(h.place).pop(),
             pod: self.str(h.pod),
             policy: self.str(h.policy),
             listeners: self.records(section::LISTENER, h.listeners).map(|l| self.listener(l)).collect(),
@@ -274,12 +275,44 @@ impl<'a> Decoder<'a> {
             service_namespace: self.str(h.service_namespace),
             mesh_internal: h.mesh_internal != 0,
             hash: self.records(section::HASH, h.hash).next().map(|r| self.hash(r)),
+            locality: self.records(section::LOCALITY, h.locality).next().map(|r| self.locality(r)),
             warmup: self.records(section::WARMUP, h.warmup).next().map(|r: &WarmupRecord| Warmup {
                 duration_ms: r.duration_ms.get(),
                 minimum: r.minimum.get(),
                 aggression: r.aggression.get(),
             }),
         }
+    }
+
+    fn locality(&self, l: &LocalityRecord) -> LocalityRule {
+        if l.kind == tag::DISTRIBUTE {
+            let share = |s: &LocalityShareRecord| (self.str(s.locality), s.weight.get());
+            let distribute = |d: &DistributeRecord| Distribute {
+                from: self.str(d.from),
+                to: self.records(section::LOCALITY_SHARE, d.to).map(share).collect(),
+            };
+            return LocalityRule::Distribute(self.records(section::DISTRIBUTE, l.distribute).map(distribute).collect());
+        }
+        let label = |l: &FailoverLabelRecord| FailoverLabel {
+            name: self.str(l.name),
+            value: (l.fixed != 0).then(|| self.str(l.value)),
+        };
+        let region = |r: &FailoverRegionRecord| (self.str(r.from), self.str(r.to));
+        LocalityRule::Failover {
+            priority: self.records(section::FAILOVER_LABEL, l.priority).map(label).collect(),
+            regions: self.records(section::FAILOVER_REGION, l.regions).map(region).collect(),
+        }
+    }
+
+    fn places(&self, span: Span) -> Vec<Place> {
+        let label = |l: &PlaceLabelRecord| (self.str(l.name), self.str(l.value));
+        let place = |p: &PlaceRecord| Place {
+            region: self.str(p.region),
+            zone: self.str(p.zone),
+            subzone: self.str(p.subzone),
+            labels: self.records(section::PLACE_LABEL, p.labels).map(label).collect(),
+        };
+        self.records(section::PLACE, span).map(place).collect()
     }
 
     fn hash(&self, h: &HashRecord) -> ConsistentHash {
@@ -305,10 +338,12 @@ impl<'a> Decoder<'a> {
             weight: e.weight.get(),
             draining: e.draining != 0,
             workload: e.workload.get(),
+            place: e.place.get(),
         };
         EndpointSet {
             name,
             workloads: self.records(section::WORKLOAD, h.workloads).map(|w| self.workload(w)).collect(),
+            places: self.places(h.places),
             endpoints: self.records(section::ENDPOINT, h.endpoints).map(endpoint).collect(),
         }
     }

@@ -29,7 +29,9 @@ fn put_listeners<'m>(w: &mut Writer<'m>, m: &'m ListenerSet) {
     let records: Vec<ListenerRecord> = m.listeners.iter().map(|l| put_listener(w, l)).collect();
     let listeners = w.records(section::LISTENER, &records);
     let node = put_workload(w, &m.node);
-    let head = ListenersRecord { node, pod: w.str(&m.pod), policy: w.str(&m.policy), listeners };
+    let (pod, policy) = (w.str(&m.pod), w.str(&m.policy));
+    let place = put_places(w, m.place.as_slice());
+    let head = ListenersRecord { node, pod, policy, listeners, place };
     w.records(section::HEAD, &[head]);
 }
 
@@ -268,6 +270,7 @@ fn put_backend<'m>(w: &mut Writer<'m>, b: &'m Backend) -> BackendRecord {
 fn put_cluster<'m>(w: &mut Writer<'m>, m: &'m Cluster) {
     let hash: Vec<HashRecord> = m.hash.iter().map(|h| put_hash(w, h)).collect();
     let warmup: Vec<WarmupRecord> = m.warmup.iter().map(put_warmup).collect();
+    let locality: Vec<LocalityRecord> = m.locality.iter().map(|l| put_locality(w, l)).collect();
     let head = ClusterRecord {
         rule: U32::new(m.rule.0),
         protocol: m.protocol as u8,
@@ -288,6 +291,7 @@ fn put_cluster<'m>(w: &mut Writer<'m>, m: &'m Cluster) {
         warmup: w.records(section::WARMUP, &warmup),
         retry_share: U32::new(m.retry_budget.share),
         retry_floor: U32::new(m.retry_budget.floor),
+        locality: w.records(section::LOCALITY, &locality),
     };
     w.records(section::HEAD, &[head]);
 }
@@ -323,6 +327,60 @@ fn put_hash<'m>(w: &mut Writer<'m>, m: &'m ConsistentHash) -> HashRecord {
     out
 }
 
+fn put_locality<'m>(w: &mut Writer<'m>, m: &'m LocalityRule) -> LocalityRecord {
+    let mut out = LocalityRecord {
+        kind: tag::DISTRIBUTE,
+        reserved: [0; 3],
+        distribute: Span::default(),
+        priority: Span::default(),
+        regions: Span::default(),
+    };
+    match m {
+        LocalityRule::Distribute(list) => {
+            let records: Vec<DistributeRecord> = list.iter().map(|d| put_distribute(w, d)).collect();
+            out.distribute = w.records(section::DISTRIBUTE, &records);
+        }
+        LocalityRule::Failover { priority, regions } => {
+            let label = |w: &mut Writer<'m>, l: &'m FailoverLabel| FailoverLabelRecord {
+                name: w.str(&l.name),
+                value: w.str(l.value.as_deref().unwrap_or_default()),
+                fixed: u8::from(l.value.is_some()),
+                reserved: [0; 3],
+            };
+            let priority: Vec<FailoverLabelRecord> = priority.iter().map(|l| label(w, l)).collect();
+            let regions: Vec<FailoverRegionRecord> =
+                regions.iter().map(|(from, to)| FailoverRegionRecord { from: w.str(from), to: w.str(to) }).collect();
+            out.kind = tag::FAILOVER;
+            out.priority = w.records(section::FAILOVER_LABEL, &priority);
+            out.regions = w.records(section::FAILOVER_REGION, &regions);
+        }
+    }
+    out
+}
+
+fn put_distribute<'m>(w: &mut Writer<'m>, m: &'m Distribute) -> DistributeRecord {
+    let to: Vec<LocalityShareRecord> =
+        m.to.iter()
+            .map(|(locality, weight)| LocalityShareRecord { locality: w.str(locality), weight: U32::new(*weight) })
+            .collect();
+    DistributeRecord { from: w.str(&m.from), to: w.records(section::LOCALITY_SHARE, &to) }
+}
+
+fn put_places<'m>(w: &mut Writer<'m>, places: &'m [Place]) -> Span {
+    let place = |w: &mut Writer<'m>, p: &'m Place| {
+        let labels: Vec<PlaceLabelRecord> =
+            p.labels.iter().map(|(name, value)| PlaceLabelRecord { name: w.str(name), value: w.str(value) }).collect();
+        PlaceRecord {
+            region: w.str(&p.region),
+            zone: w.str(&p.zone),
+            subzone: w.str(&p.subzone),
+            labels: w.records(section::PLACE_LABEL, &labels),
+        }
+    };
+    let records: Vec<PlaceRecord> = places.iter().map(|p| place(w, p)).collect();
+    w.records(section::PLACE, &records)
+}
+
 fn put_warmup(m: &Warmup) -> WarmupRecord {
     WarmupRecord {
         duration_ms: U64::new(m.duration_ms),
@@ -343,10 +401,12 @@ fn put_endpoints<'m>(w: &mut Writer<'m>, m: &'m EndpointSet) {
             reserved: 0,
             weight: U32::new(e.weight),
             workload: U32::new(e.workload),
+            place: U32::new(e.place),
         })
         .collect();
     let endpoints = w.records(section::ENDPOINT, &endpoints);
-    w.records(section::HEAD, &[EndpointsRecord { workloads, endpoints }]);
+    let places = put_places(w, &m.places);
+    w.records(section::HEAD, &[EndpointsRecord { workloads, endpoints, places }]);
 }
 
 fn put_policy<'m>(w: &mut Writer<'m>, m: &'m PolicySet) {

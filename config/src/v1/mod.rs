@@ -42,8 +42,15 @@ pub mod section {
     pub const RETRY: u16 = 24;
     pub const STATUS: u16 = 25;
     pub const MIRROR: u16 = 26;
+    pub const PLACE: u16 = 27;
+    pub const PLACE_LABEL: u16 = 28;
+    pub const LOCALITY: u16 = 29;
+    pub const DISTRIBUTE: u16 = 30;
+    pub const LOCALITY_SHARE: u16 = 31;
+    pub const FAILOVER_LABEL: u16 = 32;
+    pub const FAILOVER_REGION: u16 = 33;
     /// Ids from here on are unknown to this version.
-    pub const END: u16 = 27;
+    pub const END: u16 = 34;
 
     /// A section in words.
     pub fn name(id: u16) -> &'static str {
@@ -75,6 +82,13 @@ pub mod section {
             "retry",
             "status",
             "mirror",
+            "place",
+            "place label",
+            "locality",
+            "distribute",
+            "locality share",
+            "failover label",
+            "failover region",
         ];
         NAMES.get(id as usize).copied().unwrap_or("of an unknown id")
     }
@@ -82,7 +96,7 @@ pub mod section {
     /// The sections that a kind of blob uses besides pool and head.
     pub fn of(kind: Kind) -> &'static [u16] {
         match kind {
-            Kind::Listeners => &[LISTENER, SEARCH, TCP_BACKEND, TLS_ROUTE, SERVER_NAME],
+            Kind::Listeners => &[LISTENER, SEARCH, TCP_BACKEND, TLS_ROUTE, SERVER_NAME, PLACE, PLACE_LABEL],
             Kind::Host => &[
                 DOMAIN,
                 ROUTE,
@@ -98,9 +112,11 @@ pub mod section {
                 STATUS,
                 MIRROR,
             ],
-            Kind::Endpoints => &[WORKLOAD, ENDPOINT],
+            Kind::Endpoints => &[WORKLOAD, ENDPOINT, PLACE, PLACE_LABEL],
             Kind::Provenance => &[ORIGIN],
-            Kind::Cluster => &[HASH, COOKIE_ATTRIBUTE, WARMUP],
+            Kind::Cluster => {
+                &[HASH, COOKIE_ATTRIBUTE, WARMUP, LOCALITY, DISTRIBUTE, LOCALITY_SHARE, FAILOVER_LABEL, FAILOVER_REGION]
+            }
             Kind::Policy => &[],
         }
     }
@@ -120,6 +136,9 @@ pub mod tag {
     pub const REMOVE: u8 = 1;
     pub const SET: u8 = 2;
     pub const ADD: u8 = 3;
+
+    pub const DISTRIBUTE: u8 = 1;
+    pub const FAILOVER: u8 = 2;
 
     pub const HEADER: u8 = 1;
     pub const COOKIE: u8 = 2;

@@ -22,7 +22,11 @@ records! {
     /// A socket address; IPv4 as IPv4-mapped IPv6.
     AddressRecord = 18 { ip: [u8; 16], port: U16 }
     /// Head of a listener set.
-    ListenersRecord = 88 { node: WorkloadRecord, pod: Str, policy: Str, listeners: Span }
+    ListenersRecord = 96 { node: WorkloadRecord, pod: Str, policy: Str, listeners: Span, place: Span }
+    /// Where a workload runs.
+    PlaceRecord = 32 { region: Str, zone: Str, subzone: Str, labels: Span }
+    /// A label of a place.
+    PlaceLabelRecord = 16 { name: Str, value: Str }
     /// A listener. `protocol` 1 = HTTP, 2 = TCP, 3 = TLS; fields of other protocols are zero.
     ListenerRecord = 72 { name: Str, rule: U32, address: AddressRecord, role: u8, protocol: u8, on_demand: u8, reserved: u8, port: U16, search: Span,
         backends: Span, route_rule: U32, idle_timeout_ms: U64, tls_routes: Span }
@@ -62,21 +66,31 @@ records! {
     CorsRecord = 40 { origins: Span, methods: Str, headers: Str, expose: Str, max_age_s: U32, has_max_age: u8, credentials: u8, forward_unmatched: u8,
         reserved: u8 }
     /// Head of a cluster. `protocol` 1 = HTTP/1.1, 2 = TCP; `balance` 1 = least request, 2 = round robin, 3 = random, 4 = ring hash, 5 = Maglev.
-    /// `hash` and `warmup` are at most one record.
-    ClusterRecord = 92 { rule: U32, protocol: u8, balance: u8, mesh_internal: u8, reserved: u8, endpoints: Str, connect_timeout_ms: U32,
+    /// `hash`, `warmup` and `locality` are at most one record.
+    ClusterRecord = 100 { rule: U32, protocol: u8, balance: u8, mesh_internal: u8, reserved: u8, endpoints: Str, connect_timeout_ms: U32,
         idle_timeout_ms: U64, max_requests_per_connection: U32, max_connections: U32, max_pending_requests: U32,
         max_requests: U32, service_host: Str, service_name: Str, service_namespace: Str, hash: Span, warmup: Span, retry_share: U32,
-        retry_floor: U32 }
+        retry_floor: U32, locality: Span }
     /// What is hashed. `kind` 1 = header, 2 = cookie, 3 = source address, 4 = query parameter; the last four fields are a cookie's.
     HashRecord = 40 { kind: u8, generated: u8, reserved: U16, table_size: U32, name: Str, path: Str, ttl_ms: U64, attributes: Span }
     /// An attribute of a generated cookie.
     CookieAttributeRecord = 16 { name: Str, value: Str }
     /// How new endpoints are eased in.
     WarmupRecord = 16 { duration_ms: U64, minimum: U32, aggression: U32 }
+    /// Which endpoints come first. `kind` 1 = distribute, 2 = failover; spans of the other kind are empty.
+    LocalityRecord = 28 { kind: u8, reserved: [u8; 3], distribute: Span, priority: Span, regions: Span }
+    /// Shares of localities for the proxies of one.
+    DistributeRecord = 16 { from: Str, to: Span }
+    /// The share of a locality.
+    LocalityShareRecord = 12 { locality: Str, weight: U32 }
+    /// A label to compare; `fixed` 0 = with the proxy's own.
+    FailoverLabelRecord = 20 { name: Str, value: Str, fixed: u8, reserved: [u8; 3] }
+    /// Which region follows on another.
+    FailoverRegionRecord = 16 { from: Str, to: Str }
     /// Head of an endpoint set.
-    EndpointsRecord = 16 { workloads: Span, endpoints: Span }
-    /// An endpoint; `workload` u32::MAX is unknown.
-    EndpointRecord = 28 { address: AddressRecord, draining: u8, reserved: u8, weight: U32, workload: U32 }
+    EndpointsRecord = 24 { workloads: Span, endpoints: Span, places: Span }
+    /// An endpoint; `workload` and `place` u32::MAX are unknown.
+    EndpointRecord = 32 { address: AddressRecord, draining: u8, reserved: u8, weight: U32, workload: U32, place: U32 }
     /// Head of a policy set. `access_log` 1 = off, 2 = text, 3 = JSON. `path_normalization` 1 = none, 2 = base, 3 = merge slashes, 4 = decode and merge
     /// slashes. `profile` 1 = Istio, 2 = strict.
     PolicyRecord = 40 { access_log: u8, path_normalization: u8, profile: u8, reserved: u8, head_bytes_max: U32, header_fields_max: U32, head_timeout_ms: U32, body_idle_timeout_ms: U32,

@@ -64,12 +64,14 @@ fn workload() -> impl Strategy<Value = Workload> {
 }
 
 fn listener_set() -> impl Strategy<Value = ListenerSet> {
-    (name(), workload(), line(), name(), vec(listener(), 0..4)).prop_map(|(name, node, pod, policy, mut listeners)| {
-        for (i, listener) in listeners.iter_mut().enumerate() {
-            listener.name.push_str(&i.to_string());
-        }
-        ListenerSet { name, node, pod, policy, listeners }
-    })
+    (name(), workload(), option::of(place()), line(), name(), vec(listener(), 0..4)).prop_map(
+        |(name, node, place, pod, policy, mut listeners)| {
+            for (i, listener) in listeners.iter_mut().enumerate() {
+                listener.name.push_str(&i.to_string());
+            }
+            ListenerSet { name, node, place, pod, policy, listeners }
+        },
+    )
 }
 
 fn listener() -> impl Strategy<Value = Listener> {
@@ -255,6 +257,26 @@ fn edits() -> impl Strategy<Value = HeaderEdits> {
     (pair(), pair(), vec("x-[A-Za-z]{1,4}", 0..3)).prop_map(|(set, add, remove)| HeaderEdits { set, add, remove })
 }
 
+fn place() -> impl Strategy<Value = Place> {
+    let labels = proptest::collection::btree_map(name(), line(), 0..3);
+    (line(), line(), line(), labels).prop_map(|(region, zone, subzone, labels)| Place {
+        region,
+        zone,
+        subzone,
+        labels: labels.into_iter().collect(),
+    })
+}
+
+fn locality() -> impl Strategy<Value = LocalityRule> {
+    let distribute = (line(), vec((line(), weight()), 0..3)).prop_map(|(from, to)| Distribute { from, to });
+    let label = (name(), option::of(line())).prop_map(|(name, value)| FailoverLabel { name, value });
+    prop_oneof![
+        vec(distribute, 0..3).prop_map(LocalityRule::Distribute),
+        (vec(label, 0..3), vec((line(), line()), 0..3))
+            .prop_map(|(priority, regions)| LocalityRule::Failover { priority, regions }),
+    ]
+}
+
 fn consistent_hash() -> impl Strategy<Value = ConsistentHash> {
     let token = || "[A-Za-z_-]{1,6}";
     let attributes = vec((token(), "[ -:<-~]{0,6}"), 0..3);
@@ -288,8 +310,8 @@ fn cluster() -> impl Strategy<Value = Cluster> {
     let numbers = (any::<u32>(), 0..1_000_000u64, any::<u32>(), any::<[u32; 3]>());
     let texts = (name(), name(), line(), line(), line());
     let budget = (0..=10_000u32, any::<u32>()).prop_map(|(share, floor)| RetryBudget { share, floor });
-    (texts, rule(), protocol, balance(), numbers, budget, any::<bool>()).prop_map(
-        |(texts, rule, protocol, (balance, hash, warmup), numbers, retry_budget, mesh_internal)| {
+    (texts, rule(), protocol, balance(), numbers, budget, any::<bool>(), option::of(locality())).prop_map(
+        |(texts, rule, protocol, (balance, hash, warmup), numbers, retry_budget, mesh_internal, locality)| {
             let (name, endpoints, service_host, service_name, service_namespace) = texts;
             let (connect_timeout_ms, idle_timeout_ms, max_requests_per_connection, limits) = numbers;
             let [max_connections, max_pending_requests, max_requests] = limits;
@@ -300,6 +322,7 @@ fn cluster() -> impl Strategy<Value = Cluster> {
                 balance,
                 hash,
                 warmup,
+                locality,
                 endpoints,
                 connect_timeout_ms,
                 idle_timeout_ms,
@@ -318,14 +341,18 @@ fn cluster() -> impl Strategy<Value = Cluster> {
 }
 
 fn endpoint_set() -> impl Strategy<Value = EndpointSet> {
-    let endpoint = (address(), 1..1000u32, any::<bool>(), any::<u32>())
-        .prop_map(|(address, weight, draining, workload)| Endpoint { address, weight, draining, workload });
-    (name(), vec(workload(), 0..3), vec(endpoint, 0..5)).prop_map(|(name, workloads, mut endpoints)| {
-        for endpoint in &mut endpoints {
-            endpoint.workload = endpoint.workload.checked_rem(workloads.len() as u32).unwrap_or(u32::MAX);
-        }
-        EndpointSet { name, workloads, endpoints }
-    })
+    let endpoint = (address(), 1..1000u32, any::<bool>(), any::<u32>(), any::<u32>()).prop_map(
+        |(address, weight, draining, workload, place)| Endpoint { address, weight, draining, workload, place },
+    );
+    (name(), vec(workload(), 0..3), vec(place(), 0..3), vec(endpoint, 0..5)).prop_map(
+        |(name, workloads, places, mut endpoints)| {
+            for endpoint in &mut endpoints {
+                endpoint.workload = endpoint.workload.checked_rem(workloads.len() as u32).unwrap_or(u32::MAX);
+                endpoint.place = endpoint.place.checked_rem(places.len() as u32).unwrap_or(u32::MAX);
+            }
+            EndpointSet { name, workloads, places, endpoints }
+        },
+    )
 }
 
 fn policy() -> impl Strategy<Value = PolicySet> {

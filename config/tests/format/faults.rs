@@ -58,6 +58,11 @@ fn maglev(table_size: u32, edit: impl FnOnce(&mut HashCookie)) -> Model {
     cluster(|c| (c.balance, c.hash) = (Balance::Maglev, Some(by_cookie(table_size, edit))))
 }
 
+fn distribute(from: &str, weight: u32) -> Model {
+    let to = vec![("eu/a".into(), weight), ("us".into(), 1)];
+    cluster(|c| c.locality = Some(LocalityRule::Distribute(vec![Distribute { from: from.into(), to }])))
+}
+
 fn warming(edit: impl FnOnce(&mut Warmup)) -> Model {
     let mut warmup = Warmup { duration_ms: 1, minimum: 0, aggression: 1 };
     edit(&mut warmup);
@@ -174,6 +179,15 @@ fn each_rule_is_refused_by_field_and_fault() {
         (warming(|w| w.minimum = 10_001), "minimum", Range),
         (warming(|w| w.aggression = 0), "aggression", Range),
         (cluster(|c| c.retry_budget.share = 10_001), "retry_share", Range),
+        (distribute("eu\n", 1), "distribute.from", Characters),
+        (distribute("eu", u32::MAX), "distribute.to", Weights),
+        (listeners(|m| m.place.iter_mut().for_each(|p| p.zone = "a\r".into())), "zone", Characters),
+        (
+            endpoint(|e| e.places[0].labels = vec![("b".into(), "".into()), ("a".into(), "".into())]),
+            "labels.name",
+            Order,
+        ),
+        (endpoint(|e| e.endpoints[0].place = 1), "place", Index),
         (endpoint(|e| e.endpoints[0].weight = 0), "weight", NoWeight),
         (endpoint(|e| e.endpoints[0].weight = u32::MAX), "endpoints", Weights),
         (endpoint(|e| e.endpoints[0].workload = 1), "workload", Index),

@@ -29,23 +29,30 @@ fn the_bytes_of_a_small_blob() {
     let set = EndpointSet {
         name: "c".into(),
         workloads: vec![workload],
-        endpoints: vec![Endpoint { address: "10.1.2.3:80".parse().unwrap(), weight: 7, draining: true, workload: 0 }],
+        places: Vec::new(),
+        endpoints: vec![Endpoint {
+            address: "10.1.2.3:80".parse().unwrap(),
+            weight: 7,
+            draining: true,
+            workload: 0,
+            place: u32::MAX,
+        }],
     };
     let blob = Blob::encode(&Model::Endpoints(set)).unwrap();
     let mut hex = String::new();
     blob.bytes().iter().for_each(|b| write!(hex, "{b:02x}").unwrap());
     #[rustfmt::skip]
     let golden = [
-        "52574231", "04", "00", "0400", "b4000000", "0300000001000000", // RWB1, kind 4, 4 sections, 180 bytes, name
+        "52574231", "04", "00", "0400", "c0000000", "0300000001000000", // RWB1, kind 4, 4 sections, 192 bytes, name
         "0100", "0100", "44000000", "04000000", // strings: 4 bytes at 68
-        "0200", "1000", "48000000", "01000000", // head
-        "0d00", "4000", "58000000", "01000000", // workloads
-        "0e00", "1c00", "98000000", "01000000", // endpoints
+        "0200", "1800", "48000000", "01000000", // head
+        "0d00", "4000", "60000000", "01000000", // workloads
+        "0e00", "2000", "a0000000", "01000000", // endpoints
         "6e737763", // the pool: ns, w, c
-        "0000000001000000", "0000000001000000", // head: one workload, one endpoint
+        "0000000001000000", "0000000001000000", "0000000000000000", // head: one workload, one endpoint, no place
         "0000000002000000", "0200000001000000", "0200000001000000", "0000000000000000", // workload: ns, w, w
         "0000000000000000", "0000000000000000", "0000000000000000", "0000000000000000",
-        "00000000000000000000ffff0a010203", "5000", "01", "00", "07000000", "00000000", // endpoint
+        "00000000000000000000ffff0a010203", "5000", "01", "00", "07000000", "00000000", "ffffffff", // endpoint
     ];
     assert_eq!(hex, golden.concat());
 }

@@ -24,6 +24,12 @@ pub fn models() -> Vec<Model> {
         version: "v1".into(),
         ..Workload::default()
     };
+    let place = Place {
+        region: "eu".into(),
+        zone: "a".into(),
+        subzone: "1".into(),
+        labels: vec![("rack".into(), "r7".into())],
+    };
     let backend = Backend {
         cluster: "outbound|9080|v1|reviews".into(),
         weight: 90,
@@ -90,6 +96,7 @@ pub fn models() -> Vec<Model> {
         Model::Listeners(ListenerSet {
             name: "shop/reviews-v1-0".into(),
             node: workload.clone(),
+            place: Some(place.clone()),
             pod: "reviews-v1-0".into(),
             policy: "default".into(),
             listeners: vec![
@@ -153,18 +160,30 @@ pub fn models() -> Vec<Model> {
             mesh_internal: true,
             balance: Balance::Random,
             retry_budget: RetryBudget { share: 1_250, floor: 7 },
+            locality: Some(LocalityRule::Distribute(vec![Distribute {
+                from: "eu/*".into(),
+                to: vec![("eu/a".into(), 80), ("us".into(), 20)],
+            }])),
             ..Cluster::default()
         }),
         Model::Endpoints(EndpointSet {
             name: "reviews".into(),
             workloads: vec![workload],
+            places: vec![place],
             endpoints: vec![
-                Endpoint { address: "10.0.0.1:9080".parse().unwrap(), weight: 1, draining: false, workload: 0 },
+                Endpoint {
+                    address: "10.0.0.1:9080".parse().unwrap(),
+                    weight: 1,
+                    draining: false,
+                    workload: 0,
+                    place: 0,
+                },
                 Endpoint {
                     address: "[2001:db8::1]:9080".parse().unwrap(),
                     weight: 3,
                     draining: true,
                     workload: u32::MAX,
+                    place: u32::MAX,
                 },
             ],
         }),
@@ -211,6 +230,13 @@ fn more_clusters() -> Vec<Model> {
             endpoints: "reviews".into(),
             balance: Balance::Maglev,
             hash: Some(ConsistentHash { key: HashKey::Cookie(cookie), table_size: 1021 }),
+            locality: Some(LocalityRule::Failover {
+                priority: vec![
+                    FailoverLabel { name: "rack".into(), value: None },
+                    FailoverLabel { name: "version".into(), value: Some("v1".into()) },
+                ],
+                regions: vec![("eu".into(), "us".into())],
+            }),
             ..Cluster::default()
         }),
         Model::Cluster(Cluster {

@@ -1,6 +1,7 @@
 //! `trafficPolicy.loadBalancer` of a DestinationRule.
 
 use super::decode::{Field, Fields};
+use super::locality::{LocalitySetting, locality_setting};
 use ringway_config::limits::{COOKIE_ATTRIBUTES_MAX, HASH_TABLE_SIZE_MAX, WARMUP_AGGRESSION_MAX};
 use ringway_config::model::{Balance, ConsistentHash, HashCookie, HashKey, Warmup};
 
@@ -20,12 +21,15 @@ pub struct LoadBalancer {
     pub hash: Option<ConsistentHash>,
     /// How new endpoints are eased in.
     pub warmup: Option<Warmup>,
+    /// Which endpoints come first by where they are.
+    pub locality: Option<LocalitySetting>,
 }
 
 /// Decodes a load balancer.
 pub(super) fn load_balancer(field: &Field<'_>) -> Option<LoadBalancer> {
     let mut fields = field.fields("a load balancer")?;
-    fields.not_supported(&["localityLbSetting", "zoneAwareLbSetting"]);
+    fields.not_supported(&["zoneAwareLbSetting"]);
+    let locality = fields.get("localityLbSetting");
     let simple = fields.get("simple");
     let consistent = fields.get("consistentHash");
     let warmup_field = fields.get("warmup").or_else(|| fields.get("warmupDurationSecs"));
@@ -35,7 +39,8 @@ pub(super) fn load_balancer(field: &Field<'_>) -> Option<LoadBalancer> {
         let mend = "remove one of the two";
         simple.error("conflict", "a load balancer has either `simple` or `consistentHash`", mend);
     }
-    let mut balancer = LoadBalancer::default();
+    let locality = locality.and_then(|field| locality_setting(&field));
+    let mut balancer = LoadBalancer { locality, ..LoadBalancer::default() };
     if let Some(consistent) = &consistent {
         (balancer.balance, balancer.hash) = consistent_hash(consistent)?;
     } else if let Some(simple) = &simple {

@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod gateway_api;
 pub mod http_route;
 pub mod load_balancer;
+pub mod locality;
 pub mod markdown;
 pub mod objects;
 pub mod opaque_route;

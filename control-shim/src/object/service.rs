@@ -31,6 +31,8 @@ pub struct Service {
     pub headless: bool,
     /// Literal cluster addresses.
     pub cluster_ips: Vec<IpAddr>,
+    /// `trafficDistribution: PreferClose` or `PreferSameZone`: the nearest endpoints come first.
+    pub prefers_close: bool,
 }
 
 /// One port of a service.
@@ -210,9 +212,20 @@ pub fn service(meta: Meta, mut root: Fields<'_>) -> Option<Service> {
     not_default(&mut fields, "sessionAffinity", "None");
     not_default(&mut fields, "internalTrafficPolicy", "Cluster");
     fields.harmless(&["sessionAffinityConfig"]);
-    fields.not_honoured(&["trafficDistribution"]);
+    let near = fields.get("trafficDistribution").and_then(|field| {
+        let words = [("PreferClose", true), ("PreferSameZone", true), ("PreferSameNode", false)];
+        let near = field.word(&words);
+        if near == Some(false) {
+            field.warning(
+                "not-honoured",
+                "PreferSameNode is not honoured: it is not known which pods share a node",
+                "",
+            );
+        }
+        near
+    });
     fields.finish();
-    Some(Service { meta, selector, ports, headless, cluster_ips })
+    Some(Service { meta, selector, ports, headless, cluster_ips, prefers_close: near == Some(true) })
 }
 
 /// A field whose one value is honoured; others are warned about.

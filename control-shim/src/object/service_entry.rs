@@ -4,7 +4,7 @@ use super::decode::{Field, Fields};
 use super::patterns::{self, ExportTo};
 use super::service::{self, Carried};
 use super::subnet::Subnet;
-use super::{Labels, Meta, Spot};
+use super::{Labels, Meta, Spot, locality};
 use std::net::IpAddr;
 
 /// A ServiceEntry with resolution STATIC.
@@ -160,10 +160,13 @@ fn entry_endpoint(item: &Field<'_>) -> Option<EntryEndpoint> {
     for (name, port) in fields.get("ports").map(|f| f.entries()).unwrap_or_default() {
         ports.extend(port.port().map(|port| (name.to_string(), port)));
     }
-    let labels = fields.get("labels").map(|f| f.labels()).unwrap_or_default();
+    let mut labels = fields.get("labels").map(|f| f.labels()).unwrap_or_default();
     let weight = fields.get("weight").and_then(|f| f.number(0, 1_000_000)).unwrap_or(1);
     fields.harmless(&["serviceAccount"]);
-    fields.not_honoured(&["network", "locality"]);
+    if let Some(text) = fields.get("locality").and_then(|f| f.text()) {
+        locality::label(&mut labels, locality::split(text));
+    }
+    fields.not_honoured(&["network"]);
     fields.finish();
     let address = address?;
     let Ok(parsed) = address.text()?.parse::<IpAddr>() else {

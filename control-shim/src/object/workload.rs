@@ -1,7 +1,7 @@
 //! Deployment, StatefulSet, DaemonSet, ReplicaSet, Job and Pod: what runs, how often, and on which ports.
 
 use super::decode::{Field, Fields};
-use super::{Labels, Meta, Spot};
+use super::{Labels, Meta, Spot, locality};
 use std::net::IpAddr;
 
 /// Pods of one template.
@@ -152,6 +152,11 @@ fn pod_spec(spec: &Field<'_>, workload: &mut Workload) {
     if let Some(account) = account.filter(|account| !account.is_empty()) {
         workload.service_account = account.into();
     }
+    if let Some(selector) = fields.get("nodeSelector") {
+        // The pod runs where its nodes are.
+        let selector = selector.labels();
+        locality::label(&mut workload.labels, locality::TOPOLOGY.map(|name| selector.get(name).map(String::as_str)));
+    }
     let containers = fields.require("containers").map(|f| f.items()).unwrap_or_default();
     workload.containers = containers.iter().filter_map(container).collect();
     fields.harmless(&[
@@ -161,7 +166,6 @@ fn pod_spec(spec: &Field<'_>, workload: &mut Workload) {
         "volumes",
         "restartPolicy",
         "terminationGracePeriodSeconds",
-        "nodeSelector",
         "nodeName",
         "affinity",
         "tolerations",

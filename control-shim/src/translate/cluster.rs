@@ -2,9 +2,12 @@
 
 use super::registry::{Destination, DestinationKind, Endpoint, Port};
 use super::{Pass, View};
+use crate::object::locality::{LocalitySetting, place};
 use crate::object::service::Carried;
 use ringway_config::Blob;
-use ringway_config::model::{Cluster, Endpoint as ModelEndpoint, EndpointSet, Model, Protocol, Workload};
+use ringway_config::model::{
+    Cluster, Endpoint as ModelEndpoint, EndpointSet, LocalityRule, Model, Place, Protocol, Workload,
+};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -73,7 +76,8 @@ impl Pass<'_> {
         let policy = rules.policy(subset.map(|(_, subset)| subset), key.port);
         let balancer = policy.balancer.unwrap_or_default();
         let pool = policy.pool.unwrap_or_default();
-        let name = key.name();
+        let locality = locality(balancer.locality, destination);
+        let (name, located) = (key.name(), locality.is_some());
         let cluster = Cluster {
             name: name.clone(),
             rule,
@@ -81,6 +85,7 @@ impl Pass<'_> {
             balance: balancer.balance,
             hash: balancer.hash,
             warmup: balancer.warmup,
+            locality,
             endpoints: name.clone(),
             connect_timeout_ms: pool.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS),
             idle_timeout_ms: pool.idle_timeout_ms.unwrap_or(IDLE_TIMEOUT_MS),
@@ -94,15 +99,19 @@ impl Pass<'_> {
             service_namespace: destination.meta.namespace().into(),
             mesh_internal: internal(destination, &chosen),
         };
-        let endpoints = endpoint_set(&name, &chosen);
+        let endpoints = endpoint_set(&name, &chosen, located);
         Some([self.encode(&Model::Cluster(cluster))?, self.encode(&Model::Endpoints(endpoints))?])
     }
 
     /// The cluster of a pod's own app: `inbound|PORT||`.
     pub(super) fn inbound_cluster(&self, cluster: Cluster, app: SocketAddr, workload: &Workload) -> Option<Pair> {
-        let endpoint = ModelEndpoint { address: app, weight: 1, draining: false, workload: 0 };
-        let endpoints =
-            EndpointSet { name: cluster.name.clone(), workloads: vec![workload.clone()], endpoints: vec![endpoint] };
+        let endpoint = ModelEndpoint { address: app, weight: 1, draining: false, workload: 0, place: u32::MAX };
+        let endpoints = EndpointSet {
+            name: cluster.name.clone(),
+            workloads: vec![workload.clone()],
+            endpoints: vec![endpoint],
+            ..EndpointSet::default()
+        };
         Some([self.encode(&Model::Cluster(cluster))?, self.encode(&Model::Endpoints(endpoints))?])
     }
 }
@@ -123,9 +132,24 @@ fn internal(destination: &Destination<'_>, endpoints: &[&Endpoint<'_>]) -> bool 
     mesh && endpoints.iter().all(|endpoint| endpoint.has_proxy())
 }
 
-fn endpoint_set(name: &str, chosen: &[&Endpoint<'_>]) -> EndpointSet {
+/// Which endpoints come first. Failover is not in force without outlier detection, as in Istio; a Service that asks for near endpoints has them
+/// without.
+fn locality(setting: Option<LocalitySetting>, destination: &Destination<'_>) -> Option<LocalityRule> {
+    match (setting, &destination.kind) {
+        (Some(LocalitySetting::Rule(rule @ LocalityRule::Distribute(_))), _) => Some(rule),
+        (None, DestinationKind::Service(service)) if service.prefers_close => {
+            Some(LocalityRule::Failover { priority: Vec::new(), regions: Vec::new() })
+        }
+        _ => None,
+    }
+}
+
+/// `located`: with where the endpoints are.
+fn endpoint_set(name: &str, chosen: &[&Endpoint<'_>], located: bool) -> EndpointSet {
     let mut workloads: Vec<Workload> = Vec::new();
     let mut known: HashMap<Workload, u32> = HashMap::new();
+    let mut places: Vec<Place> = Vec::new();
+    let mut known_places: HashMap<Place, u32> = HashMap::new();
     let endpoints = chosen
         .iter()
         .map(|endpoint| {
@@ -135,8 +159,16 @@ fn endpoint_set(name: &str, chosen: &[&Endpoint<'_>]) -> EndpointSet {
                     u32::try_from(workloads.len() - 1).unwrap_or(u32::MAX)
                 })
             });
-            ModelEndpoint { address: endpoint.address, weight: endpoint.weight, draining: endpoint.draining, workload }
+            let found = endpoint.labels.filter(|_| located).and_then(place);
+            let place = found.map_or(u32::MAX, |found| {
+                *known_places.entry(found.clone()).or_insert_with(|| {
+                    places.push(found);
+                    u32::try_from(places.len() - 1).unwrap_or(u32::MAX)
+                })
+            });
+            let Endpoint { address, weight, draining, .. } = **endpoint;
+            ModelEndpoint { address, weight, draining, workload, place }
         })
         .collect();
-    EndpointSet { name: name.into(), workloads, endpoints }
+    EndpointSet { name: name.into(), workloads, places, endpoints }
 }

@@ -4,6 +4,7 @@ use super::cluster::{CONNECT_TIMEOUT_MS, IDLE_TIMEOUT_MS};
 use super::compiled::ProxyConfig;
 use super::{Pass, View};
 use crate::mesh::{Pod, service_host};
+use crate::object::locality::place;
 use crate::object::service::{Carried, Service, ServicePort};
 use ringway_config::Blob;
 use ringway_config::model::{
@@ -26,6 +27,7 @@ impl Pass<'_> {
         let set = ListenerSet {
             name: pod.node(),
             node: pod.workload.clone(),
+            place: place(&pod.labels),
             pod: pod.name.clone(),
             policy: policy.name.clone(),
             listeners,

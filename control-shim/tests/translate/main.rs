@@ -8,6 +8,7 @@ mod gateways;
 mod http_routes;
 mod last_good;
 mod load_balancers;
+mod localities;
 mod manifests;
 mod mirrors;
 mod opaque;

@@ -175,9 +175,15 @@ fn blobs(hosts: usize, routes: usize, shape: Shape) -> Vec<Blob> {
             weight: 1,
             draining: false,
             workload: u32::MAX,
+            place: u32::MAX,
         };
         let endpoints = (0..10).map(endpoint).collect();
-        models.push(Model::Endpoints(EndpointSet { name: name.clone(), workloads: Vec::new(), endpoints }));
+        models.push(Model::Endpoints(EndpointSet {
+            name: name.clone(),
+            workloads: Vec::new(),
+            places: Vec::new(),
+            endpoints,
+        }));
         models.push(Model::Cluster(Cluster { endpoints: name.clone(), name, ..Cluster::default() }));
     }
     models.extend((0..hosts).map(|n| Model::Host(host(n, routes, shape))));

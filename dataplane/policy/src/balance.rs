@@ -3,17 +3,19 @@
 mod hash;
 mod live;
 mod table;
+mod tiers;
 mod weights;
 
 use ringway_config::model::Balance;
 
 use crate::facts::Rng;
-use crate::state::{Slot, State};
-use crate::view::View;
+use crate::state::{Loads, Slot, State, Turns};
+use crate::view::{ClusterView, View};
 
-pub(crate) use hash::Hash;
-pub(crate) use live::Live;
+pub(crate) use hash::{Hash, mix};
+pub(crate) use live::{Live, Seen};
 pub(crate) use table::Table;
+pub(crate) use tiers::Tiers;
 pub(crate) use weights::Weights;
 
 /// Draws by weight before a retry takes any endpoint but the one it avoids.
@@ -37,17 +39,46 @@ pub fn pick(view: &View, cluster: u32, state: &mut State, rng: &mut impl Rng, ch
     let cluster_view = view.clusters().get(cluster as usize)?;
     let base = cluster_view.endpoints.start;
     if cluster_view.balance.is_consistent() {
-        return by_key(cluster_view.table.as_deref()?, base, state, choose);
+        return by_key(cluster_view, cluster, state, choose);
     }
     let (turns, loads) = state.split(cluster)?;
     // Asked of the view first: it is at hand, the worker's own line of a cluster is another.
-    let live = if cluster_view.warms { turns.live.as_mut() } else { None };
-    let since = |position| loads.since(base + position);
-    let live = live.and_then(|live| live.weights(turns.group.endpoints(), since, choose.now));
-    let weights = live.unwrap_or_else(|| cluster_view.weights());
-    let chosen = match cluster_view.balance {
+    if cluster_view.varies || loads.any_ejected() {
+        let Turns { group, point, live, .. } = turns;
+        if let Some(live) = live {
+            live.refresh(group.endpoints(), |position| loads.seen(base + position), choose.now);
+            let at = live.draw(rng)?;
+            let part = &mut live.parts()[at];
+            let chosen = among(&part.weights, cluster_view, loads, rng, &mut part.point, choose.avoid)?;
+            if choose.avoid != Some(chosen.1) {
+                return Some(chosen);
+            }
+            // The part has no other: the nearest one that has is better than the one that failed.
+            let mut others = live.parts().iter_mut();
+            let other = others.find_map(|part| {
+                among(&part.weights, cluster_view, loads, rng, &mut part.point, choose.avoid)
+                    .filter(|other| choose.avoid != Some(other.1))
+            });
+            return Some(other.unwrap_or(chosen));
+        }
+        return among(cluster_view.weights(), cluster_view, loads, rng, point, choose.avoid);
+    }
+    among(cluster_view.weights(), cluster_view, loads, rng, &mut turns.point, choose.avoid)
+}
+
+/// Chooses among these, and `avoid` only if there is no other.
+fn among(
+    weights: &Weights,
+    cluster: &ClusterView,
+    loads: Loads<'_>,
+    rng: &mut impl Rng,
+    point: &mut u64,
+    avoid: Option<Slot>,
+) -> Option<(u32, Slot)> {
+    let base = cluster.endpoints.start;
+    let chosen = match cluster.balance {
         Balance::LeastRequest => weights.least_request(rng, |position| loads.load(base + position))?,
-        Balance::RoundRobin => weights.index_at(weights.take_turn(&mut turns.point))?,
+        Balance::RoundRobin => weights.index_at(weights.take_turn(point))?,
         _ => weights.draw(rng)?,
     };
     let slot_of = |index: usize| {
@@ -55,7 +86,7 @@ pub fn pick(view: &View, cluster: u32, state: &mut State, rng: &mut impl Rng, ch
         Some((endpoint, loads.slot_of(endpoint)?))
     };
     let first = slot_of(chosen)?;
-    match choose.avoid {
+    match avoid {
         Some(avoid) if avoid == first.1 => {
             Some(another(weights, rng, |index| slot_of(index).filter(|c| c.1 != avoid)).unwrap_or(first))
         }
@@ -63,11 +94,24 @@ pub fn pick(view: &View, cluster: u32, state: &mut State, rng: &mut impl Rng, ch
     }
 }
 
-fn by_key(table: &Table, base: u32, state: &State, choose: Choose) -> Option<(u32, Slot)> {
-    let slot = |position: u32| state.slot_of(base + position);
-    let other = table.owner(choose.key, |position| choose.avoid.is_none_or(|avoid| slot(position) != Some(avoid)));
-    let position = other.or_else(|| table.owner(choose.key, |_| true))?;
-    Some((base + position, slot(position)?))
+/// Chooses by the key among the endpoints that are in order, of the part that the key goes to.
+fn by_key(cluster_view: &ClusterView, cluster: u32, state: &mut State, choose: Choose) -> Option<(u32, Slot)> {
+    let (table, base) = (cluster_view.table.as_deref()?, cluster_view.endpoints.start);
+    let (turns, loads) = state.split(cluster)?;
+    let slot = |position: u32| loads.slot_of(base + position);
+    let avoided = |position| choose.avoid.is_some() && slot(position) == choose.avoid;
+    let found = |position: u32| Some((base + position, slot(position)?));
+    let live = if cluster_view.varies || loads.any_ejected() { turns.live.as_deref() } else { None };
+    let Some(live) = live else {
+        let other = table.owner(choose.key, |position| !avoided(position));
+        return found(other.or_else(|| table.owner(choose.key, |_| true))?);
+    };
+    let part = live.of_key(choose.key)?;
+    let takes = |position| !loads.seen(base + position).ejected && live.of(position).is_some();
+    let near = |position| takes(position) && live.of(position) == Some(part);
+    let owner = table.owner(choose.key, |position| near(position) && !avoided(position));
+    let owner = owner.or_else(|| table.owner(choose.key, |position| takes(position) && !avoided(position)));
+    found(owner.or_else(|| table.owner(choose.key, takes))?)
 }
 
 fn another<T>(weights: &Weights, rng: &mut impl Rng, allowed: impl Fn(usize) -> Option<T>) -> Option<T> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use crate::balance::Live;
+use crate::balance::{Live, Seen};
 use crate::facts::Rng;
 use crate::view::{Group, View};
 
@@ -25,6 +25,8 @@ pub struct State {
     clusters: Vec<Turns>,
     /// For values that a match has to put together.
     pub(crate) scratch: Vec<u8>,
+    /// Slots that are ejected.
+    ejected: u32,
 }
 
 /// The cluster, if it is apart, and the address.
@@ -35,6 +37,8 @@ struct Entry {
     /// When it came into a view, in nanoseconds.
     since: u64,
     in_flight: u32,
+    /// Takes no requests until it is restored.
+    ejected: bool,
     /// Endpoints of the adopted view that have this address.
     uses: u32,
     forgotten: bool,
@@ -49,13 +53,14 @@ pub(crate) struct Turns {
     first: u32,
     /// Where round robin stands.
     pub point: u64,
-    /// Weights that are not the endpoints' own, while some of them warm up.
+    /// What endpoints get, where that is not simply their weight.
     pub live: Option<Box<Live>>,
 }
 
 /// What endpoints are doing, beside [`Turns`].
 #[derive(Clone, Copy)]
 pub(crate) struct Loads<'a> {
+    ejected: u32,
     slots: &'a [Entry],
     of_endpoint: &'a [u32],
 }
@@ -93,10 +98,13 @@ impl State {
             }
             let (name, group, first) = (cluster.name.clone(), cluster.group.clone(), cluster.endpoints.start);
             let point = group.weights.start(rng);
-            let live = cluster.model.warmup.and_then(|warmup| {
-                let loads = Loads { slots: &self.slots, of_endpoint: &self.of_endpoint };
-                Live::new(warmup, group.endpoints(), |position| loads.since(first + position), now)
-            });
+            let live = if cluster.varies || self.ejected > 0 {
+                let loads = Loads { ejected: self.ejected, slots: &self.slots, of_endpoint: &self.of_endpoint };
+                let seen = |position| loads.seen(first + position);
+                Live::new(cluster.model.warmup, cluster.tiers.clone(), group.endpoints(), seen, now)
+            } else {
+                None
+            };
             self.clusters.push(Turns { name, apart: cluster.apart, first, point, live: live.map(Box::new), group });
         }
         released.extend(old.map(Turns::range));
@@ -160,9 +168,26 @@ impl State {
             return false;
         }
         entry.forgotten = true;
+        self.ejected -= u32::from(std::mem::take(&mut entry.ejected));
         self.by_identity.remove(&entry.identity);
         self.free.push(slot.0);
         true
+    }
+
+    /// Takes an endpoint out of all choices (outlier detection), or lets it in again. What its clusters' other endpoints and localities get is laid
+    /// out anew. Costs a step for each endpoint of the view. `view` is the adopted one.
+    pub fn set_ejected(&mut self, view: &View, slot: Slot, ejected: bool, now: u64) {
+        let Some(entry) = self.slots.get_mut(slot.0 as usize).filter(|entry| entry.ejected != ejected) else { return };
+        entry.ejected = ejected;
+        self.ejected = if ejected { self.ejected + 1 } else { self.ejected - 1 };
+        let loads = Loads { ejected: self.ejected, slots: &self.slots, of_endpoint: &self.of_endpoint };
+        for (turns, cluster) in self.clusters.iter_mut().zip(view.clusters()) {
+            if self.of_endpoint[turns.range()].contains(&slot.0) {
+                let seen = |position| loads.seen(turns.first + position);
+                let (warmup, tiers) = (cluster.model.warmup, cluster.tiers.clone());
+                turns.live = Live::new(warmup, tiers, turns.group.endpoints(), seen, now).map(Box::new);
+            }
+        }
     }
 
     pub(crate) fn slot_of(&self, endpoint: u32) -> Option<Slot> {
@@ -172,8 +197,8 @@ impl State {
     /// A cluster of the adopted view, and what is known of endpoints.
     #[inline]
     pub(crate) fn split(&mut self, cluster: u32) -> Option<(&mut Turns, Loads<'_>)> {
-        let State { slots, of_endpoint, clusters, .. } = self;
-        Some((clusters.get_mut(cluster as usize)?, Loads { slots, of_endpoint }))
+        let State { slots, of_endpoint, clusters, ejected, .. } = self;
+        Some((clusters.get_mut(cluster as usize)?, Loads { ejected: *ejected, slots, of_endpoint }))
     }
 
     fn entry(&self, slot: Slot) -> Option<&Entry> {
@@ -197,7 +222,8 @@ impl State {
     }
 
     fn new_slot(&mut self, identity: Identity, now: u64) -> u32 {
-        let entry = Entry { identity: identity.clone(), since: now, in_flight: 0, uses: 0, forgotten: false };
+        let entry =
+            Entry { identity: identity.clone(), since: now, in_flight: 0, ejected: false, uses: 0, forgotten: false };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = entry;
@@ -223,9 +249,15 @@ impl Loads<'_> {
         self.entry(endpoint).map_or(0, |e| e.in_flight)
     }
 
-    /// When it was first seen.
-    pub(crate) fn since(&self, endpoint: u32) -> u64 {
-        self.entry(endpoint).map_or(0, |e| e.since)
+    /// When it was first seen, and whether it is ejected.
+    pub(crate) fn seen(&self, endpoint: u32) -> Seen {
+        self.entry(endpoint).map_or(Seen { since: 0, ejected: false }, |e| Seen { since: e.since, ejected: e.ejected })
+    }
+
+    /// Whether any endpoint of any cluster is ejected.
+    #[inline]
+    pub(crate) fn any_ejected(&self) -> bool {
+        self.ejected > 0
     }
 
     fn entry(&self, endpoint: u32) -> Option<&Entry> {

@@ -194,9 +194,11 @@ impl Version {
             weight: 1,
             draining: false,
             workload: n as u32,
+            place: u32::MAX,
         };
         models.push(Model::Endpoints(EndpointSet {
             name: name.into(),
+            places: Vec::new(),
             workloads: endpoints.iter().map(workload).collect(),
             endpoints: endpoints.iter().enumerate().map(one).collect(),
         }));
@@ -268,6 +270,7 @@ fn listeners() -> ListenerSet {
     let backends = vec![TcpBackend { cluster: "tcp".into(), weight: 1 }];
     let tcp = ListenerProtocol::Tcp { backends, rule: RuleId(2), idle_timeout_ms: 0 };
     ListenerSet {
+        place: None,
         name: "sim/proxy".into(),
         node: Workload { namespace: "sim".into(), name: "proxy".into(), ..Workload::default() },
         pod: "proxy".into(),

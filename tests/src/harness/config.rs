@@ -83,6 +83,7 @@ impl Config {
             listeners: ListenerSet {
                 name: "tests/caller-1".into(),
                 node,
+                place: None,
                 pod: "caller-1".into(),
                 policy: policy.name.clone(),
                 listeners: vec![main],
@@ -110,10 +111,12 @@ impl Config {
             weight: 1,
             draining: false,
             workload: i as u32,
+            place: u32::MAX,
         };
         self.endpoints.push(EndpointSet {
             name: name.into(),
             workloads: (0..addresses.len()).map(workload).collect(),
+            places: Vec::new(),
             endpoints: addresses.iter().enumerate().map(endpoint).collect(),
         });
         self.clusters.push(Cluster {

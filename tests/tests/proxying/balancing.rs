@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use ringway_config::model::{Balance, Cluster, ConsistentHash, HashCookie, HashKey, Protocol, Role, Warmup};
+use ringway_config::model::{
+    Balance, Cluster, ConsistentHash, Distribute, HashCookie, HashKey, LocalityRule, Place, Protocol, Role, Warmup,
+};
 use ringway_tests::harness::config::forward;
 use ringway_tests::harness::{Case, Client, Config, ProxyBuilder, Upstream};
 use ringway_tests::matrix;
@@ -11,6 +13,8 @@ matrix!(
     a_cookie_is_given_once_and_leads_back,
     requests_of_one_key_go_to_one_endpoint,
     connections_of_one_client_go_to_one_endpoint,
+    localities_get_their_shares,
+    traffic_follows_the_nearest_locality_that_is_left,
     a_new_endpoint_is_eased_in
 );
 
@@ -110,6 +114,58 @@ fn connections_of_one_client_go_to_one_endpoint(case: Case) {
         get(&mut proxy.client(), "/", "");
     }
     assert_eq!(asked(&upstreams).len(), 1);
+}
+
+/// A proxy in eu/a; the servers are in these localities.
+fn located(upstreams: &[Upstream], rule: LocalityRule, localities: &[&str]) -> Config {
+    let place = |locality: &str| {
+        let (region, zone) = locality.split_once('/').expect("region/zone");
+        Place { region: region.into(), zone: zone.into(), ..Place::default() }
+    };
+    let mut config = config(upstreams, |cluster| cluster.locality = Some(rule));
+    config.listeners.place = Some(place("eu/a"));
+    config.endpoints[0].places = localities.iter().map(|locality| place(locality)).collect();
+    for (endpoint, n) in config.endpoints[0].endpoints.iter_mut().zip(0..) {
+        endpoint.place = n;
+    }
+    config
+}
+
+/// 70 / 30 over 1,000 requests: five standard deviations on either side; a third locality gets nothing.
+fn localities_get_their_shares(case: Case) {
+    let upstreams = servers(3);
+    let to = vec![("eu/a".to_owned(), 70), ("us".to_owned(), 30)];
+    let rule = LocalityRule::Distribute(vec![Distribute { from: "eu".into(), to }]);
+    let proxy = ProxyBuilder::new(case, located(&upstreams, rule, &["eu/a", "us/a", "eu/b"])).start();
+    let mut client = proxy.client();
+    for _ in 0..1_000 {
+        get(&mut client, "/", "");
+    }
+    let counts: Vec<usize> = upstreams.iter().map(|upstream| upstream.take_requests().len()).collect();
+    assert!((625..=775).contains(&counts[0]) && counts[2] == 0, "{counts:?}");
+}
+
+fn traffic_follows_the_nearest_locality_that_is_left(case: Case) {
+    let upstreams = servers(3);
+    let nearest = LocalityRule::Failover { priority: Vec::new(), regions: Vec::new() };
+    let mut config = located(&upstreams, nearest, &["us/a", "eu/a", "eu/b"]);
+    let (proxy, mut link) = ProxyBuilder::new(case, config.clone()).start_with_shim();
+    let mut client = proxy.client();
+    // eu/a is near; then it goes, and eu/b is next; then that drains, and us/a is all there is.
+    for (sequence, expected) in [(1, 1), (2, 2), (3, 0)] {
+        if sequence == 2 {
+            config.endpoints[0].endpoints.remove(1);
+        } else if sequence == 3 {
+            config.endpoints[0].endpoints[1].draining = true;
+        }
+        if sequence > 1 {
+            link.publish(&config.snapshot_at(sequence));
+        }
+        for _ in 0..20 {
+            get(&mut client, "/", "");
+        }
+        assert_eq!(asked(&upstreams), [expected]);
+    }
 }
 
 fn a_new_endpoint_is_eased_in(case: Case) {

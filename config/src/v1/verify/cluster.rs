@@ -3,7 +3,10 @@
 use super::text::Text;
 use super::{At, Checker};
 use crate::error::{Fault, VerifyError};
-use crate::limits::{self, COOKIE_ATTRIBUTES_MAX, HASH_TABLE_SIZE_MAX, WARMUP_AGGRESSION_MAX, WARMUP_MINIMUM_MAX};
+use crate::limits::{
+    self, COOKIE_ATTRIBUTES_MAX, HASH_TABLE_SIZE_MAX, LOCALITIES_MAX, PLACE_LABELS_MAX, WARMUP_AGGRESSION_MAX,
+    WARMUP_MINIMUM_MAX,
+};
 use crate::model::Balance;
 use crate::v1::record::*;
 use crate::v1::{balance, protocol, section, tag};
@@ -14,6 +17,7 @@ pub(super) fn verify(c: &mut Checker<'_>) -> Result<(), VerifyError> {
     c.stride::<HashRecord>(section::HASH)?;
     c.stride::<CookieAttributeRecord>(section::COOKIE_ATTRIBUTE)?;
     c.stride::<WarmupRecord>(section::WARMUP)?;
+    c.stride::<LocalityRecord>(section::LOCALITY)?;
     at.field("protocol").known(h.protocol, protocol(h.protocol))?;
     let balance = at.field("balance").known(h.balance, balance(h.balance))?;
     at.field("mesh_internal").flag(h.mesh_internal)?;
@@ -39,6 +43,50 @@ pub(super) fn verify(c: &mut Checker<'_>) -> Result<(), VerifyError> {
         at.field("minimum").need(warmup.minimum.get() <= WARMUP_MINIMUM_MAX, Fault::Range)?;
         let aggression = 1..=WARMUP_AGGRESSION_MAX;
         at.field("aggression").need(aggression.contains(&warmup.aggression.get()), Fault::Range)?;
+    }
+    at.field("locality").need(h.locality.count.get() <= 1, Fault::NotOne)?;
+    for locality in c.span::<LocalityRecord>(at.field("locality"), section::LOCALITY, h.locality)? {
+        verify_locality(c, c.at(section::LOCALITY, 0), locality)?;
+    }
+    Ok(())
+}
+
+fn verify_locality(c: &mut Checker<'_>, at: At, l: &LocalityRecord) -> Result<(), VerifyError> {
+    c.stride::<DistributeRecord>(section::DISTRIBUTE)?;
+    c.stride::<LocalityShareRecord>(section::LOCALITY_SHARE)?;
+    c.stride::<FailoverLabelRecord>(section::FAILOVER_LABEL)?;
+    c.stride::<FailoverRegionRecord>(section::FAILOVER_REGION)?;
+    at.field("reserved").zero(l.reserved == [0; 3])?;
+    let none = Span::default();
+    match l.kind {
+        tag::DISTRIBUTE => at.field("fields of failover").zero(l.priority == none && l.regions == none)?,
+        tag::FAILOVER => at.field("fields of distribute").zero(l.distribute == none)?,
+        value => return Err(at.field("kind").fail(Fault::Unknown { value })),
+    }
+    let few = |span: Span, max: usize| span.count.get() as usize <= max;
+    at.field("distribute").need(few(l.distribute, LOCALITIES_MAX), Fault::Range)?;
+    at.field("priority").need(few(l.priority, PLACE_LABELS_MAX), Fault::Range)?;
+    at.field("regions").need(few(l.regions, LOCALITIES_MAX), Fault::Range)?;
+    for d in c.span::<DistributeRecord>(at.field("distribute"), section::DISTRIBUTE, l.distribute)? {
+        c.text(at.field("distribute.from"), d.from, Text::Line)?;
+        at.field("distribute.to").need(few(d.to, LOCALITIES_MAX), Fault::Range)?;
+        let mut weights = Vec::new();
+        for s in c.span::<LocalityShareRecord>(at.field("distribute.to"), section::LOCALITY_SHARE, d.to)? {
+            c.text(at.field("distribute.to"), s.locality, Text::Line)?;
+            weights.push(s.weight.get());
+        }
+        at.field("distribute.to").weights(weights.into_iter())?;
+    }
+    for p in c.span::<FailoverLabelRecord>(at.field("priority"), section::FAILOVER_LABEL, l.priority)? {
+        c.text(at.field("priority.name"), p.name, Text::Name)?;
+        c.text(at.field("priority.value"), p.value, Text::Line)?;
+        at.field("priority.fixed").flag(p.fixed)?;
+        at.field("priority.value").zero(p.fixed == 1 || p.value == Str::default())?;
+        at.field("priority.reserved").zero(p.reserved == [0; 3])?;
+    }
+    for r in c.span::<FailoverRegionRecord>(at.field("regions"), section::FAILOVER_REGION, l.regions)? {
+        c.text(at.field("regions.from"), r.from, Text::Line)?;
+        c.text(at.field("regions.to"), r.to, Text::Line)?;
     }
     Ok(())
 }

@@ -19,6 +19,8 @@ pub(super) fn verify(c: &mut Checker<'_>) -> Result<(), VerifyError> {
     c.workload(head.field("node"), &h.node)?;
     c.text(head.field("pod"), h.pod, Text::Line)?;
     c.text(head.field("policy"), h.policy, Text::Name)?;
+    head.field("place").need(h.place.count.get() <= 1, Fault::NotOne)?;
+    c.places(head.field("place"), h.place)?;
     let mut names = HashSet::new();
     for (i, l) in (0..).zip(c.span::<ListenerRecord>(head.field("listeners"), section::LISTENER, h.listeners)?) {
         let at = c.at(section::LISTENER, i);

@@ -158,6 +158,27 @@ impl<'a> Checker<'a> {
         fields.into_iter().try_for_each(|(field, s)| self.text(at.field(field), s, Text::Line).map(drop))
     }
 
+    /// Places, with a limit on their labels.
+    fn places(&mut self, at: At, span: Span) -> Result<(), VerifyError> {
+        self.stride::<PlaceRecord>(section::PLACE)?;
+        self.stride::<PlaceLabelRecord>(section::PLACE_LABEL)?;
+        for (i, p) in (0..).zip(self.span::<PlaceRecord>(at, section::PLACE, span)?) {
+            let at = self.at(section::PLACE, i);
+            for (field, s) in [("region", p.region), ("zone", p.zone), ("subzone", p.subzone)] {
+                self.text(at.field(field), s, Text::Line)?;
+            }
+            at.field("labels").need(p.labels.count.get() as usize <= limits::PLACE_LABELS_MAX, Fault::Range)?;
+            let mut last = "";
+            for l in self.span::<PlaceLabelRecord>(at.field("labels"), section::PLACE_LABEL, p.labels)? {
+                let name = self.text(at.field("labels.name"), l.name, Text::Name)?;
+                at.field("labels.name").need(name > last, Fault::Order)?;
+                last = name;
+                self.text(at.field("labels.value"), l.value, Text::Line)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Nothing is left over.
     fn finish(&self) -> Result<(), VerifyError> {
         for &id in section::of(self.kind) {
@@ -186,10 +207,13 @@ fn endpoints(c: &mut Checker<'_>) -> Result<(), VerifyError> {
         at.field("reserved").zero(e.reserved == 0)?;
         at.field("port").need(e.address.port.get() != 0, Fault::Range)?;
         at.field("weight").need(e.weight.get() != 0, Fault::NoWeight)?;
+        let place = e.place.get();
+        at.field("place").need(place == u32::MAX || place < h.places.count.get(), Fault::Index)?;
         at.field("workload").need(workload == u32::MAX || workload < h.workloads.count.get(), Fault::Index)?;
         weights += u64::from(e.weight.get());
     }
-    head.field("endpoints").need(weights <= u64::from(u32::MAX), Fault::Weights)
+    head.field("endpoints").need(weights <= u64::from(u32::MAX), Fault::Weights)?;
+    c.places(head.field("places"), h.places)
 }
 
 fn policy(c: &mut Checker<'_>) -> Result<(), VerifyError> {

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ringway_config::model::{Cluster, EndpointSet, Kind, Listener, ListenerProtocol, ListenerSet, RuleId, TcpBackend};
+use ringway_config::model::{
+    Cluster, EndpointSet, Kind, Listener, ListenerProtocol, ListenerSet, Place, RuleId, TcpBackend,
+};
 use ringway_config::{Blob, RootEntry, Snapshot};
 
 use super::domains::{Domains, Refused};
@@ -11,7 +13,7 @@ use super::host::Program;
 use super::{
     BlobOf, BuildError, Cause, ClusterView, Content, EndpointView, Group, Held, HostView, Hosting, ListenerView, View,
 };
-use crate::balance::{Table, Weights};
+use crate::balance::{Table, Tiers, Weights};
 use crate::fold::Seed;
 
 /// Bytes of all tables of consistent hashing in a view.
@@ -30,7 +32,7 @@ impl View {
         let policy = policy.ok_or_else(|| absent(Kind::Listeners, &set.name, RuleId(0), Kind::Policy, &set.policy))?;
         let provenance = of_kind(snapshot, Kind::Provenance).next();
         let groups = carry(snapshot, Kind::Endpoints, previous.map(|p| &p.groups), group)?;
-        let (clusters, endpoints) = lay_out(snapshot, previous, &groups)?;
+        let (clusters, endpoints) = lay_out(snapshot, &set, previous, &groups)?;
 
         let host_blobs = carry(snapshot, Kind::Host, previous.map(|p| &p.hosting.host_blobs), program)?;
         // Ids of clusters are their places in name order: they hold as long as the names do.
@@ -126,12 +128,16 @@ fn program(blob: &Blob) -> Result<Arc<Program>, BuildError> {
 /// Numbers clusters and endpoints. Names are shared with the view before, so that most comparisons of them are of addresses.
 fn lay_out(
     snapshot: &Snapshot,
+    set: &ListenerSet,
     previous: Option<&View>,
     groups: &[Held<Arc<Group>>],
 ) -> Result<(Vec<ClusterView>, Vec<EndpointView>), BuildError> {
     let mut by_name = HashMap::with_capacity_and_hasher(groups.len(), Seed::new());
     by_name.extend(groups.iter().map(|g| (&*g.name, &g.item)));
     let mut old = previous.map_or(&[][..], |p| &p.clusters).iter().peekable();
+    let unknown = Place::default();
+    let own = set.place.as_ref().unwrap_or(&unknown);
+    let same_place = previous.is_some_and(|p| p.listeners.place == set.place);
     let mut table_bytes = 0;
     let mut clusters = Vec::new();
     let mut endpoints = Vec::with_capacity(previous.map_or(0, |p| p.endpoints.len()));
@@ -143,7 +149,9 @@ fn lay_out(
         let group: Option<&&Arc<Group>> = by_name.get(&*model.endpoints);
         let group =
             *group.ok_or_else(|| absent(Kind::Cluster, blob.name(), model.rule, Kind::Endpoints, &model.endpoints))?;
-        let (first, balance, warms) = (endpoints.len() as u32, model.balance, model.warmup.is_some());
+        let (first, balance) = (endpoints.len() as u32, model.balance);
+        let tiers = tiers(&model, group, before, own, same_place);
+        let varies = model.warmup.is_some() || tiers.is_some();
         let table = table(&model, group, before);
         table_bytes += table.as_ref().map_or(0, |table| table.bytes());
         if table_bytes > TABLES_BYTES_MAX {
@@ -163,12 +171,28 @@ fn lay_out(
             model,
             endpoints: first..endpoints.len() as u32,
             balance,
-            warms,
+            varies,
+            tiers,
             table,
             group: group.clone(),
         });
     }
     Ok((clusters, endpoints))
+}
+
+/// What comes first in a cluster: as before, when neither its endpoints nor its rule changed, nor where the proxy is.
+fn tiers(
+    model: &Cluster,
+    group: &Arc<Group>,
+    before: Option<&ClusterView>,
+    own: &Place,
+    same_place: bool,
+) -> Option<Arc<Tiers>> {
+    let rule = model.locality.as_ref()?;
+    match before {
+        Some(b) if same_place && Arc::ptr_eq(&b.group, group) && b.model.locality == model.locality => b.tiers.clone(),
+        _ => Tiers::new(rule, own, &group.set).map(Arc::new),
+    }
 }
 
 /// The table of a cluster that chooses by a key: the one before, when neither its endpoints nor its size changed.

@@ -28,7 +28,7 @@ use ringway_config::model::{
 use ringway_config::{Hash, Order};
 
 use crate::authority::Authority;
-use crate::balance::{Table, Weights};
+use crate::balance::{Table, Tiers, Weights};
 use crate::decide::Plan;
 
 pub use blob_of::{BlobOf, Content};
@@ -83,8 +83,10 @@ pub struct ClusterView {
     /// same addresses.
     pub apart: bool,
     pub(crate) balance: Balance,
-    /// New endpoints are eased in.
-    pub(crate) warms: bool,
+    /// What endpoints get is not simply their weight: some may be new, or come first.
+    pub(crate) varies: bool,
+    /// Which endpoints come first.
+    pub(crate) tiers: Option<Arc<Tiers>>,
     /// Who owns which keys, where `balance` is consistent.
     pub(crate) table: Option<Arc<Table>>,
     pub(crate) group: Arc<Group>,

@@ -10,6 +10,7 @@ mod cors;
 mod faults;
 mod hosts;
 mod index;
+mod localities;
 mod matches;
 mod replies;
 mod swaps;

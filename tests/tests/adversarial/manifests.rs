@@ -1,8 +1,8 @@
-//! Row 61: manifests that are small to write and endless to read. `ringway check` says what is wrong with them, soon and in bounded memory.
+//! Row 41: protection that would be skipped in silence. Row 61: manifests that are small to write and endless to read. `ringway check` says what is wrong with them, soon and in bounded memory.
 
 use std::process::Command;
 
-use ringway_tests::harness::{Program, binary};
+use ringway_tests::harness::{Mesh, Program, binary};
 
 /// Address space of the command, KiB: what a bomb must fit into.
 const ADDRESS_SPACE_KIB: u64 = 1 << 20;
@@ -40,6 +40,34 @@ fn row_61_what_is_sound_is_not_refused() {
         "apiVersion: v1\nkind: Service\nmetadata: {name: a, labels: &l {app: a}}\nspec:\n  selector: *l\n  ports: [{port: 80, name: http}]\n",
     );
     assert!(check.wait().success(), "{}{}", check.stdout(), check.stderr());
+}
+
+/// A rule that nobody enforces, or that nobody understands, refuses the whole mesh: nothing runs without it.
+#[test]
+fn row_41_protection_that_is_not_understood_fails_closed() {
+    let policies = [
+        "{action: DENY, rules: [{to: [{operation: {paths: [/admin]}}]}]}",
+        "{action: DENY, rules: [{to: [{operation: {pathz: [/admin]}}]}]}",
+        "{action: DENY, rules: [{not: {or: [{and: []}]}}]}",
+        "{action: DENI}",
+        "{}",
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("policy.yaml");
+    for profile in ["istio", "strict"] {
+        for policy in policies {
+            let text = format!(
+                "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: a}}\nspec: {policy}\n"
+            );
+            std::fs::write(&path, text).unwrap();
+            let manifests = ["examples/hello.yaml", path.to_str().unwrap(), "--profile", profile];
+            let (status, events, _) = Mesh::refused(&manifests);
+            assert_eq!(status.code(), Some(1), "{policy}");
+            let places =
+                events.iter().filter(|event| event["severity"] == "error").map(|event| event["file"].to_string());
+            assert!(places.clone().any(|place| place.contains("policy.yaml")), "{policy}: {events:?}");
+        }
+    }
 }
 
 fn check(text: &str) -> (Program, tempfile::TempDir) {

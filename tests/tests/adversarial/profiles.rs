@@ -1,10 +1,11 @@
-//! Rows 13–17, 25, 40 and 42 under both profiles: what a request says is settled once, and routes, log and upstream go by the same form.
+//! Rows 13–17, 25, 39, 40, 42 and 56 under both profiles: what a request says is settled once, and routes, log and upstream go by the same form.
 
 use ringway_config::model::{
-    AccessLog, Domain, HeaderMatch, Match, PathMatch, PathNormalization, Profile, Role, Route, RuleId, StringMatch,
+    AccessLog, Action, Domain, HeaderMatch, Match, PathMatch, PathNormalization, Profile, Retry, Role, Route, RuleId,
+    StringMatch,
 };
 use ringway_tests::harness::config::{forward, route};
-use ringway_tests::harness::{Case, Config, Proxy, ProxyBuilder, Upstream, until};
+use ringway_tests::harness::{Case, Config, Proxy, ProxyBuilder, Reply, Upstream, until};
 use ringway_tests::matrix;
 
 matrix!(
@@ -19,6 +20,7 @@ matrix!(
     row_40_repeated_headers,
     row_42_underscores_are_no_hyphens,
     row_42_what_only_the_mesh_may_say,
+    row_56_what_may_not_be_repeated_is_sent_once,
     fields_of_this_hop_decide_nothing,
 );
 
@@ -78,7 +80,7 @@ impl Judged {
         for (number, (name, matches)) in (0..).zip(conditions) {
             let mut action = forward(&[("up", 1)]);
             action.request.set = vec![("x-route".into(), name.into())];
-            host.actions.push(ringway_config::model::Action::Forward(action));
+            host.actions.push(Action::Forward(action));
             host.routes.push(Route { matches, ..route(name, PathMatch::Any, number) });
         }
         let mut named = host.clone();
@@ -88,7 +90,7 @@ impl Judged {
         named.routes = vec![route("named", PathMatch::Any, named.actions.len() as u32)];
         let mut action = forward(&[("up", 1)]);
         action.request.set = vec![("x-route".into(), "named".into())];
-        named.actions.push(ringway_config::model::Action::Forward(action));
+        named.actions.push(Action::Forward(action));
         config.hosts.push(named);
         Judged { upstream, proxy: ProxyBuilder::new(case, config).start(), profile }
     }
@@ -377,6 +379,36 @@ fn row_42_what_only_the_mesh_may_say(case: Case) {
         for (name, value, route) in SPOOFED {
             let route = if name == "x-envoy-peer-metadata-id" { "any" } else { route };
             assert_eq!(judged.with_lines(&format!("{name}: {value}\r\n")).route, route, "{name}");
+        }
+    }
+}
+
+/// An upstream that always says 503 sees what may be repeated three times at most, and all else once.
+fn row_56_what_may_not_be_repeated_is_sent_once(case: Case) {
+    for profile in PROFILES {
+        let upstream = Upstream::serve(|_| Reply::raw("HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n"));
+        let mut config = Config::http(Role::Outbound).upstream(upstream.address());
+        config.policy.profile = profile;
+        if let Action::Forward(forward) = &mut config.hosts[0].actions[0] {
+            forward.retry = Some(Retry { backoff_ms: 1, backoff_max_ms: 10, ..Retry::default() });
+        }
+        let proxy = ProxyBuilder::new(case, config).start();
+        let beyond = (64 << 10) + 1;
+        for (method, line, body, tries) in [
+            ("GET", "", 0, 3),
+            ("PUT", "", 5, 3),
+            ("POST", "", 5, 1),
+            ("PATCH", "", 5, 1),
+            ("POST", "Idempotency-Key: 1\r\n", 5, 3),
+            ("PUT", "", beyond, 1),
+        ] {
+            let mut client = proxy.client();
+            let head = format!("{method} / HTTP/1.1\r\nHost: up.test\r\n{line}Content-Length: {body}\r\n\r\n");
+            client.send([head.into_bytes(), vec![b'x'; body]].concat());
+            assert_eq!(client.response().status, 503);
+            let seen = upstream.take_requests();
+            assert_eq!(seen.len(), tries, "{profile:?} {method} {line:?} of {body} bytes");
+            assert!(seen.iter().all(|request| request.body.len() == body));
         }
     }
 }

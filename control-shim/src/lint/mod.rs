@@ -124,7 +124,7 @@ impl<'a> Seen<'a> {
             let mend = "bind a VirtualService (`gateways`) or a route (`parentRefs`) to it";
             Some(at(Diagnostic::warning("idle-gateway", message, mend), object, spot))
         };
-        idle.filter_map(|listener| finding(&listener)).collect()
+        idle.filter_map(finding).collect()
     }
 
     /// Subsets that no cluster was made for.

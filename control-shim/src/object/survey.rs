@@ -37,6 +37,9 @@ pub struct Found {
     pub values: Vec<(String, Outcome)>,
 }
 
+/// Words that fields have to have, by their paths.
+type Words = Vec<(Vec<String>, String)>;
+
 /// A field in the making.
 #[derive(Clone, Debug, Default)]
 struct Known {
@@ -46,7 +49,7 @@ struct Known {
     /// Mapping: by name; list and free mapping: one under `[]` or `{}`.
     children: BTreeMap<String, Known>,
     /// Words that other fields had when this one was first asked for.
-    with: Vec<(Vec<String>, String)>,
+    with: Words,
 }
 
 /// A list's element and a free mapping's value among [`Known::children`].
@@ -88,7 +91,7 @@ impl Known {
     }
 
     /// Every field, and every word of a field that takes words: each makes a document.
-    fn targets(&self) -> Vec<(Vec<String>, Vec<(Vec<String>, String)>)> {
+    fn targets(&self) -> Vec<(Vec<String>, Words)> {
         let mut targets = Vec::new();
         self.visit(&mut Vec::new(), &mut |path, known| {
             targets.push((path.to_vec(), known.with.clone()));

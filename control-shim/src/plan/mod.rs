@@ -105,7 +105,8 @@ pub fn plan(old: &Source, new: &Source) -> Result<Plan, String> {
     let mut asked = BTreeSet::new();
     for seat in seats.iter().filter(|seat| seat.differs()) {
         for (listener, request) in requests::of_seat(seat) {
-            let (Some(before), Some(after)) = (seat.old(&listener, &request), seat.new(&listener, &request)) else {
+            let (Some(before), Some(after)) = (seat.before(&listener, &request), seat.after(&listener, &request))
+            else {
                 continue;
             };
             plan.tried += 1;

@@ -120,12 +120,12 @@ impl Seat {
     }
 
     /// How the old configuration decides.
-    pub fn old(&self, listener: &str, request: &Request) -> Option<Explanation> {
+    pub fn before(&self, listener: &str, request: &Request) -> Option<Explanation> {
         self.old.as_ref()?.explain(listener, request)
     }
 
     /// How the new configuration decides.
-    pub fn new(&self, listener: &str, request: &Request) -> Option<Explanation> {
+    pub fn after(&self, listener: &str, request: &Request) -> Option<Explanation> {
         self.new.as_ref()?.explain(listener, request)
     }
 }

@@ -136,5 +136,6 @@ fn endpoints(n: u32) -> EndpointSet {
         workloads: vec![workload],
         places: Vec::new(),
         endpoints: (0..ENDPOINTS_EACH).map(endpoint).collect(),
+        names: Vec::new(),
     }
 }

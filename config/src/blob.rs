@@ -86,6 +86,11 @@ impl Blob {
         &self.0.name
     }
 
+    /// Whether it has endpoints that are names; nothing is decoded.
+    pub fn has_names(&self) -> bool {
+        self.kind() == Kind::Endpoints && self.view().count(v1::section::NAMED_ENDPOINT) > 0
+    }
+
     /// Its records, read where they lie.
     pub fn view(&self) -> View<'_> {
         View::open(&self.0.bytes).expect("a blob was verified")

@@ -501,6 +501,21 @@ pub struct EndpointSet {
     pub places: Vec<Place>,
     /// The addresses, in a deterministic order.
     pub endpoints: Vec<Endpoint>,
+    /// Names that the proxy looks up; what they stand for is added to the addresses.
+    pub names: Vec<NamedEndpoint>,
+}
+
+/// A DNS name among endpoints. Its addresses take no part in subsets by label: only the proxy knows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamedEndpoint {
+    /// Lower-case DNS name.
+    pub host: String,
+    /// Port of each of its addresses.
+    pub port: u16,
+    /// Relative weight of each of its addresses, ≥ 1.
+    pub weight: u32,
+    /// Only the first address of an answer is used (DNS_ROUND_ROBIN).
+    pub first_only: bool,
 }
 
 /// One address.

@@ -342,6 +342,13 @@ def endpoints(blob):
     out = {"workloads": [workload(r) for r in h.span(13)]}
     out["endpoints"] = [endpoint(r) for r in h.span(14)]
     out["places"] = [place(r) for r in h.span(27)]
+    out["names"] = [named_endpoint(r) for r in h.span(34)]
+    return out
+
+
+def named_endpoint(r):
+    out = {"host": r.str(), "weight": r.u32(), "port": r.u16(), "first_only": r.flag()}
+    r.reserved(1)
     return out
 
 

@@ -54,6 +54,9 @@ pub fn content(m: &Model) -> Value {
                 "workload": (e.workload != u32::MAX).then_some(e.workload),
                 "place": (e.place != u32::MAX).then_some(e.place),
             })).collect::<Vec<_>>(),
+            "names": m.names.iter().map(|n| json!({
+                "host": n.host, "port": n.port, "weight": n.weight, "first_only": n.first_only,
+            })).collect::<Vec<_>>(),
         }),
         Model::Policy(m) => json!({
             "access_log": match m.access_log { AccessLog::Off => "off", AccessLog::Text => "text", AccessLog::Json => "json" },

@@ -386,7 +386,11 @@ impl<W: Write> Dump<'_, W> {
             }
             writeln!(self.out, "{}", if e.draining { "  draining" } else { "" })?;
         }
-        if set.endpoints.is_empty() {
+        for n in &set.names {
+            let which = if n.first_only { "first address" } else { "addresses" };
+            writeln!(self.out, "  {which} of {}, port {}  weight {}", n.host, n.port, n.weight)?;
+        }
+        if set.endpoints.is_empty() && set.names.is_empty() {
             writeln!(self.out, "  no endpoints")?;
         }
         Ok(())

@@ -340,11 +340,18 @@ impl<'a> Decoder<'a> {
             workload: e.workload.get(),
             place: e.place.get(),
         };
+        let name_of = |n: &NamedEndpointRecord| NamedEndpoint {
+            host: self.str(n.host),
+            port: n.port.get(),
+            weight: n.weight.get(),
+            first_only: n.first_only != 0,
+        };
         EndpointSet {
             name,
             workloads: self.records(section::WORKLOAD, h.workloads).map(|w| self.workload(w)).collect(),
             places: self.places(h.places),
             endpoints: self.records(section::ENDPOINT, h.endpoints).map(endpoint).collect(),
+            names: self.records(section::NAMED_ENDPOINT, h.names).map(name_of).collect(),
         }
     }
 

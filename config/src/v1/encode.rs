@@ -406,7 +406,19 @@ fn put_endpoints<'m>(w: &mut Writer<'m>, m: &'m EndpointSet) {
         .collect();
     let endpoints = w.records(section::ENDPOINT, &endpoints);
     let places = put_places(w, &m.places);
-    w.records(section::HEAD, &[EndpointsRecord { workloads, endpoints, places }]);
+    let names: Vec<NamedEndpointRecord> = m
+        .names
+        .iter()
+        .map(|n| NamedEndpointRecord {
+            host: w.str(&n.host),
+            weight: U32::new(n.weight),
+            port: U16::new(n.port),
+            first_only: u8::from(n.first_only),
+            reserved: 0,
+        })
+        .collect();
+    let names = w.records(section::NAMED_ENDPOINT, &names);
+    w.records(section::HEAD, &[EndpointsRecord { workloads, endpoints, places, names }]);
 }
 
 fn put_policy<'m>(w: &mut Writer<'m>, m: &'m PolicySet) {

@@ -49,8 +49,9 @@ pub mod section {
     pub const LOCALITY_SHARE: u16 = 31;
     pub const FAILOVER_LABEL: u16 = 32;
     pub const FAILOVER_REGION: u16 = 33;
+    pub const NAMED_ENDPOINT: u16 = 34;
     /// Ids from here on are unknown to this version.
-    pub const END: u16 = 34;
+    pub const END: u16 = 35;
 
     /// A section in words.
     pub fn name(id: u16) -> &'static str {
@@ -89,6 +90,7 @@ pub mod section {
             "locality share",
             "failover label",
             "failover region",
+            "named endpoint",
         ];
         NAMES.get(id as usize).copied().unwrap_or("of an unknown id")
     }
@@ -112,7 +114,7 @@ pub mod section {
                 STATUS,
                 MIRROR,
             ],
-            Kind::Endpoints => &[WORKLOAD, ENDPOINT, PLACE, PLACE_LABEL],
+            Kind::Endpoints => &[WORKLOAD, ENDPOINT, PLACE, PLACE_LABEL, NAMED_ENDPOINT],
             Kind::Provenance => &[ORIGIN],
             Kind::Cluster => {
                 &[HASH, COOKIE_ATTRIBUTE, WARMUP, LOCALITY, DISTRIBUTE, LOCALITY_SHARE, FAILOVER_LABEL, FAILOVER_REGION]

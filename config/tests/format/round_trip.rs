@@ -30,6 +30,7 @@ fn the_bytes_of_a_small_blob() {
         name: "c".into(),
         workloads: vec![workload],
         places: Vec::new(),
+        names: Vec::new(),
         endpoints: vec![Endpoint {
             address: "10.1.2.3:80".parse().unwrap(),
             weight: 7,
@@ -43,13 +44,13 @@ fn the_bytes_of_a_small_blob() {
     blob.bytes().iter().for_each(|b| write!(hex, "{b:02x}").unwrap());
     #[rustfmt::skip]
     let golden = [
-        "52574231", "04", "00", "0400", "c0000000", "0300000001000000", // RWB1, kind 4, 4 sections, 192 bytes, name
+        "52574231", "04", "00", "0400", "c8000000", "0300000001000000", // RWB1, kind 4, 4 sections, 200 bytes, name
         "0100", "0100", "44000000", "04000000", // strings: 4 bytes at 68
-        "0200", "1800", "48000000", "01000000", // head
-        "0d00", "4000", "60000000", "01000000", // workloads
-        "0e00", "2000", "a0000000", "01000000", // endpoints
+        "0200", "2000", "48000000", "01000000", // head
+        "0d00", "4000", "68000000", "01000000", // workloads
+        "0e00", "2000", "a8000000", "01000000", // endpoints
         "6e737763", // the pool: ns, w, c
-        "0000000001000000", "0000000001000000", "0000000000000000", // head: one workload, one endpoint, no place
+        "0000000001000000", "0000000001000000", "0000000000000000", "0000000000000000", // head: one workload, one endpoint, no place, no name
         "0000000002000000", "0200000001000000", "0200000001000000", "0000000000000000", // workload: ns, w, w
         "0000000000000000", "0000000000000000", "0000000000000000", "0000000000000000",
         "00000000000000000000ffff0a010203", "5000", "01", "00", "07000000", "00000000", "ffffffff", // endpoint

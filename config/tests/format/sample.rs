@@ -186,6 +186,7 @@ pub fn models() -> Vec<Model> {
                     place: u32::MAX,
                 },
             ],
+            names: vec![NamedEndpoint { host: "far.test".into(), port: 443, weight: 2, first_only: true }],
         }),
         Model::Policy(PolicySet {
             access_log: AccessLog::Json,

@@ -62,6 +62,7 @@ fn a_dump_is_a_tree_with_rules_resolved_to_their_lines() {
         "  from eu/* to 80 × eu/a 20 × us".to_owned(),
         "  the nearest first, by rack version=v1, eu fails over to us".to_owned(),
         "  [2001:db8::1]:9080  weight 3  draining".to_owned(),
+        "  first address of far.test, port 443  weight 2".to_owned(),
         "policy default  access log JSON  profile strict  paths MERGE_SLASHES".to_owned(),
     ] {
         assert!(out.contains(&format!("\n{line}")) || out.starts_with(&line), "{line:?} is missing in\n{out}");

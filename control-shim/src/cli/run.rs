@@ -49,6 +49,9 @@ pub struct Arguments {
     /// Stop when standard input ends: for programs that start this one.
     #[arg(long)]
     exit_with_stdin: bool,
+    /// DNS server that the proxies ask for hosts of ServiceEntries, up to 3; those of /etc/resolv.conf when none is given
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    dns: Vec<std::net::SocketAddr>,
 }
 
 /// Runs until it is asked to stop. 1 when the manifests have errors or something does not start.
@@ -68,6 +71,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         privileged_ports: arguments.privileged_ports,
         io_backend: arguments.io_backend,
         workers: arguments.workers,
+        dns: arguments.dns,
         access_log,
         heads: arguments.heads,
         exit_with_stdin: arguments.exit_with_stdin,

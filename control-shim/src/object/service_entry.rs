@@ -1,4 +1,4 @@
-//! ServiceEntry: hosts outside of Kubernetes, with fixed addresses; WorkloadEntry: one workload behind such a host.
+//! ServiceEntry: hosts outside of Kubernetes, at addresses or by DNS names; WorkloadEntry: one workload behind such a host.
 
 use super::decode::{Field, Fields};
 use super::patterns::{self, ExportTo};
@@ -7,7 +7,19 @@ use super::subnet::Subnet;
 use super::{Labels, Meta, Spot, locality};
 use std::net::IpAddr;
 
-/// A ServiceEntry with resolution STATIC.
+/// How the addresses behind a ServiceEntry are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// They are written down.
+    Static,
+    /// Names are looked up; every address of an answer takes traffic. Also what NONE means for a host without wildcard: an explicit proxy looks it
+    /// up, as its client would have.
+    Dns,
+    /// The same with the first address of an answer only.
+    DnsRoundRobin,
+}
+
+/// A ServiceEntry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceEntry {
     /// Who it is.
@@ -22,7 +34,9 @@ pub struct ServiceEntry {
     pub export_to: ExportTo,
     /// What clients may address it by, besides its hosts.
     pub addresses: Vec<Subnet>,
-    /// Fixed addresses.
+    /// How addresses are found.
+    pub resolution: Resolution,
+    /// Addresses and names.
     pub endpoints: Vec<EntryEndpoint>,
     /// `workloadSelector`: labels of the pods and WorkloadEntries of its namespace behind it.
     pub selector: Option<Labels>,
@@ -57,14 +71,25 @@ pub struct EntryPort {
 /// One address.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntryEndpoint {
-    /// Address.
-    pub address: IpAddr,
+    /// Address or name.
+    pub address: EntryAddress,
+    /// Where that stands.
+    pub spot: Spot,
     /// Port name → number on this endpoint.
     pub ports: Vec<(String, u16)>,
     /// Labels, for subsets.
     pub labels: Labels,
     /// Relative weight.
     pub weight: u32,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryAddress {
+    /// At an address.
+    Ip(IpAddr),
+    /// Where a DNS name leads to.
+    Name(String),
 }
 
 /// Decodes a ServiceEntry.
@@ -75,21 +100,21 @@ pub fn service_entry(meta: Meta, mut root: Fields<'_>) -> Option<ServiceEntry> {
     let spec = Field { path: String::new(), ..spec };
     let mut fields = spec.fields("a ServiceEntry")?;
     let hosts = fields.require("hosts").map(|f| f.items()).unwrap_or_default();
-    let hosts = hosts.iter().filter_map(|f| Some((patterns::host_name(f, f.text()?, true)?, f.spot()))).collect();
+    let hosts: Vec<_> =
+        hosts.iter().filter_map(|f| Some((patterns::host_name(f, f.text()?, true)?, f.spot()))).collect();
     let ports = fields.require("ports").map(|f| f.items()).unwrap_or_default();
     let ports = ports.iter().filter_map(entry_port).collect();
     let location = [("MESH_EXTERNAL", false), ("MESH_INTERNAL", true)];
     let internal = fields.get("location").and_then(|f| f.word(&location)).unwrap_or(false);
-    match fields.get("resolution") {
-        Some(resolution) => {
-            let resolutions =
-                [("STATIC", true), ("NONE", false), ("DNS", false), ("DNS_ROUND_ROBIN", false), ("DYNAMIC_DNS", false)];
-            if resolution.word(&resolutions) == Some(false) {
-                resolution.not_supported(format!("resolution {}", resolution.text().unwrap_or("")));
-            }
-        }
-        None => spec.not_supported("a ServiceEntry without resolution STATIC"),
-    }
+    let written = fields.get("resolution");
+    let resolutions = [
+        ("STATIC", Written::Static),
+        ("NONE", Written::None),
+        ("DNS", Written::Dns),
+        ("DNS_ROUND_ROBIN", Written::DnsRoundRobin),
+        ("DYNAMIC_DNS", Written::Dynamic),
+    ];
+    let word = written.as_ref().map_or(Some(Written::None), |f| f.word(&resolutions));
     let export_to = ExportTo::decode(fields.get("exportTo"), meta.namespace());
     let endpoints = fields.get("endpoints").map(|f| f.items()).unwrap_or_default();
     let endpoints: Vec<_> = endpoints.iter().filter_map(entry_endpoint).collect();
@@ -103,7 +128,75 @@ pub fn service_entry(meta: Meta, mut root: Fields<'_>) -> Option<ServiceEntry> {
     }
     let selector = selector.and_then(|f| workload_selector(&f));
     fields.finish();
-    Some(ServiceEntry { meta, hosts, ports, internal, export_to, addresses, endpoints, selector })
+    let resolution = resolution(word?, written.as_ref().unwrap_or(&spec), &hosts, &endpoints, selector.is_some());
+    Some(ServiceEntry {
+        meta,
+        hosts,
+        ports,
+        internal,
+        export_to,
+        addresses,
+        resolution: resolution?,
+        endpoints,
+        selector,
+    })
+}
+
+/// `resolution` as it is written; nothing is NONE.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Static,
+    None,
+    Dns,
+    DnsRoundRobin,
+    Dynamic,
+}
+
+/// What a resolution means for these hosts and endpoints, or what speaks against it.
+fn resolution(
+    word: Written,
+    field: &Field<'_>,
+    hosts: &[(String, Spot)],
+    endpoints: &[EntryEndpoint],
+    selector: bool,
+) -> Option<Resolution> {
+    let named = endpoints.iter().find(|endpoint| matches!(endpoint.address, EntryAddress::Name(_)));
+    let wildcard = hosts.iter().any(|(host, _)| host.starts_with('*'));
+    let own = endpoints.is_empty() && !selector;
+    let (found, fault) = match word {
+        Written::Static => {
+            let fault =
+                named.map(|_| ("wrong-address", "an endpoint of a STATIC ServiceEntry has to have an IP address"));
+            (Resolution::Static, fault)
+        }
+        // Where a connection was going is not known: it came here by name.
+        Written::None if wildcard => {
+            let message =
+                "a wildcard host needs the connection's original destination, which an explicit proxy does not have;";
+            field.not_supported(format!("{message} resolution NONE"));
+            return None;
+        }
+        Written::None if !own => (Resolution::Dns, Some(("conflict", "endpoints need a resolution: STATIC or DNS"))),
+        Written::None => (Resolution::Dns, None),
+        Written::Dynamic => {
+            field.not_supported("resolution DYNAMIC_DNS");
+            return None;
+        }
+        Written::Dns | Written::DnsRoundRobin if own && wildcard => {
+            (Resolution::Dns, Some(("conflict", "a wildcard host cannot be looked up; say what can with `endpoints`")))
+        }
+        Written::Dns => (Resolution::Dns, None),
+        Written::DnsRoundRobin => {
+            let several = endpoints.len() > 1;
+            let fault = several.then_some(("conflict", "DNS_ROUND_ROBIN takes one endpoint; DNS takes several"));
+            (Resolution::DnsRoundRobin, fault)
+        }
+    };
+    if let Some((code, message)) = fault {
+        field.error(code, message, "change one of the two");
+        return None;
+    }
+    Some(found)
 }
 
 /// An address that clients use. HTTP finds its host by a single one; a block belongs to captured traffic.
@@ -169,9 +262,15 @@ fn entry_endpoint(item: &Field<'_>) -> Option<EntryEndpoint> {
     fields.not_honoured(&["network"]);
     fields.finish();
     let address = address?;
-    let Ok(parsed) = address.text()?.parse::<IpAddr>() else {
-        address.error("wrong-address", "an endpoint has to have an IP address", "write the address of the host");
+    let text = address.text()?;
+    if text.starts_with("unix:") {
+        address.not_supported("a Unix socket as endpoint");
         return None;
+    }
+    let parsed = match text.parse::<IpAddr>() {
+        Ok(ip) => EntryAddress::Ip(ip),
+        Err(_) => EntryAddress::Name(patterns::host_name(&address, text, false)?),
     };
-    Some(EntryEndpoint { address: parsed, ports, labels, weight: u32::try_from(weight).unwrap_or(1).max(1) })
+    let weight = u32::try_from(weight).unwrap_or(1).max(1);
+    Some(EntryEndpoint { address: parsed, spot: address.spot(), ports, labels, weight })
 }

@@ -59,6 +59,8 @@ pub struct Options {
     pub io_backend: String,
     /// Threads of each proxy.
     pub workers: u16,
+    /// DNS servers that the proxies ask; those of the system when there are none.
+    pub dns: Vec<std::net::SocketAddr>,
     /// Format of the proxies' access logs, which are shown unless off.
     pub access_log: AccessLog,
     /// How the proxies take request heads.

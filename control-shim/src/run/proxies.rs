@@ -34,6 +34,8 @@ pub struct Options {
     pub io_backend: String,
     /// `--workers`.
     pub workers: u16,
+    /// `--dns`.
+    pub dns: Vec<std::net::SocketAddr>,
     /// Whether access log lines are shown.
     pub access_log: bool,
 }
@@ -167,6 +169,9 @@ impl Proxies {
                 command.arg("--admin").arg(format!("unix:{}", socket.display()));
                 command.args(["--node", &node, "--io-backend", &options.io_backend]);
                 command.args(["--workers", &options.workers.to_string(), "--drain-time", &DRAIN_SECONDS.to_string()]);
+                for server in &options.dns {
+                    command.args(["--dns", &server.to_string()]);
+                }
                 command.arg("--exit-with-stdin");
                 command
             }),

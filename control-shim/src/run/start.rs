@@ -70,6 +70,7 @@ pub fn prepare(options: Options, events: &mpsc::Sender<Event>) -> Result<Running
             config: socket,
             io_backend: options.io_backend.clone(),
             workers: options.workers,
+            dns: options.dns.clone(),
             access_log: options.access_log != ringway_config::model::AccessLog::Off,
         },
         events.clone(),

@@ -1,12 +1,12 @@
 //! Clusters and their endpoints: `outbound|PORT|SUBSET|HOST`.
 
-use super::registry::{Destination, DestinationKind, Endpoint, Port};
+use super::registry::{Destination, DestinationKind, Endpoint, Named, Port};
 use super::{Pass, View};
 use crate::object::locality::{LocalitySetting, place};
 use crate::object::service::Carried;
 use ringway_config::Blob;
 use ringway_config::model::{
-    Cluster, Endpoint as ModelEndpoint, EndpointSet, LocalityRule, Model, Place, Protocol, Workload,
+    Cluster, Endpoint as ModelEndpoint, EndpointSet, LocalityRule, Model, NamedEndpoint, Place, Protocol, Workload,
 };
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -73,6 +73,7 @@ impl Pass<'_> {
         let labels = subset.map(|(_, subset)| &subset.labels);
         let chosen: Vec<_> =
             port.endpoints.iter().filter(|e| labels.is_none_or(|labels| e.in_subset(labels))).collect();
+        let names: Vec<_> = port.names.iter().filter(|n| labels.is_none_or(|labels| n.in_subset(labels))).collect();
         let policy = rules.policy(subset.map(|(_, subset)| subset), key.port);
         let balancer = policy.balancer.unwrap_or_default();
         let pool = policy.pool.unwrap_or_default();
@@ -97,9 +98,9 @@ impl Pass<'_> {
             service_host: key.host.clone(),
             service_name: destination.service_name.clone(),
             service_namespace: destination.meta.namespace().into(),
-            mesh_internal: internal(destination, &chosen),
+            mesh_internal: names.is_empty() && internal(destination, &chosen),
         };
-        let endpoints = endpoint_set(&name, &chosen, located);
+        let endpoints = endpoint_set(&name, &chosen, &names, located);
         Some([self.encode(&Model::Cluster(cluster))?, self.encode(&Model::Endpoints(endpoints))?])
     }
 
@@ -145,7 +146,7 @@ fn locality(setting: Option<LocalitySetting>, destination: &Destination<'_>) -> 
 }
 
 /// `located`: with where the endpoints are.
-fn endpoint_set(name: &str, chosen: &[&Endpoint<'_>], located: bool) -> EndpointSet {
+fn endpoint_set(name: &str, chosen: &[&Endpoint<'_>], names: &[&Named<'_>], located: bool) -> EndpointSet {
     let mut workloads: Vec<Workload> = Vec::new();
     let mut known: HashMap<Workload, u32> = HashMap::new();
     let mut places: Vec<Place> = Vec::new();
@@ -170,5 +171,11 @@ fn endpoint_set(name: &str, chosen: &[&Endpoint<'_>], located: bool) -> Endpoint
             ModelEndpoint { address, weight, draining, workload, place }
         })
         .collect();
-    EndpointSet { name: name.into(), workloads, places, endpoints }
+    let named = |one: &&Named<'_>| NamedEndpoint {
+        host: one.host.clone(),
+        port: one.port,
+        weight: one.weight,
+        first_only: one.first_only,
+    };
+    EndpointSet { name: name.into(), workloads, places, endpoints, names: names.iter().map(named).collect() }
 }

@@ -4,7 +4,7 @@ use super::Findings;
 use crate::mesh::{Mesh, Pod, service_host};
 use crate::object::patterns::ExportTo;
 use crate::object::service::{Carried, Service, ServicePort, TargetPort};
-use crate::object::service_entry::{EntryEndpoint, WorkloadEntry};
+use crate::object::service_entry::{EntryAddress, EntryEndpoint, Resolution, WorkloadEntry};
 use crate::object::subnet::Subnet;
 use crate::object::{EndpointSlice, Labels, Meta, Object, ServiceEntry, Spot, selects};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -42,6 +42,18 @@ pub(super) struct Port<'a> {
     pub field: String,
     pub spot: &'a Spot,
     pub endpoints: Vec<Endpoint<'a>>,
+    pub names: Vec<Named<'a>>,
+}
+
+/// A DNS name that a proxy looks up.
+#[derive(Clone)]
+pub(super) struct Named<'a> {
+    pub host: String,
+    pub port: u16,
+    pub weight: u32,
+    /// The first address of an answer only.
+    pub first_only: bool,
+    pub labels: Option<&'a Labels>,
 }
 
 /// One address.
@@ -110,7 +122,7 @@ impl<'a> Registry<'a> {
                     "write a ServiceEntry with exact hosts",
                 );
             }
-            let ports = entry.ports.iter().map(|port| entry_port(entry, port, workloads)).collect();
+            let ports = entry.ports.iter().map(|port| entry_port(entry, port, host, workloads, findings)).collect();
             let kind = DestinationKind::Entry(entry);
             let destination =
                 Destination { host: host.clone(), meta: &entry.meta, service_name: host.clone(), ports, kind };
@@ -182,6 +194,13 @@ impl<'a> Destination<'a> {
     }
 }
 
+impl Named<'_> {
+    /// Whether a subset with these labels has it.
+    pub fn in_subset(&self, subset: &Labels) -> bool {
+        self.labels.is_some_and(|labels| selects(subset, labels)) || subset.is_empty()
+    }
+}
+
 impl Endpoint<'_> {
     /// Whether a subset with these labels has it.
     pub fn in_subset(&self, subset: &Labels) -> bool {
@@ -225,27 +244,39 @@ impl<'a> Workloads<'a> {
         candidates.into_iter().flatten().copied().filter(|pod| selects(selector, &pod.labels))
     }
 
-    /// Where WorkloadEntries with these labels listen for a port of this name, else for this number.
-    fn entries(&self, namespace: &str, selector: &Labels, name: &str, number: Option<u16>) -> Vec<Endpoint<'a>> {
+    /// The WorkloadEntries with these labels; an empty selector has none.
+    fn entries(&self, namespace: &str, selector: &Labels) -> impl Iterator<Item = &'a WorkloadEntry> {
         let entries = self.entries.get(namespace).into_iter().flatten().copied();
-        let selected = entries.filter(|entry| !selector.is_empty() && selects(selector, &entry.endpoint.labels));
-        selected.filter_map(|entry| self.reach(&entry.endpoint, name, number, true)).collect()
+        entries.filter(move |entry| !selector.is_empty() && selects(selector, &entry.endpoint.labels))
     }
 
-    /// Where an endpoint of a ServiceEntry listens. `internal`: the sidecar is asked, where the address is a pod's.
+    /// Where an endpoint listens for a port of this name, else for this number. `internal`: its sidecar is asked, where the address is a pod's.
     fn reach(
         &self,
         endpoint: &'a EntryEndpoint,
         name: &str,
         number: Option<u16>,
         internal: bool,
-    ) -> Option<Endpoint<'a>> {
+    ) -> Option<Result<Endpoint<'a>, Named<'a>>> {
         let own = endpoint.ports.iter().find(|(own, _)| own == name).map(|(_, number)| *number);
-        let number = own.or(number)?;
-        let pod = self.by_address.get(&endpoint.address).copied().filter(|_| internal);
-        let address = pod.map_or(SocketAddr::new(endpoint.address, number), |pod| pod.reach(number));
-        Some(Endpoint { address, weight: endpoint.weight, draining: false, labels: Some(&endpoint.labels), pod })
+        let (port, weight, labels) = (own.or(number)?, endpoint.weight, Some(&endpoint.labels));
+        Some(match &endpoint.address {
+            EntryAddress::Ip(ip) => {
+                let pod = self.by_address.get(ip).copied().filter(|_| internal);
+                let address = pod.map_or(SocketAddr::new(*ip, port), |pod| pod.reach(port));
+                Ok(Endpoint { address, weight, draining: false, labels, pod })
+            }
+            EntryAddress::Name(host) => Err(Named { host: host.clone(), port, weight, first_only: false, labels }),
+        })
     }
+}
+
+/// A WorkloadEntry whose name nobody looks up.
+fn warn_about_name(object: &Meta, entry: &WorkloadEntry, findings: &Findings) {
+    let message =
+        format!("{} has no IP address, and {} does not look names up", entry.meta.reference, object.reference);
+    let mend = "write its address, or use it by a ServiceEntry with resolution DNS";
+    findings.warning(&entry.meta.reference, &entry.endpoint.spot, "not-applied", message, mend);
 }
 
 fn service_port<'a>(
@@ -280,7 +311,13 @@ fn service_port<'a>(
         TargetPort::Number(number) => Some(*number),
         TargetPort::Name(_) => None,
     };
-    endpoints.extend(workloads.entries(service.meta.namespace(), &service.selector, &port.name, number));
+    for entry in workloads.entries(service.meta.namespace(), &service.selector) {
+        match workloads.reach(&entry.endpoint, &port.name, number, true) {
+            Some(Ok(endpoint)) => endpoints.push(endpoint),
+            Some(Err(_)) => warn_about_name(&service.meta, entry, findings),
+            None => {}
+        }
+    }
     if service.selector.is_empty() {
         for slice in slices {
             endpoints.extend(slice_endpoints(slice, port, workloads));
@@ -294,6 +331,7 @@ fn service_port<'a>(
         field: format!("ports[{}]", port.port),
         spot: &port.spot,
         endpoints,
+        names: Vec::new(),
     }
 }
 
@@ -310,20 +348,46 @@ fn slice_endpoints<'a>(slice: &'a EndpointSlice, port: &ServicePort, workloads: 
 fn entry_port<'a>(
     entry: &'a ServiceEntry,
     port: &'a crate::object::service_entry::EntryPort,
+    host: &str,
     workloads: &Workloads<'a>,
+    findings: &Findings,
 ) -> Port<'a> {
-    let own = entry.endpoints.iter();
-    let mut endpoints: Vec<_> =
-        own.filter_map(|endpoint| workloads.reach(endpoint, &port.name, Some(port.target), entry.internal)).collect();
+    let (mut endpoints, mut names) = (Vec::new(), Vec::new());
+    let mut put = |reached| match reached {
+        Some(Ok(endpoint)) => endpoints.push(endpoint),
+        Some(Err(name)) => names.push(name),
+        None => {}
+    };
+    for endpoint in &entry.endpoints {
+        put(workloads.reach(endpoint, &port.name, Some(port.target), entry.internal));
+    }
     if let Some(selector) = &entry.selector {
         let namespace = entry.meta.namespace();
-        let pods = workloads.pods(namespace, selector).filter(|pod| !pod.stand_in);
-        endpoints.extend(pods.map(|pod| {
+        for pod in workloads.pods(namespace, selector).filter(|pod| !pod.stand_in) {
             let (address, labels) = (pod.reach(port.target), Some(&pod.labels));
-            Endpoint { address, weight: 1, draining: false, labels, pod: Some(pod) }
+            put(Some(Ok(Endpoint { address, weight: 1, draining: false, labels, pod: Some(pod) })));
+        }
+        for one in workloads.entries(namespace, selector) {
+            match workloads.reach(&one.endpoint, &port.name, Some(port.target), true) {
+                Some(Err(_)) if entry.resolution == Resolution::Static => warn_about_name(&entry.meta, one, findings),
+                reached => put(reached),
+            }
+        }
+    } else if entry.endpoints.is_empty() && entry.resolution != Resolution::Static {
+        // The host itself is what is looked up.
+        put(Some(match host.parse::<IpAddr>() {
+            Ok(ip) => {
+                let address = SocketAddr::new(ip, port.target);
+                Ok(Endpoint { address, weight: 1, draining: false, labels: None, pod: None })
+            }
+            Err(_) => Err(Named { host: host.into(), port: port.target, weight: 1, first_only: false, labels: None }),
         }));
-        endpoints.extend(workloads.entries(namespace, selector, &port.name, Some(port.target)));
     }
+    for name in &mut names {
+        name.first_only = entry.resolution == Resolution::DnsRoundRobin;
+    }
+    names.sort_by(|a, b| (&a.host, a.port).cmp(&(&b.host, b.port)));
+    names.dedup_by(|a, b| (&a.host, a.port) == (&b.host, b.port));
     finish(&mut endpoints);
     Port {
         number: port.number,
@@ -332,6 +396,7 @@ fn entry_port<'a>(
         field: format!("ports[{}]", port.number),
         spot: &port.spot,
         endpoints,
+        names,
     }
 }
 

@@ -361,8 +361,9 @@ impl Pass<'_> {
             self.findings.error(object, &destination.subset_spot, "unknown-subset", message, mend);
             return None;
         };
-        let endpoints = &target.port(port)?.endpoints;
-        if !endpoints.iter().any(|endpoint| endpoint.in_subset(&subset.labels)) {
+        let behind = target.port(port)?;
+        let here = behind.endpoints.iter().any(|endpoint| endpoint.in_subset(&subset.labels));
+        if !here && !behind.names.iter().any(|name| name.in_subset(&subset.labels)) {
             let message =
                 format!("subset `{}` of `{host}` has no endpoint; {}", destination.subset, consequence(destination));
             self.findings.warning(object, &destination.subset_spot, "empty-subset", message, "no pod has its labels");

@@ -223,12 +223,12 @@ impl From<Text> for Answer {
 
 /// The folder of real input, if it is there; says so when it is not.
 pub fn shared(path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("RINGWAY_SHARED").map(PathBuf::from);
-    let root = root.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")));
-    let found = root.join("data").join(path);
+    let root = std::env::var_os("RINGWAY_SHARED_DATA").map(PathBuf::from);
+    let root = root.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")));
+    let found = root.join(path);
     if found.exists() {
         return Some(found);
     }
-    println!("skipped: {} is not there; set RINGWAY_SHARED", found.display());
+    println!("skipped: {} is not there; set RINGWAY_SHARED_DATA", found.display());
     None
 }

@@ -183,3 +183,54 @@ spec:
     let twice = text.replace("  workloadSelector", "  endpoints: [{address: 10.0.0.1}]\n  workloadSelector");
     assert_eq!(super::manifests::world(&twice).codes(), ["conflict"]);
 }
+
+#[test]
+fn names_are_left_to_the_proxy_to_look_up() {
+    let entry = |rest: &str| {
+        app("web", &["v1"])
+            + "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: far}\nspec:\n  hosts: [far.example]\n  ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8080}]\n"
+            + rest
+    };
+    let behind = |rest: &str| {
+        let world = good(&entry(rest));
+        let host = world.compiled.host("default", "far.example").expect("known");
+        let set = host.blobs.iter().find_map(|blob| match blob.model() {
+            Model::Endpoints(set) => Some(set.clone()),
+            _ => None,
+        });
+        let set = set.expect("endpoints");
+        let mut all: Vec<_> = set.endpoints.iter().map(|e| format!("{} {}", e.address, e.weight)).collect();
+        let first = |one: bool| if one { " first" } else { "" };
+        all.extend(set.names.iter().map(|n| format!("{}:{} {}{}", n.host, n.port, n.weight, first(n.first_only))));
+        all
+    };
+    let vm = "---\napiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: vm}\nspec: {address: vm.example, labels: {app: vm}}\n";
+    for (rest, expected) in [
+        ("  resolution: DNS\n".to_string(), &["far.example:8080 1"][..]),
+        ("  resolution: DNS_ROUND_ROBIN\n".into(), &["far.example:8080 1 first"]),
+        ("  resolution: NONE\n".into(), &["far.example:8080 1"]),
+        (String::new(), &["far.example:8080 1"]),
+        (
+            "  resolution: DNS\n  endpoints: [{address: B.example, ports: {http: 1}, weight: 3}, {address: 10.0.0.9}]\n".into(),
+            &["10.0.0.9:8080 1", "b.example:1 3"],
+        ),
+        (format!("  resolution: DNS\n  workloadSelector: {{labels: {{app: vm}}}}\n{vm}"), &["vm.example:8080 1"]),
+    ] {
+        assert_eq!(behind(&rest), expected, "{rest}");
+    }
+    for (rest, code) in [
+        ("  resolution: STATIC\n  endpoints: [{address: b.example}]\n", "wrong-address"),
+        ("  resolution: DNS_ROUND_ROBIN\n  endpoints: [{address: a.example}, {address: b.example}]\n", "conflict"),
+        ("  resolution: NONE\n  endpoints: [{address: 10.0.0.1}]\n", "conflict"),
+        ("  resolution: DYNAMIC_DNS\n", "not-supported-yet"),
+        ("  resolution: STATIC\n  endpoints: [{address: 'unix:///x'}]\n", "not-supported-yet"),
+    ] {
+        assert_eq!(super::manifests::world(&entry(rest)).codes(), [code], "{rest}");
+    }
+    for (resolution, code) in [("NONE", "not-supported-yet"), ("DNS", "conflict")] {
+        let text = entry(&format!("  resolution: {resolution}\n")).replace("far.example", "'*.example'");
+        assert_eq!(super::manifests::world(&text).codes(), [code]);
+    }
+    let unused = entry(&format!("  resolution: STATIC\n  workloadSelector: {{labels: {{app: vm}}}}\n{vm}"));
+    assert_eq!(super::manifests::world(&unused).codes(), ["not-applied"]);
+}

@@ -183,6 +183,7 @@ fn blobs(hosts: usize, routes: usize, shape: Shape) -> Vec<Blob> {
             workloads: Vec::new(),
             places: Vec::new(),
             endpoints,
+            names: Vec::new(),
         }));
         models.push(Model::Cluster(Cluster { endpoints: name.clone(), name, ..Cluster::default() }));
     }

@@ -3,6 +3,7 @@
 
 pub mod access_log;
 pub mod admin;
+mod dns;
 pub mod options;
 pub mod prometheus;
 mod shim;
@@ -30,6 +31,8 @@ use workers::Workers;
 
 /// Authorities asked for and not yet answered.
 const ASKED_MAX: usize = 1024;
+/// How long a new configuration waits for names that it is the first to have: less than a request waits for it.
+const NAMES_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Answers "no such host" remembered.
 const ABSENT_MAX: usize = 4096;
 
@@ -68,6 +71,11 @@ pub struct House {
     snapshot: Option<Snapshot>,
     /// Waits until fewer snapshots are alive; only the newest is kept.
     pending: Option<Snapshot>,
+    /// Waits for the addresses of names that were never asked for, at most until then; only the newest is kept.
+    unresolved: Option<(Snapshot, Instant)>,
+    names: dns::Names,
+    /// Names have other addresses than those in force.
+    stale: bool,
     alive: Vec<Weak<Active>>,
     bound: Vec<Bound>,
     next_listener: u32,
@@ -82,6 +90,7 @@ pub struct House {
     snapshots_applied: u64,
     snapshots_refused: u64,
     saved: Option<Order>,
+    acked: Option<Order>,
 }
 
 /// Runs the proxy until it has drained or a worker is lost. The exit code is returned.
@@ -117,6 +126,8 @@ async fn main_loop(options: Options) -> i32 {
         return 1;
     }
     let mut stop = Stop::new(&house);
+    let outcomes = house.borrow_mut().names.outcomes();
+    let Some(mut outcomes) = outcomes else { return 1 };
     house.borrow_mut().load_at_start();
     let mut tick = tokio::time::interval(Duration::from_millis(250));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -124,12 +135,14 @@ async fn main_loop(options: Options) -> i32 {
         tokio::select! {
             () = notify.notified() => {}
             Some(event) = events.recv() => house.borrow_mut().on_shim(event),
+            Some(outcome) = outcomes.recv() => house.borrow_mut().names.take(outcome),
             within = stop.asked() => house.borrow_mut().drain(within),
             _ = tick.tick() => {}
         }
         let mut house = house.borrow_mut();
         house.read_mail();
         house.apply_pending();
+        house.apply_names();
         if let Some(code) = house.exit_code() {
             house.workers.stop();
             house.log.flush();
@@ -189,7 +202,6 @@ impl Stop {
 impl House {
     fn new(options: Options, workers: Workers, shim: Option<Shim>) -> House {
         House {
-            options,
             workers,
             started: Instant::now(),
             phase: Phase::Starting,
@@ -197,6 +209,10 @@ impl House {
             current: None,
             snapshot: None,
             pending: None,
+            unresolved: None,
+            names: dns::Names::new(options.dns.clone()),
+            stale: false,
+            acked: None,
             alive: Vec::new(),
             bound: Vec::new(),
             next_listener: 0,
@@ -210,6 +226,7 @@ impl House {
             snapshots_applied: 0,
             snapshots_refused: 0,
             saved: None,
+            options,
         }
     }
 
@@ -275,6 +292,17 @@ impl House {
             self.pending = Some(snapshot);
             return;
         }
+        let known: Vec<&Snapshot> = [&snapshot].into_iter().chain(&self.snapshot).collect();
+        self.names.keep(&known);
+        if !self.names.know(&snapshot) {
+            self.unresolved = Some((snapshot, Instant::now() + NAMES_WAIT_MAX));
+            return;
+        }
+        self.unresolved = None;
+        self.apply_or_refuse(snapshot);
+    }
+
+    fn apply_or_refuse(&mut self, snapshot: Snapshot) {
         let order = snapshot.order();
         if let Err((reason, rule)) = self.apply(snapshot) {
             // The next delta will be against what is in force, not against what was refused.
@@ -292,6 +320,28 @@ impl House {
         }
     }
 
+    /// Applies what waited for names, and the snapshot in force again when names have other addresses.
+    fn apply_names(&mut self) {
+        let now = Instant::now();
+        self.names.ask(now);
+        self.stale |= self.names.changed();
+        if self.alive_count() >= SNAPSHOTS_ALIVE_MAX {
+            return;
+        }
+        if let Some((snapshot, until)) = self.unresolved.take() {
+            match self.names.know(&snapshot) || now >= until {
+                true => self.apply_or_refuse(snapshot),
+                false => self.unresolved = Some((snapshot, until)),
+            }
+        } else if std::mem::take(&mut self.stale)
+            && self.pending.is_none()
+            && let Some(snapshot) = self.snapshot.clone()
+            && let Err((reason, _)) = self.apply(snapshot)
+        {
+            say(&format!("warning: dns: new addresses are not used: {reason}"));
+        }
+    }
+
     /// Snapshots that some worker, exchange or this thread still holds.
     pub fn alive_count(&mut self) -> usize {
         self.alive.retain(|w| w.strong_count() > 0);
@@ -302,7 +352,8 @@ impl House {
     fn apply(&mut self, snapshot: Snapshot) -> Result<(), (String, RuleId)> {
         let order = snapshot.order();
         let previous = self.current.as_deref().map(|a| &a.view);
-        let view = View::build(&snapshot, previous).map_err(|e| (e.to_string(), e.rule))?;
+        let resolved = self.names.resolved(&snapshot).map_err(|e| (e, RuleId(0)))?;
+        let view = View::build(&resolved, previous).map_err(|e| (e.to_string(), e.rule))?;
         let (ids, fresh) = self.bind(&view)?;
         let gone: Vec<u32> = self.bound.iter().map(|b| b.id).filter(|id| !ids.contains(id)).collect();
         let active = Active::new(view, ids, self.current.as_deref());
@@ -317,7 +368,9 @@ impl House {
             self.bound.retain(|b| b.id != id);
         }
         self.current = Some(active);
+        self.names.keep(&[&snapshot]);
         self.snapshot = Some(snapshot);
+        self.stale = false;
         self.posted = Some((order, 0));
         self.asked.clear();
         self.absent.clear();
@@ -404,7 +457,10 @@ impl House {
         }
         if let Some(shim) = &mut self.shim {
             shim.connect_from(self.assembler.current());
-            shim.send(Message::Ack { order });
+            // New addresses of names are no news to the shim.
+            if self.acked.replace(order) != Some(order) {
+                shim.send(Message::Ack { order });
+            }
         }
         if let (Some(dir), Some(snapshot)) = (&self.options.state_dir, &self.snapshot)
             && self.saved != Some(order)

@@ -34,6 +34,9 @@ struct Arguments {
     /// Longest graceful drain after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     drain_time: f64,
+    /// DNS server for endpoints that are names, up to 3; those of /etc/resolv.conf when none is given
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    dns: Vec<SocketAddr>,
     /// Exit when standard input is closed: the proxy ends with its parent
     #[arg(long)]
     exit_with_stdin: bool,
@@ -68,6 +71,7 @@ pub struct Options {
     pub admin: Option<AdminAt>,
     pub state_dir: Option<PathBuf>,
     pub drain_time: Duration,
+    pub dns: Vec<SocketAddr>,
     pub exit_with_stdin: bool,
 }
 
@@ -89,6 +93,9 @@ impl Options {
         if !(0.0..=3600.0).contains(&a.drain_time) {
             return Err(format!("--drain-time {}: must be 0 to 3600 seconds", a.drain_time));
         }
+        if a.dns.len() > super::dns::SERVERS_MAX {
+            return Err(format!("--dns: at most {} servers", super::dns::SERVERS_MAX));
+        }
         let driver = a.io_backend.parse().map_err(|e| format!("--io-backend {}: {e}", a.io_backend))?;
         Ok(Options {
             config,
@@ -98,6 +105,7 @@ impl Options {
             admin: a.admin.as_deref().map(admin_at).transpose()?,
             state_dir: a.state_dir,
             drain_time: Duration::from_secs_f64(a.drain_time),
+            dns: if a.dns.is_empty() { super::dns::system_servers() } else { a.dns },
             exit_with_stdin: a.exit_with_stdin,
         })
     }

@@ -201,6 +201,7 @@ impl Version {
             places: Vec::new(),
             workloads: endpoints.iter().map(workload).collect(),
             endpoints: endpoints.iter().enumerate().map(one).collect(),
+            names: Vec::new(),
         }));
         models.push(Model::Cluster(Cluster {
             name: name.into(),

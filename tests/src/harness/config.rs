@@ -118,6 +118,7 @@ impl Config {
             workloads: (0..addresses.len()).map(workload).collect(),
             places: Vec::new(),
             endpoints: addresses.iter().enumerate().map(endpoint).collect(),
+            names: Vec::new(),
         });
         self.clusters.push(Cluster {
             name: name.into(),

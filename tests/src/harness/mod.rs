@@ -6,6 +6,7 @@
 pub mod binary;
 pub mod child;
 pub mod config;
+pub mod dns;
 pub mod http;
 pub mod matrix;
 pub mod mesh;

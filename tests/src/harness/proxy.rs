@@ -22,6 +22,7 @@ pub struct ProxyBuilder {
     backend: Option<Backend>,
     workers: usize,
     drain_time_s: Option<u32>,
+    dns: Option<SocketAddr>,
     state_dir: Option<PathBuf>,
     descriptors_max: Option<u64>,
     environment: Vec<(String, String)>,
@@ -61,6 +62,7 @@ impl ProxyBuilder {
             backend: None,
             workers: 1,
             drain_time_s: None,
+            dns: None,
             state_dir: None,
             descriptors_max: None,
             environment: Vec::new(),
@@ -71,6 +73,12 @@ impl ProxyBuilder {
     /// A proxy with nothing behind it, to see what this machine allows.
     pub fn probe() -> ProxyBuilder {
         ProxyBuilder::auto(Config::http(Role::Outbound))
+    }
+
+    /// `--dns`.
+    pub fn dns(mut self, server: SocketAddr) -> ProxyBuilder {
+        self.dns = Some(server);
+        self
     }
 
     /// `--drain-time`, in seconds.
@@ -174,6 +182,9 @@ impl ProxyBuilder {
         }
         if let Some(seconds) = self.drain_time_s {
             command.args(["--drain-time", &seconds.to_string()]);
+        }
+        if let Some(server) = self.dns {
+            command.args(["--dns", &server.to_string()]);
         }
         if let Some(dir) = &self.state_dir {
             command.arg("--state-dir").arg(dir);

@@ -66,7 +66,10 @@ pub struct Reply(pub Vec<u8>);
 impl Upstream {
     /// Runs `script` on a thread for every connection; the connection closes when it returns.
     pub fn script(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Upstream {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+        Upstream::script_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port"), script)
+    }
+
+    fn script_on(listener: TcpListener, script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Upstream {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let acceptor = std::thread::spawn({
@@ -78,7 +81,12 @@ impl Upstream {
 
     /// Answers every request on kept-alive connections with what `reply` says, and remembers it.
     pub fn serve(reply: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Upstream {
-        Upstream::script(move |conn| {
+        Upstream::serve_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port"), reply)
+    }
+
+    /// The same on this listener.
+    pub fn serve_on(listener: TcpListener, reply: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Upstream {
+        Upstream::script_on(listener, move |conn| {
             while let Ok(Some(request)) = conn.request() {
                 let reply = reply(&request);
                 if conn.wire.try_send(&reply.0).is_err() {

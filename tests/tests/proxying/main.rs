@@ -12,6 +12,7 @@ mod drain;
 mod faults;
 mod live_config;
 mod mirrors;
+mod names;
 mod on_demand;
 mod pools;
 mod retries;

@@ -8,6 +8,7 @@ mod edits;
 mod examples;
 mod explain;
 mod load;
+mod opaque;
 mod processes;
 mod profiles;
 mod websockets;

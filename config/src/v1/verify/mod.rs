@@ -212,6 +212,16 @@ fn endpoints(c: &mut Checker<'_>) -> Result<(), VerifyError> {
         at.field("workload").need(workload == u32::MAX || workload < h.workloads.count.get(), Fault::Index)?;
         weights += u64::from(e.weight.get());
     }
+    c.stride::<NamedEndpointRecord>(section::NAMED_ENDPOINT)?;
+    for (i, n) in (0..).zip(c.span::<NamedEndpointRecord>(head.field("names"), section::NAMED_ENDPOINT, h.names)?) {
+        let at = c.at(section::NAMED_ENDPOINT, i);
+        c.text(at.field("host"), n.host, Text::DnsName)?;
+        at.field("port").need(n.port.get() != 0, Fault::Range)?;
+        at.field("weight").need(n.weight.get() != 0, Fault::NoWeight)?;
+        at.field("first_only").flag(n.first_only)?;
+        at.field("reserved").zero(n.reserved == 0)?;
+        weights += u64::from(n.weight.get());
+    }
     head.field("endpoints").need(weights <= u64::from(u32::MAX), Fault::Weights)?;
     c.places(head.field("places"), h.places)
 }

@@ -18,6 +18,8 @@ pub(super) enum Text {
     Pattern,
     /// A lower-case host to append.
     Suffix,
+    /// A lower-case DNS name: labels of at most 63 bytes, 253 bytes in all.
+    DnsName,
     /// A host to put into a Location, or empty.
     Host,
     /// Host and port for a Host field, or empty.
@@ -57,6 +59,7 @@ impl Text {
             Text::Name
                 | Text::Pattern
                 | Text::Suffix
+                | Text::DnsName
                 | Text::RootPath
                 | Text::Segments
                 | Text::LowerToken
@@ -71,6 +74,7 @@ impl Text {
             Text::Free => true,
             Text::Pattern => s == "*" || is_host(s.strip_prefix("*.").unwrap_or(s), LOWER_HOST),
             Text::Suffix => is_host(s, LOWER_HOST),
+            Text::DnsName => is_dns_name(s),
             Text::Host => s.is_empty() || is_host(s, HOST),
             Text::Authority => all(s, AUTHORITY),
             Text::Path => all(s, PATH),
@@ -173,6 +177,15 @@ fn no_c1(s: &str) -> bool {
     s.is_ascii() || !s.chars().any(|c| ('\u{80}'..='\u{9f}').contains(&c))
 }
 
+/// What can be asked for as it stands.
+fn is_dns_name(s: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
+    };
+    s.len() <= 253 && s.split('.').all(label)
+}
+
 /// Bytes of the class and no trailing dot, or an IPv6 address in brackets.
 fn is_host(s: &str, class: u8) -> bool {
     match s.strip_prefix('[').and_then(|s| s.strip_suffix(']')) {
@@ -187,7 +200,8 @@ mod tests {
 
     #[test]
     fn each_kind_of_text_takes_its_own_and_nothing_else() {
-        let table: [(Text, &[&str], &[&str]); 13] = [
+        let table: [(Text, &[&str], &[&str]); 14] = [
+            (Text::DnsName, &["a.b", "_x.a-b", "1.2.3.4"], &["", "a.", "A", "*.a", "a..b", "a b", "ü"]),
             (Text::Name, &["outbound|80||a.b", "ns/pod-0", "ü"], &["a\nb", "a\0", "\x7f", "\u{9b}31m"]),
             (
                 Text::Pattern,

@@ -150,7 +150,7 @@ impl Source {
                 let snapshot = snapshot.map_err(|error| format!("{}: {error}", pod.node()))?;
                 let subject = Subject::new(&snapshot).map_err(|error| error.to_string())?;
                 let listener = listener(&subject, inbound, url)?;
-                let absent = compiled.host(&pod.namespace, &request.authority).is_none();
+                let absent = compiled.host_for(&pod.node(), &request.authority).is_none();
                 Ok(Asked { subject, listener, absent })
             }
         }

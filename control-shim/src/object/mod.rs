@@ -19,6 +19,7 @@ pub mod patterns;
 pub mod retries;
 pub mod service;
 pub mod service_entry;
+pub mod sidecar;
 pub mod subnet;
 pub mod survey;
 pub mod virtual_service;
@@ -32,6 +33,7 @@ pub use objects::{Entry, Loaded, Objects};
 pub use opaque_route::OpaqueRoute;
 pub use service::{EndpointSlice, Namespace, Service, ServiceAccount};
 pub use service_entry::{ServiceEntry, WorkloadEntry};
+pub use sidecar::Sidecar;
 pub use virtual_service::VirtualService;
 pub use workload::Workload;
 
@@ -176,6 +178,7 @@ pub enum Object {
     Gateway(Gateway),
     ServiceEntry(ServiceEntry),
     WorkloadEntry(WorkloadEntry),
+    Sidecar(Sidecar),
     GatewayClass(GatewayClass),
     K8sGateway(K8sGateway),
     HttpRoute(HttpRoute),
@@ -197,6 +200,7 @@ impl Object {
             Object::Gateway(o) => &o.meta,
             Object::ServiceEntry(o) => &o.meta,
             Object::WorkloadEntry(o) => &o.meta,
+            Object::Sidecar(o) => &o.meta,
             Object::GatewayClass(o) => &o.meta,
             Object::K8sGateway(o) => &o.meta,
             Object::HttpRoute(o) => &o.meta,

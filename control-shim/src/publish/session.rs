@@ -16,7 +16,6 @@ use std::sync::Arc;
 pub struct Session {
     publisher: Publisher,
     node: String,
-    namespace: String,
     /// What the proxy holds as far as we know; empty when we do not, which only costs sending blobs again.
     held: Root,
     /// Authorities asked for, the oldest first.
@@ -88,7 +87,6 @@ impl Session {
         Ok(Session {
             publisher,
             node: node.clone(),
-            namespace: namespace.into(),
             held: Root::default(),
             wants: Vec::new(),
             state,
@@ -161,7 +159,7 @@ impl Session {
         let proxy = compiled.proxy(&self.node)?.clone();
         let mut hosts: BTreeMap<String, Arc<HostConfig>> = BTreeMap::new();
         let mut gone = Vec::new();
-        self.wants.retain(|name| match compiled.host(&self.namespace, name) {
+        self.wants.retain(|name| match compiled.host_for(&self.node, name) {
             Some(host) => {
                 hosts.insert(host.name.clone(), host.clone());
                 true
@@ -184,7 +182,7 @@ impl Session {
         let mut unknown = Vec::new();
         let asks = compiled.proxy(&self.node).is_some_and(|proxy| proxy.asks);
         for name in names {
-            if !asks || compiled.host(&self.namespace, &name).is_none() {
+            if !asks || compiled.host_for(&self.node, &name).is_none() {
                 unknown.push(name);
             } else if !self.wants.contains(&name) {
                 self.wants.push(name);

@@ -4,6 +4,7 @@ use super::Rules;
 use super::index::Index;
 use super::outbound::OUTBOUND;
 use super::rules::rules_of;
+use super::scope::Scope;
 use super::shards::Shards;
 use crate::diagnostic::Diagnostic;
 use crate::mesh::{Options, Pod};
@@ -58,6 +59,7 @@ pub struct ProxyConfig {
     pub rules: BTreeSet<RuleId>,
     /// Whether it has the listener that outbound hosts hang on; a gateway that stands in has none.
     pub asks: bool,
+    pub(super) scope: Scope,
 }
 
 /// An outbound host, with the clusters and endpoints that it refers to.
@@ -69,23 +71,25 @@ pub struct HostConfig {
     pub blobs: Vec<Blob>,
     /// The rules that they name.
     pub rules: BTreeSet<RuleId>,
+    /// Namespace and host of the object behind it: what a Sidecar goes by.
+    origin: (String, String),
 }
 
 impl ProxyConfig {
-    pub(super) fn new(node: String, blobs: Vec<Blob>) -> Self {
+    pub(super) fn new(node: String, blobs: Vec<Blob>, scope: Scope) -> Self {
         let rules = rules_of_all(&blobs);
         let asks = blobs.iter().any(|blob| match blob.model() {
             Model::Listeners(set) => set.listeners.iter().any(|listener| listener.name == OUTBOUND),
             _ => false,
         });
-        ProxyConfig { node, blobs, rules, asks }
+        ProxyConfig { node, blobs, rules, asks, scope }
     }
 }
 
 impl HostConfig {
-    pub(super) fn new(name: String, blobs: Vec<Blob>) -> Self {
+    pub(super) fn new(name: String, origin: (&str, &str), blobs: Vec<Blob>) -> Self {
         let rules = rules_of_all(&blobs);
-        HostConfig { name, blobs, rules }
+        HostConfig { name, blobs, rules, origin: (origin.0.into(), origin.1.into()) }
     }
 }
 
@@ -108,11 +112,25 @@ impl Compiled {
         self.proxies.values()
     }
 
-    /// The host that answers to `authority` (`host[:port]`, 80 when it has no port) for proxies of a namespace.
+    /// The host that answers to `authority` (`host[:port]`, 80 when it has no port) for proxies of a namespace that no Sidecar limits.
     pub fn host(&self, node_namespace: &str, authority: &str) -> Option<&Arc<HostConfig>> {
+        self.find_host(node_namespace, authority, &Scope::default())
+    }
+
+    /// The same for one proxy, within what its Sidecar lets it see.
+    pub fn host_for(&self, node: &str, authority: &str) -> Option<&Arc<HostConfig>> {
+        let (namespace, _) = node.split_once('/')?;
+        self.find_host(namespace, authority, &self.proxy(node)?.scope)
+    }
+
+    fn find_host(&self, node_namespace: &str, authority: &str, scope: &Scope) -> Option<&Arc<HostConfig>> {
         let hosts = self.hosts.get(node_namespace).or_else(|| self.hosts.get(""))?;
         let (host, port) = split_authority(authority)?;
-        let at = |name: &str| hosts.get(&(name.to_string(), port)).or_else(|| hosts.get(&(name.to_string(), 0)));
+        let at = |name: &str| {
+            let of =
+                |port| hosts.get(&(name.to_string(), port)).filter(|host| scope.sees(&host.origin.0, &host.origin.1));
+            of(port).or_else(|| of(0))
+        };
         if let Some(found) = at(&host) {
             return Some(found);
         }
@@ -192,9 +210,8 @@ impl Compiled {
     /// When the blobs are no closed set: a bug of this translation.
     pub fn snapshot(&self, node: &str, authorities: &[&str], order: Order) -> Option<Result<Snapshot, VerifyError>> {
         let proxy = self.proxy(node)?;
-        let namespace = node.split_once('/').map_or("", |(namespace, _)| namespace);
         let authorities = authorities.iter().filter(|_| proxy.asks);
-        let hosts: Vec<_> = authorities.filter_map(|authority| self.host(namespace, authority).cloned()).collect();
+        let hosts: Vec<_> = authorities.filter_map(|authority| self.host_for(node, authority).cloned()).collect();
         Some(match self.blobs(proxy, &hosts) {
             Ok(blobs) => Snapshot::from_blobs(order, blobs.into_values().collect()),
             Err(error) => Err(VerifyError::Set(error.to_string())),

@@ -18,7 +18,8 @@ impl Pass<'_> {
     pub(super) fn proxy(&self, pod: &Pod, view: View<'_>) -> Option<ProxyConfig> {
         let mut clusters = BTreeMap::new();
         let mut hosts = Vec::new();
-        let mut listeners = self.outbound_listeners(pod, view, &mut clusters);
+        let scope = self.sidecars.scope(pod);
+        let mut listeners = self.outbound_listeners(pod, view, &scope, &mut clusters);
         for port in pod.inbound.keys() {
             listeners.extend(self.inbound_listener(pod, *port, &mut hosts, &mut clusters));
         }
@@ -35,7 +36,7 @@ impl Pass<'_> {
         let mut blobs = vec![self.encode(&Model::Listeners(set))?, self.encode(&Model::Policy(policy.clone()))?];
         blobs.extend(hosts);
         blobs.extend(clusters.into_values().flatten());
-        Some(ProxyConfig::new(pod.node(), blobs))
+        Some(ProxyConfig::new(pod.node(), blobs, scope))
     }
 
     fn inbound_listener(

@@ -17,6 +17,7 @@ mod opaque;
 mod outbound;
 mod registry;
 mod rules;
+mod scope;
 mod settle;
 mod shards;
 mod ties;
@@ -38,6 +39,7 @@ use opaque::OpaqueRoutes;
 use registry::Registry;
 use ringway_config::Blob;
 use ringway_config::model::{Model, RuleId};
+use scope::Sidecars;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -52,6 +54,7 @@ struct Pass<'a> {
     http_routes: HttpRoutes<'a>,
     opaque_routes: OpaqueRoutes<'a>,
     selectors: Selectors<'a>,
+    sidecars: Sidecars<'a>,
     namespaces: HashMap<&'a str, &'a crate::object::Labels>,
     rules: RefCell<Rules>,
     findings: Findings,
@@ -105,6 +108,7 @@ impl<'a> Pass<'a> {
             http_routes: HttpRoutes::new(&mesh.objects),
             opaque_routes: OpaqueRoutes::new(&mesh.objects),
             selectors: Selectors::new(&mesh.objects),
+            sidecars: Sidecars::new(&mesh.objects),
             registry,
             namespaces,
             rules: RefCell::default(),

@@ -4,6 +4,7 @@ use super::cluster::{ClusterKey, IDLE_TIMEOUT_MS};
 use super::compiled::{HostConfig, Hosts};
 use super::opaque::{OpaqueSeat, Tunnel};
 use super::registry::{Destination, DestinationKind, Port};
+use super::scope::Scope;
 use super::virtual_service::{MESH, Routes, Seat};
 use super::{Pass, View};
 use crate::mesh::Pod;
@@ -34,6 +35,7 @@ impl Pass<'_> {
                 self.put_host(
                     view,
                     Host { name, listener: OUTBOUND.into(), rule, domains, ..Host::default() },
+                    (destination.meta.namespace(), &destination.host),
                     routes,
                     &mut table,
                 );
@@ -59,13 +61,14 @@ impl Pass<'_> {
             self.put_host(
                 view,
                 Host { name: host.into(), listener: OUTBOUND.into(), rule, domains, ..Host::default() },
+                (service.meta.namespace(), host),
                 routes,
                 table,
             );
         }
     }
 
-    fn put_host(&self, view: View<'_>, mut host: Host, routes: Routes, table: &mut Hosts) {
+    fn put_host(&self, view: View<'_>, mut host: Host, origin: (&str, &str), routes: Routes, table: &mut Hosts) {
         host.domains.retain(|domain| {
             let key = (domain.pattern.clone(), domain.port);
             let free = !table.contains_key(&key);
@@ -83,7 +86,7 @@ impl Pass<'_> {
         for key in &routes.clusters {
             blobs.extend(self.cluster(view, key).into_iter().flatten());
         }
-        let config = Arc::new(HostConfig::new(name, blobs));
+        let config = Arc::new(HostConfig::new(name, origin, blobs));
         for key in keys {
             table.insert(key, config.clone());
         }
@@ -130,6 +133,7 @@ impl Pass<'_> {
         &self,
         pod: &Pod,
         view: View<'_>,
+        scope: &Scope,
         blobs: &mut BTreeMap<String, [Blob; 2]>,
     ) -> Vec<Listener> {
         if pod.stand_in {
@@ -144,7 +148,10 @@ impl Pass<'_> {
             protocol: ListenerProtocol::Http { on_demand: true, search, port: HTTP_PORT },
         }];
         for ((host, number), address) in &pod.tcp {
-            let Some(destination) = self.registry.get(host).filter(|destination| destination.visible(view)) else {
+            let seen = |destination: &&Destination<'_>| {
+                destination.visible(view) && scope.sees(destination.meta.namespace(), host)
+            };
+            let Some(destination) = self.registry.get(host).filter(seen) else {
                 continue;
             };
             let Some(port) = destination.port(*number).filter(|port| port.carried == Carried::Tcp) else { continue };

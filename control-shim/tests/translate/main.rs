@@ -18,4 +18,5 @@ mod refused;
 mod retries;
 mod samples;
 mod services;
+mod sidecars;
 mod virtual_services;

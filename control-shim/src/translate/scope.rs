@@ -1,0 +1,58 @@
+//! Which Sidecar holds for a pod, and what its proxy sees.
+
+use super::{covers, seniority};
+use crate::mesh::Pod;
+use crate::object::sidecar::{EgressHost, Sidecar};
+use crate::object::{Object, Objects, selects};
+use std::collections::HashMap;
+
+/// Namespace whose Sidecar without a selector holds where a namespace has none.
+const ROOT_NAMESPACE: &str = "istio-system";
+
+/// All of them by namespace, oldest first.
+pub(super) struct Sidecars<'a> {
+    by_namespace: HashMap<&'a str, Vec<&'a Sidecar>>,
+}
+
+/// What a proxy sees of the mesh's hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Scope {
+    /// `None` is everything.
+    egress: Option<Vec<EgressHost>>,
+}
+
+impl<'a> Sidecars<'a> {
+    pub fn new(objects: &'a Objects) -> Self {
+        let mut by_namespace: HashMap<_, Vec<&Sidecar>> = HashMap::new();
+        for entry in objects.iter() {
+            if let Object::Sidecar(sidecar) = &entry.object {
+                by_namespace.entry(sidecar.meta.namespace()).or_default().push(sidecar);
+            }
+        }
+        by_namespace.values_mut().for_each(|all| all.sort_by_key(|sidecar| seniority(&sidecar.meta)));
+        Sidecars { by_namespace }
+    }
+
+    /// One that selects the pod, else its namespace's, else the root namespace's. Gateways see everything.
+    pub fn scope(&self, pod: &Pod) -> Scope {
+        if pod.stand_in {
+            return Scope::default();
+        }
+        let of = |namespace: &str| self.by_namespace.get(namespace).into_iter().flatten().copied();
+        let selected = of(&pod.namespace)
+            .find(|sidecar| sidecar.selector.as_ref().is_some_and(|selector| selects(selector, &pod.labels)));
+        let whole = |namespace| of(namespace).find(|sidecar| sidecar.selector.is_none());
+        let found = selected.or_else(|| whole(&pod.namespace)).or_else(|| whole(ROOT_NAMESPACE));
+        Scope { egress: found.and_then(|sidecar| sidecar.egress.clone()) }
+    }
+}
+
+impl Scope {
+    /// Whether a host of an object in a namespace is in it.
+    pub fn sees(&self, namespace: &str, host: &str) -> bool {
+        let seen = |egress: &EgressHost| {
+            egress.namespace.as_deref().is_none_or(|own| own == namespace) && covers(&egress.host, host)
+        };
+        self.egress.as_ref().is_none_or(|egress| egress.iter().any(seen))
+    }
+}

@@ -1,0 +1,84 @@
+//! Sidecars: which hosts a proxy sees.
+
+use super::manifests::{Answer, Request, World, app, app_in, good, load, to};
+use ringway_config::model::Model;
+
+fn sidecar(meta: &str, spec: &str) -> String {
+    format!("---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{{meta}}}\nspec: {spec}\n")
+}
+
+fn apps() -> String {
+    let raw = |text: String| text.replace("{name: http, port: 80,", "{name: http, port: 80}, {name: tcp, port: 9000,");
+    app("web", &["v1"]) + &app("shop", &["v1"]) + &raw(app_in("far", "db", &["v1"])) + &app_in("far", "api", &["v1"])
+}
+
+fn sees(world: &World, from: &str) -> Vec<&'static str> {
+    let hosts = ["web.default", "shop.default", "db.far", "api.far", "ext.example"];
+    hosts.into_iter().filter(|host| world.ask(from, host, Request::default()) != Answer::Unknown).collect()
+}
+
+const EXTERNAL: &str = "---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ext, namespace: far}
+spec: {hosts: [ext.example], ports: [{number: 80, name: http}], resolution: STATIC, endpoints: [{address: 10.9.9.9}]}
+";
+
+#[test]
+fn egress_hosts_by_namespace_and_name() {
+    for (hosts, expected) in [
+        ("['./*']", &["web.default", "shop.default"][..]),
+        ("['*/*']", &["web.default", "shop.default", "db.far", "api.far", "ext.example"]),
+        ("['far/*']", &["db.far", "api.far", "ext.example"]),
+        ("['*/ext.example', './shop.default.svc.cluster.local']", &["shop.default", "ext.example"]),
+        ("['far/*.svc.cluster.local']", &["db.far", "api.far"]),
+        ("['~/*']", &[]),
+        ("['default/*.example']", &[]),
+    ] {
+        let world = good(&(apps() + EXTERNAL + &sidecar("name: s", &format!("{{egress: [{{hosts: {hosts}}}]}}"))));
+        assert_eq!(sees(&world, "web-v1"), expected, "{hosts}");
+        // Other namespaces are not limited by it.
+        assert_eq!(sees(&world, "api-v1").len(), 5);
+        let proxy = world.compiled.proxy(&world.node("web-v1")).expect("has a proxy");
+        let Model::Listeners(set) = proxy.blobs[0].model() else { panic!() };
+        let raw = set.listeners.iter().any(|listener| listener.name == "outbound|9000|db.far.svc.cluster.local");
+        assert_eq!(raw, expected.contains(&"db.far"), "{hosts}");
+    }
+}
+
+#[test]
+fn the_narrowest_sidecar_holds() {
+    let all = apps()
+        + EXTERNAL
+        + &sidecar("name: root, namespace: istio-system", "{egress: [{hosts: ['*/ext.example']}]}")
+        + &sidecar("name: whole", "{egress: [{hosts: ['far/*']}], outboundTrafficPolicy: {mode: REGISTRY_ONLY}}")
+        + &sidecar("name: some", "{workloadSelector: {labels: {app: shop}}, egress: [{hosts: ['./*']}]}");
+    let world = good(&all);
+    assert_eq!(sees(&world, "shop-v1"), ["web.default", "shop.default"]);
+    assert_eq!(sees(&world, "web-v1"), ["db.far", "api.far", "ext.example"]);
+    assert_eq!(sees(&world, "api-v1"), ["ext.example"]);
+}
+
+#[test]
+fn a_route_leads_out_of_what_is_seen() {
+    let rule = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\nspec:\n  hosts: [web]\n  http: [{route: [{destination: {host: api.far.svc.cluster.local}}]}]\n";
+    let world = good(&(apps() + rule + &sidecar("name: s", "{egress: [{hosts: ['./*']}]}")));
+    let answer = world.ask("shop-v1", "web", Request::default());
+    assert_eq!(answer, to("outbound|80||api.far.svc.cluster.local"));
+}
+
+#[test]
+fn what_is_refused() {
+    for (spec, code) in [
+        ("{egress: [{hosts: ['*']}]}", "wrong-host"),
+        ("{egress: [{hosts: ['./*'], port: {number: 80}}]}", "not-supported-yet"),
+        ("{egress: [{hosts: ['./*'], bind: 127.0.0.1}]}", "not-supported-yet"),
+        ("{ingress: []}", "not-supported-yet"),
+        ("{outboundTrafficPolicy: {mode: ALLOW_ANY}}", "not-honoured"),
+        ("{outboundTrafficPolicy: {egressProxy: {host: a}}}", "not-supported-yet"),
+        ("{egres: []}", "unknown-field"),
+    ] {
+        let codes: Vec<_> = load(&sidecar("name: s", spec)).diagnostics.iter().map(|d| d.code).collect();
+        assert_eq!(codes, [code], "{spec}");
+    }
+}

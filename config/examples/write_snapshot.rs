@@ -42,8 +42,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let endpoint =
         Endpoint { address: upstream.parse()?, weight: 1, draining: false, workload: u32::MAX, place: u32::MAX };
-    let endpoints =
-        EndpointSet { name: "upstream".into(), workloads: Vec::new(), places: Vec::new(), names: Vec::new(), endpoints: vec![endpoint] };
+    let endpoints = EndpointSet {
+        name: "upstream".into(),
+        workloads: Vec::new(),
+        places: Vec::new(),
+        names: Vec::new(),
+        endpoints: vec![endpoint],
+    };
     let models = [
         Model::Listeners(set),
         Model::Host(host),

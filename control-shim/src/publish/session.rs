@@ -84,14 +84,7 @@ impl Session {
         }
         let state = if root.is_some() { State::Greeting } else { State::Idle };
         publisher.update(node, |status| status.streams += 1);
-        Ok(Session {
-            publisher,
-            node: node.clone(),
-            held: Root::default(),
-            wants: Vec::new(),
-            state,
-            refused: None,
-        })
+        Ok(Session { publisher, node: node.clone(), held: Root::default(), wants: Vec::new(), state, refused: None })
     }
 
     /// Who it is.

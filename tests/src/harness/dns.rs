@@ -38,10 +38,15 @@ pub enum Says {
 impl Dns {
     /// Starts one that knows no name.
     pub fn start() -> Dns {
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+        // What does not fit is asked for at the same number over TCP: until one is free for both.
+        let (udp, tcp) = loop {
+            let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+            let address = udp.local_addr().expect("a bound socket has an address");
+            if let Ok(tcp) = TcpListener::bind(address) {
+                break (udp, tcp);
+            }
+        };
         let address = udp.local_addr().expect("a bound socket has an address");
-        // What does not fit is asked for at the same number over TCP.
-        let tcp = TcpListener::bind(address).expect("the same port is free for TCP");
         udp.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout can be set");
         let shared = Arc::new(Shared::default());
         let threads = vec![

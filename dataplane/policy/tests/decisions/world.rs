@@ -125,7 +125,13 @@ impl World {
             place: u32::MAX,
         };
         let endpoints = endpoints.iter().map(endpoint).collect();
-        self.endpoints.push(EndpointSet { name: name.into(), workloads: Vec::new(), places: Vec::new(), names: Vec::new(), endpoints });
+        self.endpoints.push(EndpointSet {
+            name: name.into(),
+            workloads: Vec::new(),
+            places: Vec::new(),
+            names: Vec::new(),
+            endpoints,
+        });
         self.clusters.push(Cluster { name: name.into(), balance, endpoints: name.into(), ..Cluster::default() });
         self
     }

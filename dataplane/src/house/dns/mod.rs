@@ -24,6 +24,8 @@ const NAMES_MAX: usize = 4096;
 const QUESTIONS_MAX: usize = 32;
 /// An answer that does not say how long it lives is good for this long (Istio's dnsRefreshRate).
 const REFRESH: Duration = Duration::from_secs(60);
+/// A name without addresses is asked for again after this time: somebody waits for it.
+const REFRESH_EMPTY: Duration = Duration::from_secs(5);
 /// An answer is never asked for again sooner, nor later.
 const REFRESH_MIN: Duration = Duration::from_secs(1);
 const REFRESH_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -125,7 +127,7 @@ impl Names {
         match outcome.result {
             Ok(answer) => {
                 entry.failures = 0;
-                entry.due = now + lifetime(answer.ttl_s);
+                entry.due = now + lifetime(&answer);
                 if entry.addresses.as_ref() != Some(&answer.addresses) {
                     entry.addresses = Some(answer.addresses);
                     self.changed = true;
@@ -180,7 +182,13 @@ impl Names {
                 let address = SocketAddr::new(*address, name.port);
                 if !endpoints.iter().any(|other| other.address == address) {
                     let unknown = u32::MAX;
-                    endpoints.push(Endpoint { address, weight: name.weight, draining: false, workload: unknown, place: unknown });
+                    endpoints.push(Endpoint {
+                        address,
+                        weight: name.weight,
+                        draining: false,
+                        workload: unknown,
+                        place: unknown,
+                    });
                 }
             }
         }
@@ -194,8 +202,9 @@ impl Names {
 }
 
 /// How long an answer is good for.
-fn lifetime(ttl_s: u32) -> Duration {
-    match ttl_s {
+fn lifetime(answer: &Answer) -> Duration {
+    match answer.ttl_s {
+        _ if answer.addresses.is_empty() => REFRESH_EMPTY,
         0 => REFRESH,
         ttl_s => Duration::from_secs(ttl_s.into()).clamp(REFRESH_MIN, REFRESH_MAX),
     }

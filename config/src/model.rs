@@ -383,6 +383,13 @@ pub enum PathRewrite {
     Segments(String),
     /// The whole path becomes this; the query stays.
     Full(String),
+    /// Every match of a pattern becomes a text, RE2's GlobalReplace. The query takes no part and stays. Forwards only.
+    Regex {
+        /// Matches anywhere in the path.
+        pattern: String,
+        /// `\0` is the whole match, `\1` to `\9` are its groups and `\\` is a backslash.
+        substitution: String,
+    },
 }
 
 /// A redirect answer. Empty or zero fields keep the request's.

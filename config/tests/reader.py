@@ -191,11 +191,13 @@ def header(r):
 
 def action(r):
     kind = r.choice({1: "forward", 2: "redirect", 3: "respond"})
-    path_kind = r.choice({0: None, 1: "prefix", 2: "segments", 3: "full"})
+    path_kind = r.choice({0: None, 1: "prefix", 2: "segments", 3: "full", 4: "regex"})
     status, port = r.u16(), r.u16()
     r.reserved(2)
     timeout_ms, text, scheme, path = r.u64(), r.str(), r.str(), r.str()
     path = path_kind and {path_kind: path}
+    if path_kind == "regex":
+        path["substitution"], scheme = scheme, ""
     backends = [backend(b) for b in r.span(11)]
     request, response = edits(r.span(12)), edits(r.span(12))
     injected, sharing = one(r.span(18), fault), one(r.span(19), cors)

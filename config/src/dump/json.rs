@@ -179,6 +179,7 @@ fn rewrite(p: &PathRewrite) -> Value {
         PathRewrite::Prefix(s) => json!({"prefix": s}),
         PathRewrite::Segments(s) => json!({"segments": s}),
         PathRewrite::Full(s) => json!({"full": s}),
+        PathRewrite::Regex { pattern, substitution } => json!({"regex": pattern, "substitution": substitution}),
     }
 }
 

@@ -282,6 +282,9 @@ impl<W: Write> Dump<'_, W> {
             PathRewrite::Prefix(s) => writeln!(self.out, "      matched prefix becomes {s:?}"),
             PathRewrite::Segments(s) => writeln!(self.out, "      matched segments become {s:?}"),
             PathRewrite::Full(s) => writeln!(self.out, "      path becomes {s:?}"),
+            PathRewrite::Regex { pattern, substitution } => {
+                writeln!(self.out, "      what matches {pattern:?} becomes {substitution:?}")
+            }
         }
     }
 

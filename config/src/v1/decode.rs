@@ -238,7 +238,8 @@ impl<'a> Decoder<'a> {
             0 => PathRewrite::Keep,
             1 => PathRewrite::Prefix(self.str(a.path)),
             2 => PathRewrite::Segments(self.str(a.path)),
-            _ => PathRewrite::Full(self.str(a.path)),
+            3 => PathRewrite::Full(self.str(a.path)),
+            _ => PathRewrite::Regex { pattern: self.str(a.path), substitution: self.str(a.scheme) },
         }
     }
 

@@ -151,6 +151,7 @@ fn put_rewrite<'m>(w: &mut Writer<'m>, m: &'m PathRewrite) -> (u8, Str) {
         PathRewrite::Prefix(s) => (1, w.str(s)),
         PathRewrite::Segments(s) => (2, w.str(s)),
         PathRewrite::Full(s) => (3, w.str(s)),
+        PathRewrite::Regex { pattern, .. } => (4, w.str(pattern)),
     }
 }
 
@@ -182,6 +183,9 @@ fn put_action<'m>(w: &mut Writer<'m>, m: &'m Action) -> ActionRecord {
             let retry: Vec<RetryRecord> = f.retry.iter().map(|r| put_retry(w, r)).collect();
             out.retry = w.records(section::RETRY, &retry);
             (out.path_kind, out.path) = put_rewrite(w, &f.path);
+            if let PathRewrite::Regex { substitution, .. } = &f.path {
+                out.scheme = w.str(substitution);
+            }
             out.text = w.str(&f.authority);
             out.request = put_edits(w, &f.request);
             out.response = put_edits(w, &f.response);

@@ -150,7 +150,8 @@ fn route() -> impl Strategy<Value = Route> {
 
 fn action() -> impl Strategy<Value = Action> {
     let times = (0..1_000_000u64, option::of(retry()));
-    let forward = (vec(backend(), 0..3), times, rewrite(), "([a-z]{1,5}(:80)?)?", edits(), edits());
+    let forward =
+        (vec(backend(), 0..3), times, prop_oneof![rewrite(), regex_rewrite()], "([a-z]{1,5}(:80)?)?", edits(), edits());
     let forward = (forward, option::of(fault()), option::of(cors()), vec(mirror(), 0..3)).prop_map(
         |((backends, (timeout_ms, retry), path, authority, request, response), fault, cors, mirrors)| {
             Action::Forward(Forward {
@@ -241,6 +242,10 @@ fn backend() -> impl Strategy<Value = Backend> {
             response,
         },
     )
+}
+
+fn regex_rewrite() -> impl Strategy<Value = PathRewrite> {
+    (free(), "[a-z/0-9]{0,6}").prop_map(|(pattern, substitution)| PathRewrite::Regex { pattern, substitution })
 }
 
 fn rewrite() -> impl Strategy<Value = PathRewrite> {

@@ -87,13 +87,19 @@ fn fault(edit: impl FnOnce(&mut model::Fault)) -> model::Fault {
     m
 }
 
+fn regex(substitution: &str) -> PathRewrite {
+    PathRewrite::Regex { pattern: "a".into(), substitution: substitution.into() }
+}
+
 fn request_edit(set: (&str, &str)) -> Model {
     forward(|f| f.request.set = vec![(set.0.into(), set.1.into())])
 }
 
 #[test]
 fn each_rule_is_refused_by_field_and_fault() {
-    use Fault::{Characters, Empty, FramingHeader, Index, NoWeight, NotOne, NotPrime, Order, Range, TooLong, Weights};
+    use Fault::{
+        Characters, Empty, FramingHeader, Index, NoWeight, NotOne, NotPrime, Order, Range, TooLong, Unknown, Weights,
+    };
     let long = "a".repeat(9000);
     let too_long = |max| TooLong { bytes: 9000, max };
     let table = [
@@ -140,6 +146,8 @@ fn each_rule_is_refused_by_field_and_fault() {
         (forward(|f| f.authority = "a\r\nx: y".into()), "authority", Characters),
         (forward(|f| f.path = PathRewrite::Prefix("/a b".into())), "path", Characters),
         (forward(|f| f.path = PathRewrite::Full("a".into())), "path", Characters),
+        (forward(|f| f.path = regex("/a b")), "substitution", Characters),
+        (redirect(|r| r.path = regex("/a")), "path_kind", Unknown { value: 4 }),
         (forward(|f| f.path = PathRewrite::Full(String::new())), "path", Empty),
         (forward(|f| f.request.remove = vec!["a b".into()]), "request edits", Characters),
         (forward(|f| f.response.remove = vec![String::new()]), "response edits", Empty),

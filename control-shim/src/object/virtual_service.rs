@@ -102,8 +102,8 @@ pub struct HttpRoute {
     pub timeout_ms: u64,
     /// When it is tried again; `None` is never.
     pub retry: Option<Retry>,
-    /// `rewrite.uri`, bytewise over what matched.
-    pub uri: Option<String>,
+    /// `rewrite.uri`, bytewise over what matched, or `rewrite.uriRegexRewrite`.
+    pub path: PathRewrite,
     /// `rewrite.authority`, or a `set` of Host; empty keeps it.
     pub authority: String,
     /// Edits on the request.
@@ -206,9 +206,9 @@ fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
     let timeout_ms = fields.get("timeout").and_then(|f| f.duration_ms()).unwrap_or(0);
     let conditions: Vec<&Match> = matches.iter().map(|one| &one.matches).collect();
     let retry = fields.get("retries").map_or_else(|| Some(Retry::default()), |f| retries::istio(&f, &conditions));
-    let (mut uri, mut authority) = (None, String::new());
+    let (mut path, mut authority) = (PathRewrite::Keep, String::new());
     if let Some(rewrite) = fields.get("rewrite") {
-        (uri, authority) = decode_rewrite(&rewrite);
+        (path, authority) = decode_rewrite(&rewrite);
     }
     let (request, response) = headers(fields.get("headers"), Some(&mut authority));
     let route = fields.get("route");
@@ -229,7 +229,7 @@ fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
         destinations: Vec::new(),
         timeout_ms,
         retry,
-        uri,
+        path,
         authority,
         request,
         response: response.clone(),
@@ -299,14 +299,36 @@ fn http_match(item: &Field<'_>) -> Option<HttpMatch> {
     Some(HttpMatch { path: item.path.clone(), spot: item.spot(), matches, port, gateways, source_namespace })
 }
 
-fn decode_rewrite(field: &Field<'_>) -> (Option<String>, String) {
-    let Some(mut fields) = field.fields("a rewrite") else { return (None, String::new()) };
+fn decode_rewrite(field: &Field<'_>) -> (PathRewrite, String) {
+    let Some(mut fields) = field.fields("a rewrite") else { return Default::default() };
     let uri = fields.get("uri").and_then(|f| f.text().filter(|uri| path_text(&f, uri)).map(String::from));
     let authority = fields.get("authority").and_then(|f| f.text().filter(|text| patterns::header_value(&f, text)));
     let authority = authority.unwrap_or("").to_string();
-    fields.not_supported(&["uriRegexRewrite"]);
+    let regex = fields.get("uriRegexRewrite");
     fields.finish();
-    (uri, authority)
+    if let (Some(_), Some(regex)) = (&uri, &regex) {
+        regex.error("conflict", "a rewrite has either `uri` or `uriRegexRewrite`", "remove one of the two");
+    }
+    let path = regex.and_then(|f| decode_regex_rewrite(&f));
+    (path.or(uri.map(PathRewrite::Prefix)).unwrap_or_default(), authority)
+}
+
+fn decode_regex_rewrite(field: &Field<'_>) -> Option<PathRewrite> {
+    let mut fields = field.fields("a regex rewrite")?;
+    let pattern = fields.require("match").and_then(|f| f.text().map(String::from));
+    let substitution = fields.require("rewrite").and_then(|f| {
+        let text = f.text()?;
+        // An empty one takes away what matches.
+        (text.is_empty() || path_text(&f, text)).then(|| text.to_string())
+    });
+    fields.finish();
+    let (pattern, substitution) = (pattern?, substitution?);
+    if let Err(reason) = ringway_policy::View::check_rewrite(&pattern, &substitution) {
+        let message = format!("`{pattern}` with `{substitution}` is no rewrite in RE2's sense: {reason}");
+        field.error("wrong-regex", message, r"`\1` in `rewrite` is the first group of `match`");
+        return None;
+    }
+    Some(PathRewrite::Regex { pattern, substitution })
 }
 
 /// A path that may be sent: no spaces, controls, query or fragment.

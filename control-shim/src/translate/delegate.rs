@@ -5,7 +5,7 @@ use super::virtual_service::{Routes, Seat, gateway_key};
 use crate::object::virtual_service::{Delegate, HttpAction, HttpMatch, HttpRule, VirtualService};
 use crate::object::{Object, ObjectRef};
 use ringway_config::model::{
-    Action, Backend, Forward, HeaderEdits, HeaderMatch, PathMatch, QueryMatch, Retry, StringMatch,
+    Action, Backend, Forward, HeaderEdits, HeaderMatch, PathMatch, PathRewrite, QueryMatch, Retry, StringMatch,
 };
 
 impl Pass<'_> {
@@ -134,8 +134,8 @@ fn inherit(action: &mut HttpAction, delegate: &Delegate) {
             if route.timeout_ms == 0 {
                 route.timeout_ms = root.timeout_ms;
             }
-            if route.uri.is_none() && route.authority.is_empty() {
-                (route.uri, route.authority) = (root.uri.clone(), root.authority.clone());
+            if route.path == PathRewrite::Keep && route.authority.is_empty() {
+                (route.path, route.authority) = (root.path.clone(), root.authority.clone());
             }
             if route.request == HeaderEdits::default() && route.response == HeaderEdits::default() {
                 (route.request, route.response) = (root.request.clone(), root.response.clone());

@@ -113,7 +113,7 @@ fn destinations(route: &HttpRoute) -> impl Iterator<Item = &Destination> {
         mirrors,
         timeout_ms: _,
         retry: _,
-        uri: _,
+        path: _,
         authority: _,
         request: _,
         response: _,

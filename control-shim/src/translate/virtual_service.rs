@@ -8,7 +8,7 @@ use crate::object::service::Carried;
 use crate::object::virtual_service::{Destination, HttpAction, HttpMatch, HttpRoute, HttpRule, Mirror, VirtualService};
 use crate::object::{Object, ObjectRef, Objects};
 use ringway_config::model as config;
-use ringway_config::model::{Action, Backend, Fault, Forward, Match, PathMatch, PathRewrite, Redirect, Respond, Route};
+use ringway_config::model::{Action, Backend, Fault, Forward, Match, PathMatch, Redirect, Respond, Route};
 use std::collections::{BTreeSet, HashMap};
 
 /// All of them in order of age, indexed by host.
@@ -270,7 +270,7 @@ impl Pass<'_> {
             backends,
             timeout_ms: route.timeout_ms,
             retry: route.retry.clone(),
-            path: route.uri.as_ref().map_or(PathRewrite::Keep, |uri| PathRewrite::Prefix(uri.clone())),
+            path: route.path.clone(),
             authority: route.authority.clone(),
             request: route.request.clone(),
             response: route.response.clone(),

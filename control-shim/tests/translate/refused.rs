@@ -90,7 +90,7 @@ fn virtual_service_fields() {
         ("headers: {request: {set: {x: '%START_TIME%'}}}", "not-supported-yet", "%START_TIME%"),
         ("headers: {request: {remove: [content-length]}}", "forbidden-header", "content-length"),
         ("headers: {request: {set: {\"x\": \"a\\r\\nb\"}}}", "wrong-header", "control"),
-        ("rewrite: {uriRegexRewrite: {match: a, rewrite: b}}", "not-supported-yet", "uriRegexRewrite"),
+        ("rewrite: {uriRegexRewrite: {match: a, rewrite: '\\1'}}", "wrong-regex", "no group"),
         ("redirect: {uri: /x}", "missing-field", "exactly one"),
     ];
     for (field, code, part) in rules {

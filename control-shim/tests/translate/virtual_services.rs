@@ -256,3 +256,28 @@ fn a_redirect_s_port_is_the_scheme_s_own_or_the_request_s() {
         assert_eq!(made.port, port, "{redirect}");
     }
 }
+
+#[test]
+fn a_path_is_rewritten_by_a_pattern() {
+    let rewrite = |fields: &str| {
+        reviews(&format!("  http:\n  - rewrite: {{{fields}}}\n    route: [{{destination: {{host: reviews}}}}]\n"))
+    };
+    let regex = r"uriRegexRewrite: {match: '^/a/([^/]+)$', rewrite: '/b/\1'}";
+    match good(&rewrite(regex)).actions("default", "reviews").remove(0) {
+        Action::Forward(forward) => assert_eq!(
+            forward.path,
+            PathRewrite::Regex { pattern: "^/a/([^/]+)$".into(), substitution: r"/b/\1".into() }
+        ),
+        other => panic!("{other:?}"),
+    }
+    for (fields, code) in [
+        (r"uriRegexRewrite: {match: '(a)', rewrite: '\2'}", "wrong-regex"),
+        (r"uriRegexRewrite: {match: '(?=a)', rewrite: b}", "wrong-regex"),
+        (r"uriRegexRewrite: {match: a}", "missing-field"),
+        (r"uriRegexRewrite: {match: a, rewrite: 'b c'}", "wrong-path"),
+        (r"uri: /x, uriRegexRewrite: {match: a, rewrite: b}", "conflict"),
+    ] {
+        let codes = world(&rewrite(fields)).codes();
+        assert!(codes.contains(&code), "{fields}: {codes:?}");
+    }
+}

@@ -8,6 +8,7 @@ use ringway_http::h1::{BodyDecoder, HeadLimits, HeadWriter, Output, Parse};
 use ringway_http::head::{Fields, Framing, Known, Method, RequestHead, Upgrade, Version};
 use ringway_policy::{Authority, Facts, LocalKind, Plan, Step, View, decide, normal_target};
 
+use ringway_config::limits::HEAD_BYTES_MAX;
 use ringway_config::model::{AccessLog, Profile, Role};
 
 use super::Worker;
@@ -430,7 +431,8 @@ impl<I: Io> Worker<I> {
             self.copy_head(&mut exchange, &pinned, &plan, head, request, &edits);
         }
         self.scratch.path = path;
-        let Ok(len) = written else {
+        let fits = self.scratch.path.len() <= HEAD_BYTES_MAX as usize;
+        let Some(len) = written.ok().filter(|_| fits) else {
             return self.reply(key, exchange, LocalReply::new(431, Flag::DPE, "request_headers_too_large_after_edits"));
         };
         out.truncate(len);

@@ -13,6 +13,7 @@ matrix!(
     balancing_spreads_over_endpoints,
     matches_are_first_come,
     paths_and_headers_are_rewritten,
+    paths_are_rewritten_by_patterns,
     redirects_and_fixed_answers
 );
 
@@ -134,6 +135,33 @@ fn paths_and_headers_are_rewritten(case: Case) {
         seen.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case("x-add")).map(|(_, v)| v.as_str()).collect();
     assert_eq!(added, ["c", "added"]);
     assert_eq!(client.get("up.test", "/other").header("x-set"), None);
+}
+
+fn paths_are_rewritten_by_patterns(case: Case) {
+    let upstream = Upstream::echo();
+    let mut config = Config::http(Role::Outbound).upstream(upstream.address());
+    let rewriting = |pattern: &str, substitution: &str| {
+        let path = PathRewrite::Regex { pattern: pattern.into(), substitution: substitution.into() };
+        Action::Forward(ringway_config::model::Forward { path, ..forward(&[("up", 1)]) })
+    };
+    let host = &mut config.hosts[0];
+    host.actions.extend([rewriting("^/users/([^/]+)/(.*)$", r"/\2/of/\1"), rewriting("x", &"y".repeat(8_000))]);
+    let routes =
+        [route("users", PathMatch::Prefix("/users/".into()), 1), route("grow", PathMatch::Prefix("/grow/".into()), 2)];
+    host.routes.splice(0..0, routes);
+    let proxy = ProxyBuilder::new(case, config).start();
+    let mut client = proxy.client();
+    for (target, sent) in [
+        ("/users/ann/cart/items?q=/users/b/c", "/cart/items/of/ann?q=/users/b/c"),
+        ("/users/ann", "/users/ann"),
+        ("/grow/a", "/grow/a"),
+    ] {
+        assert_eq!(client.get("up.test", target).status, 200, "{target}");
+        assert_eq!(upstream.take_requests().remove(0).target, sent);
+    }
+    // What does not fit into a head is refused, not sent cut off.
+    assert_eq!(client.get("up.test", &format!("/grow/{}", "x".repeat(50))).status, 431);
+    assert_eq!(upstream.requests_seen(), 0);
 }
 
 fn redirects_and_fixed_answers(case: Case) {

@@ -128,7 +128,7 @@ fn cors(c: &mut Checker<'_>, at: At, span: Span) -> Result<(), VerifyError> {
 }
 
 fn forward(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyError> {
-    let others = a.status.get() == 0 && a.port.get() == 0 && a.scheme == Str::default();
+    let others = a.status.get() == 0 && a.port.get() == 0 && (a.path_kind == 4 || a.scheme == Str::default());
     at.field("fields of other kinds").zero(others)?;
     at.field("timeout_ms").timeout(a.timeout_ms.get())?;
     c.text(at.field("authority"), a.text, Text::Authority)?;
@@ -203,7 +203,11 @@ fn respond(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyEr
 }
 
 fn rewrite(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyError> {
-    at.field("path_kind").tag(a.path_kind, 3)?;
+    at.field("path_kind").tag(a.path_kind, if a.kind == tag::FORWARD { 4 } else { 3 })?;
+    if a.path_kind == 4 {
+        c.text(at.field("pattern"), a.path, Text::Free)?;
+        return c.text(at.field("substitution"), a.scheme, Text::Path).map(drop);
+    }
     at.field("path").zero(a.path_kind != 0 || a.path == Str::default())?;
     // A prefix may become anything, as in Istio; the others are paths of their own.
     let text = if a.path_kind >= 2 { Text::RootPath } else { Text::Path };

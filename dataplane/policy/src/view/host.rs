@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ringway_config::model::{Action, Backend, Fault, Host, Mirror, Route, RuleId};
+use ringway_config::model::{Action, Backend, Fault, Host, Mirror, PathRewrite, Route, RuleId};
 
 use super::blob_of::BlobOf;
 use super::conditions::{Conditions, Miss, Request};
@@ -11,6 +11,7 @@ use super::cors::Sharing;
 use super::error::Cause;
 use super::index::Index;
 use super::pattern::Patterns;
+use super::regex_rewrite::RegexRewrite;
 use crate::balance::{below, by_weight};
 use crate::facts::Rng;
 
@@ -65,6 +66,7 @@ pub(crate) struct Split {
     pub shares: Box<[Share]>,
     pub sharing: Option<Box<Sharing>>,
     copies: Box<[Copies]>,
+    pub(super) rewrite: Option<Box<RegexRewrite>>,
     weight_total: u64,
 }
 
@@ -110,6 +112,14 @@ impl HostView {
             _ => &[],
         };
         copies.iter().filter_map(|c| Some((self.clusters.get(c.cluster as usize).copied()?, c.per_million)))
+    }
+
+    /// The compiled path edit of an action, if it is one with a pattern.
+    pub(super) fn regex_rewrite(&self, action: u32) -> Option<&RegexRewrite> {
+        match self.program.answers.get(action as usize) {
+            Some(Answer::Forward(split)) => split.rewrite.as_deref(),
+            _ => None,
+        }
     }
 
     /// Whether an action has mirrors.
@@ -179,6 +189,12 @@ impl Answer {
             cluster: if b.cluster.is_empty() { NO_CLUSTER } else { names.number(&b.cluster) },
             missing_status: b.missing_status,
         };
+        let rewrite = match &forward.path {
+            PathRewrite::Regex { pattern, substitution } => {
+                Some(Box::new(RegexRewrite::compile(pattern, substitution)?))
+            }
+            _ => None,
+        };
         let sharing = forward.cors.as_ref().map(|cors| Sharing::compile(cors, patterns)).transpose()?;
         Ok(Answer::Forward(Split {
             timeout_ms: forward.timeout_ms,
@@ -186,6 +202,7 @@ impl Answer {
             shares: forward.backends.iter().map(share).collect(),
             sharing: sharing.map(Box::new),
             copies,
+            rewrite,
         }))
     }
 }

@@ -13,6 +13,7 @@ mod host;
 mod index;
 mod paths;
 mod pattern;
+mod regex_rewrite;
 mod rewrite;
 mod trie;
 

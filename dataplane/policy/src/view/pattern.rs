@@ -32,6 +32,17 @@ impl Patterns {
     }
 }
 
+impl Patterns {
+    /// A pattern that may match anywhere. Err: why it does not compile.
+    pub(crate) fn anywhere(pattern: &str) -> Result<Regex, String> {
+        let built = match build(pattern, false) {
+            Err(regex::Error::Syntax(_)) => build(pattern, true),
+            other => other,
+        };
+        built.map_err(|e| reason(&e))
+    }
+}
+
 impl super::View {
     /// Whether a pattern will compile here, for those who write config. Err: why it does not.
     pub fn check_pattern(pattern: &str) -> Result<(), String> {

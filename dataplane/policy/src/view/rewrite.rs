@@ -3,6 +3,7 @@
 use ringway_config::model::{Action, PathMatch, PathRewrite, Redirect};
 
 use super::View;
+use super::regex_rewrite::RegexRewrite;
 use crate::authority;
 use crate::decide::{Local, LocalKind, Plan};
 use crate::facts::Facts;
@@ -12,6 +13,10 @@ impl View {
     /// one of its own.
     pub fn rewrite_path(&self, plan: &Plan, path: &[u8], out: &mut Vec<u8>) -> bool {
         let (forward, _) = self.forward(plan);
+        if let PathRewrite::Regex { .. } = forward.path {
+            let regex = self.hosting.hosts.get(plan.host as usize).and_then(|host| host.regex_rewrite(plan.action));
+            return regex.is_some_and(|regex| rewrite_matches(regex, path, out));
+        }
         rewrite(&self.route(plan).matches.path, &forward.path, path, out)
     }
 
@@ -61,6 +66,21 @@ fn location_origin(redirect: &Redirect, facts: &Facts<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// The query takes no part and stays.
+fn rewrite_matches(regex: &RegexRewrite, target: &[u8], out: &mut Vec<u8>) -> bool {
+    if !target.starts_with(b"/") {
+        return false;
+    }
+    let (path, query) = target.split_at(target.iter().position(|b| *b == b'?').unwrap_or(target.len()));
+    let start = out.len();
+    regex.apply(path, out);
+    if !out[start..].starts_with(b"/") {
+        out.insert(start, b'/');
+    }
+    out.extend_from_slice(query);
+    true
+}
+
 fn rewrite(matched: &PathMatch, rewrite: &PathRewrite, target: &[u8], out: &mut Vec<u8>) -> bool {
     if !target.starts_with(b"/") {
         return false;
@@ -68,7 +88,8 @@ fn rewrite(matched: &PathMatch, rewrite: &PathRewrite, target: &[u8], out: &mut 
     let (path, query) = target.split_at(target.iter().position(|b| *b == b'?').unwrap_or(target.len()));
     let after = |matched: usize| path.get(matched..).unwrap_or_default();
     let (new, rest) = match rewrite {
-        PathRewrite::Keep => return false,
+        // The ones with a pattern are compiled; see above.
+        PathRewrite::Keep | PathRewrite::Regex { .. } => return false,
         PathRewrite::Full(new) => (new.as_str(), &b""[..]),
         PathRewrite::Prefix(new) => (new.as_str(), after(matched_bytes(matched, path))),
         PathRewrite::Segments(new) => (new.trim_end_matches('/'), after(matched_segments(matched, path))),

@@ -493,8 +493,33 @@ pub struct Cluster {
     pub service_name: String,
     /// `destination_service_namespace`.
     pub service_namespace: String,
+    /// When endpoints that fail are left alone (Istio `outlierDetection`); `None` is never.
+    pub outlier: Option<OutlierDetection>,
     /// Endpoints are sidecars or gateways of this mesh: peer metadata is exchanged with them and never sent to others.
     pub mesh_internal: bool,
+}
+
+/// When an endpoint is left alone, and for how long. A count of 0 never ejects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutlierDetection {
+    /// Errors in a row (Istio: 5).
+    pub consecutive_5xx_errors: u32,
+    /// Answers 502, 503 and 504 in a row, and failures to connect.
+    pub consecutive_gateway_errors: u32,
+    /// Failures to connect, and connections that broke, do not count as errors but on their own.
+    pub split_local_origin: bool,
+    /// Those in a row, where they count on their own (Istio: 5).
+    pub consecutive_local_failures: u32,
+    /// How often the end of ejections is looked for (Istio: 10 s), ≥ 1.
+    pub interval_ms: u64,
+    /// Time of a first ejection; the n-th lasts n times as long, up to 300 s or this (Istio: 30 s).
+    pub base_ejection_ms: u64,
+    /// Part of the endpoints that may be ejected at once (Istio: 10).
+    pub max_ejection_percent: u8,
+    /// When fewer than this part is left, requests go to all (Istio: 0).
+    pub min_health_percent: u8,
+    /// Statuses that are errors, ascending, 100 to 599; empty is 500 to 599.
+    pub error_codes: Vec<u16>,
 }
 
 /// Addresses of one cluster.

@@ -296,6 +296,9 @@ def cluster(blob):
     out["retry_budget"] = {"share": r.u32(), "floor": r.u32()}
     localities = [locality(l) for l in r.span(29)]
     out["locality"] = localities[0] if localities else None
+    found = [outlier(o) for o in r.span(35)]
+    need(len(found) <= 1, "more than one outlier detection")
+    out["outlier"] = found[0] if found else None
     return out
 
 
@@ -337,6 +340,17 @@ def place(r):
 
 def warmup(r):
     return {"duration_ms": r.u64(), "minimum": r.u32(), "aggression": r.u32()}
+
+
+def outlier(r):
+    names = ("consecutive_5xx_errors", "consecutive_gateway_errors", "consecutive_local_failures")
+    out = {name: r.u32() for name in names}
+    out["interval_ms"], out["base_ejection_ms"] = r.u64(), r.u64()
+    out["split_local_origin"] = r.flag()
+    out["max_ejection_percent"], out["min_health_percent"] = r.u8(), r.u8()
+    r.reserved(1)
+    out["error_codes"] = [status.u16() for status in r.span(25)]
+    return out
 
 
 def endpoints(blob):

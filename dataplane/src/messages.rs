@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ringway_engine::{Conn, ListenSocket};
+use ringway_policy::outlier::{Signal, Verdict};
 
 use crate::active::Active;
 use crate::ledger::Account;
@@ -45,6 +46,8 @@ pub enum ToWorker {
     Yield(Arc<Account>),
     /// From a worker that gave something of this cluster's limit back: queued requests may go on.
     Freed(Arc<Account>),
+    /// What the outlier detector says of an endpoint.
+    Judge(Verdict),
     /// An access-log buffer for re-use.
     Recycle(Box<Record>),
     /// End the worker's loop now.
@@ -59,6 +62,15 @@ pub enum FromWorker {
     Swapped,
     /// Nobody knows this authority here; ask the shim for it.
     Ask(Box<[u8]>),
+    /// An endpoint failed, or answered again after it had.
+    Signal {
+        /// Its cluster.
+        cluster: Arc<str>,
+        /// Its address.
+        address: SocketAddr,
+        /// What it was.
+        signal: Signal,
+    },
     /// An access-log record.
     Log(Box<Record>),
     /// Accepting on a listener failed for want of descriptors or memory.

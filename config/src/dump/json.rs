@@ -45,6 +45,7 @@ pub fn content(m: &Model) -> Value {
             "max_pending_requests": m.max_pending_requests, "max_requests": m.max_requests,
             "retry_budget": {"share": m.retry_budget.share, "floor": m.retry_budget.floor}, "service_host": m.service_host, "service_name": m.service_name,
             "service_namespace": m.service_namespace, "mesh_internal": m.mesh_internal,
+            "outlier": m.outlier.as_ref().map(outlier),
         }),
         Model::Endpoints(m) => json!({
             "workloads": m.workloads.iter().map(workload).collect::<Vec<_>>(),
@@ -76,6 +77,15 @@ pub fn content(m: &Model) -> Value {
             })).collect::<Vec<_>>(),
         }),
     }
+}
+
+fn outlier(o: &OutlierDetection) -> Value {
+    json!({
+        "consecutive_5xx_errors": o.consecutive_5xx_errors, "consecutive_gateway_errors": o.consecutive_gateway_errors,
+        "split_local_origin": o.split_local_origin, "consecutive_local_failures": o.consecutive_local_failures,
+        "interval_ms": o.interval_ms, "base_ejection_ms": o.base_ejection_ms, "max_ejection_percent": o.max_ejection_percent,
+        "min_health_percent": o.min_health_percent, "error_codes": o.error_codes,
+    })
 }
 
 fn rule(rule: RuleId) -> String {

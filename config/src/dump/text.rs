@@ -323,6 +323,7 @@ impl<W: Write> Dump<'_, W> {
         let (whole, part) = (share / 100, share % 100);
         let floor = if floor == u32::MAX { "∞".to_owned() } else { floor.to_string() };
         writeln!(self.out, ", retries ≤ {whole}.{part:02} % and always {floor}")?;
+        c.outlier.iter().try_for_each(|outlier| self.outlier(outlier))?;
         c.hash.iter().try_for_each(|hash| self.hash(hash))?;
         c.locality.iter().try_for_each(|locality| self.locality(locality))?;
         c.warmup.iter().try_for_each(|w| {
@@ -351,6 +352,28 @@ impl<W: Write> Dump<'_, W> {
                 writeln!(self.out)
             }
         }
+    }
+
+    fn outlier(&mut self, o: &OutlierDetection) -> fmt::Result {
+        write!(self.out, "  ejects after")?;
+        for (count, what) in [
+            (o.consecutive_5xx_errors, "errors"),
+            (o.consecutive_gateway_errors, "gateway errors"),
+            (if o.split_local_origin { o.consecutive_local_failures } else { 0 }, "local failures"),
+        ] {
+            if count > 0 {
+                write!(self.out, " {count} {what},")?;
+            }
+        }
+        write!(self.out, " for {} × n,", millis(o.base_ejection_ms))?;
+        write!(self.out, " looked at every {}, at most {} %", millis(o.interval_ms), o.max_ejection_percent)?;
+        if o.min_health_percent > 0 {
+            write!(self.out, ", below {} % healthy all are used", o.min_health_percent)?;
+        }
+        if !o.error_codes.is_empty() {
+            write!(self.out, ", errors are {:?}", o.error_codes)?;
+        }
+        writeln!(self.out)
     }
 
     fn hash(&mut self, hash: &ConsistentHash) -> fmt::Result {

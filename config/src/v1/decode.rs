@@ -282,6 +282,21 @@ impl<'a> Decoder<'a> {
                 minimum: r.minimum.get(),
                 aggression: r.aggression.get(),
             }),
+            outlier: self.records(section::OUTLIER, h.outlier).next().map(|o| self.outlier(o)),
+        }
+    }
+
+    fn outlier(&self, o: &OutlierRecord) -> OutlierDetection {
+        OutlierDetection {
+            consecutive_5xx_errors: o.consecutive_5xx_errors.get(),
+            consecutive_gateway_errors: o.consecutive_gateway_errors.get(),
+            split_local_origin: o.split_local_origin != 0,
+            consecutive_local_failures: o.consecutive_local_failures.get(),
+            interval_ms: o.interval_ms.get(),
+            base_ejection_ms: o.base_ejection_ms.get(),
+            max_ejection_percent: o.max_ejection_percent,
+            min_health_percent: o.min_health_percent,
+            error_codes: self.records(section::STATUS, o.error_codes).map(|status: &U16| status.get()).collect(),
         }
     }
 

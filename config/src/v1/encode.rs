@@ -275,6 +275,7 @@ fn put_cluster<'m>(w: &mut Writer<'m>, m: &'m Cluster) {
     let hash: Vec<HashRecord> = m.hash.iter().map(|h| put_hash(w, h)).collect();
     let warmup: Vec<WarmupRecord> = m.warmup.iter().map(put_warmup).collect();
     let locality: Vec<LocalityRecord> = m.locality.iter().map(|l| put_locality(w, l)).collect();
+    let outlier = put_outlier(w, m.outlier.as_ref());
     let head = ClusterRecord {
         rule: U32::new(m.rule.0),
         protocol: m.protocol as u8,
@@ -296,6 +297,7 @@ fn put_cluster<'m>(w: &mut Writer<'m>, m: &'m Cluster) {
         retry_share: U32::new(m.retry_budget.share),
         retry_floor: U32::new(m.retry_budget.floor),
         locality: w.records(section::LOCALITY, &locality),
+        outlier,
     };
     w.records(section::HEAD, &[head]);
 }
@@ -391,6 +393,24 @@ fn put_warmup(m: &Warmup) -> WarmupRecord {
         minimum: U32::new(m.minimum),
         aggression: U32::new(m.aggression),
     }
+}
+
+fn put_outlier<'m>(w: &mut Writer<'m>, m: Option<&'m OutlierDetection>) -> Span {
+    let Some(m) = m else { return w.records::<OutlierRecord>(section::OUTLIER, &[]) };
+    let codes: Vec<U16> = m.error_codes.iter().map(|status| U16::new(*status)).collect();
+    let record = OutlierRecord {
+        consecutive_5xx_errors: U32::new(m.consecutive_5xx_errors),
+        consecutive_gateway_errors: U32::new(m.consecutive_gateway_errors),
+        consecutive_local_failures: U32::new(m.consecutive_local_failures),
+        interval_ms: U64::new(m.interval_ms),
+        base_ejection_ms: U64::new(m.base_ejection_ms),
+        split_local_origin: u8::from(m.split_local_origin),
+        max_ejection_percent: m.max_ejection_percent,
+        min_health_percent: m.min_health_percent,
+        reserved: 0,
+        error_codes: w.records(section::STATUS, &codes),
+    };
+    w.records(section::OUTLIER, &[record])
 }
 
 fn put_endpoints<'m>(w: &mut Writer<'m>, m: &'m EndpointSet) {

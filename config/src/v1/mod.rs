@@ -50,8 +50,9 @@ pub mod section {
     pub const FAILOVER_LABEL: u16 = 32;
     pub const FAILOVER_REGION: u16 = 33;
     pub const NAMED_ENDPOINT: u16 = 34;
+    pub const OUTLIER: u16 = 35;
     /// Ids from here on are unknown to this version.
-    pub const END: u16 = 35;
+    pub const END: u16 = 36;
 
     /// A section in words.
     pub fn name(id: u16) -> &'static str {
@@ -91,6 +92,7 @@ pub mod section {
             "failover label",
             "failover region",
             "named endpoint",
+            "outlier detection",
         ];
         NAMES.get(id as usize).copied().unwrap_or("of an unknown id")
     }
@@ -116,9 +118,18 @@ pub mod section {
             ],
             Kind::Endpoints => &[WORKLOAD, ENDPOINT, PLACE, PLACE_LABEL, NAMED_ENDPOINT],
             Kind::Provenance => &[ORIGIN],
-            Kind::Cluster => {
-                &[HASH, COOKIE_ATTRIBUTE, WARMUP, LOCALITY, DISTRIBUTE, LOCALITY_SHARE, FAILOVER_LABEL, FAILOVER_REGION]
-            }
+            Kind::Cluster => &[
+                HASH,
+                COOKIE_ATTRIBUTE,
+                WARMUP,
+                LOCALITY,
+                DISTRIBUTE,
+                LOCALITY_SHARE,
+                FAILOVER_LABEL,
+                FAILOVER_REGION,
+                OUTLIER,
+                STATUS,
+            ],
             Kind::Policy => &[],
         }
     }

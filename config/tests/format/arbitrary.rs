@@ -310,13 +310,50 @@ fn balance() -> impl Strategy<Value = (Balance, Option<ConsistentHash>, Option<W
     ]
 }
 
+fn outlier() -> impl Strategy<Value = Option<OutlierDetection>> {
+    let codes = proptest::collection::btree_set(100..=599u16, 0..4);
+    let one = (any::<[u32; 3]>(), any::<bool>(), 1..1_000_000u64, 0..1_000_000u64, (0..=100u8, 0..=100u8), codes)
+        .prop_map(
+            |(
+                counts,
+                split_local_origin,
+                interval_ms,
+                base_ejection_ms,
+                (max_ejection_percent, min_health_percent),
+                codes,
+            )| {
+                OutlierDetection {
+                    consecutive_5xx_errors: counts[0],
+                    consecutive_gateway_errors: counts[1],
+                    consecutive_local_failures: counts[2],
+                    split_local_origin,
+                    interval_ms,
+                    base_ejection_ms,
+                    max_ejection_percent,
+                    min_health_percent,
+                    error_codes: codes.into_iter().collect(),
+                }
+            },
+        );
+    option::of(one)
+}
+
 fn cluster() -> impl Strategy<Value = Cluster> {
     let protocol = prop_oneof![Just(Protocol::Http1), Just(Protocol::Tcp)];
     let numbers = (any::<u32>(), 0..1_000_000u64, any::<u32>(), any::<[u32; 3]>());
     let texts = (name(), name(), line(), line(), line());
     let budget = (0..=10_000u32, any::<u32>()).prop_map(|(share, floor)| RetryBudget { share, floor });
-    (texts, rule(), protocol, balance(), numbers, budget, any::<bool>(), option::of(locality())).prop_map(
-        |(texts, rule, protocol, (balance, hash, warmup), numbers, retry_budget, mesh_internal, locality)| {
+    (texts, rule(), protocol, balance(), numbers, (budget, outlier()), any::<bool>(), option::of(locality())).prop_map(
+        |(
+            texts,
+            rule,
+            protocol,
+            (balance, hash, warmup),
+            numbers,
+            (retry_budget, outlier),
+            mesh_internal,
+            locality,
+        )| {
             let (name, endpoints, service_host, service_name, service_namespace) = texts;
             let (connect_timeout_ms, idle_timeout_ms, max_requests_per_connection, limits) = numbers;
             let [max_connections, max_pending_requests, max_requests] = limits;
@@ -336,6 +373,7 @@ fn cluster() -> impl Strategy<Value = Cluster> {
                 max_pending_requests,
                 max_requests,
                 retry_budget,
+                outlier,
                 service_host,
                 service_name,
                 service_namespace,

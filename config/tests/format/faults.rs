@@ -69,6 +69,12 @@ fn warming(edit: impl FnOnce(&mut Warmup)) -> Model {
     cluster(|c| c.warmup = Some(warmup))
 }
 
+fn outlier(edit: impl FnOnce(&mut OutlierDetection)) -> Model {
+    let mut o = OutlierDetection { interval_ms: 1, ..OutlierDetection::default() };
+    edit(&mut o);
+    cluster(|c| c.outlier = Some(o))
+}
+
 fn endpoint(edit: impl FnOnce(&mut EndpointSet)) -> Model {
     let Some(Model::Endpoints(mut m)) = models().into_iter().find(|m| m.kind() == Kind::Endpoints) else { panic!() };
     edit(&mut m);
@@ -196,6 +202,11 @@ fn each_rule_is_refused_by_field_and_fault() {
             Order,
         ),
         (endpoint(|e| e.endpoints[0].place = 1), "place", Index),
+        (outlier(|o| o.interval_ms = 0), "interval_ms", Range),
+        (outlier(|o| o.max_ejection_percent = 101), "max_ejection_percent", Range),
+        (outlier(|o| o.min_health_percent = 101), "min_health_percent", Range),
+        (outlier(|o| o.error_codes = vec![600]), "status", Range),
+        (outlier(|o| o.error_codes = vec![503, 429]), "status", Order),
         (endpoint(|e| e.endpoints[0].weight = 0), "weight", NoWeight),
         (endpoint(|e| e.endpoints[0].weight = u32::MAX), "endpoints", Weights),
         (endpoint(|e| e.endpoints[0].workload = 1), "workload", Index),

@@ -164,6 +164,14 @@ pub fn models() -> Vec<Model> {
                 from: "eu/*".into(),
                 to: vec![("eu/a".into(), 80), ("us".into(), 20)],
             }])),
+            outlier: Some(OutlierDetection {
+                consecutive_5xx_errors: 5,
+                interval_ms: 10_000,
+                base_ejection_ms: 30_000,
+                max_ejection_percent: 10,
+                error_codes: vec![429, 503],
+                ..OutlierDetection::default()
+            }),
             ..Cluster::default()
         }),
         Model::Endpoints(EndpointSet {

@@ -58,6 +58,7 @@ fn a_dump_is_a_tree_with_rules_resolved_to_their_lines() {
         format!("cluster outbound|9080|v1|reviews  HTTP/1.1, random, of this mesh  {origin}"),
         "  by cookie user, given for 60 s, path /shop, SameSite=Strict, Secure, table of 1021".to_owned(),
         "  warm-up 30 s from 10 %, aggression 1.5".to_owned(),
+        "  ejects after 5 errors, for 30 s × n, looked at every 10 s, at most 10 %, errors are [429, 503]".to_owned(),
         "  10.0.0.1:9080  weight 1  shop/reviews-v1 version v1  in eu/a/1  rack=r7".to_owned(),
         "  from eu/* to 80 × eu/a 20 × us".to_owned(),
         "  the nearest first, by rack version=v1, eu fails over to us".to_owned(),

@@ -2,6 +2,7 @@
 
 use super::decode::{Field, Fields};
 use super::load_balancer::{LoadBalancer, load_balancer};
+use super::outlier::{Outlier, outlier};
 use super::patterns::{self, ExportTo};
 use super::{Labels, Meta, Spot, retries};
 use ringway_config::model::RetryBudget;
@@ -45,6 +46,8 @@ pub struct TrafficPolicy {
     pub balancer: Option<LoadBalancer>,
     /// Limits and times.
     pub pool: Option<Pool>,
+    /// Whom to leave alone.
+    pub outlier: Option<Outlier>,
     /// Retries at once; goes before the pool's. A port has no own.
     pub retry_budget: Option<RetryBudget>,
     /// For single ports; replaces everything above for that port.
@@ -80,6 +83,7 @@ impl TrafficPolicy {
             policy.balancer = over.balancer.or(policy.balancer);
             policy.retry_budget = over.retry_budget.or(policy.retry_budget);
             policy.pool = over.pool.or(policy.pool);
+            policy.outlier = over.outlier.or(policy.outlier);
         }
         policy
     }
@@ -133,10 +137,11 @@ fn traffic_policy(field: &Field<'_>, with_ports: bool) -> TrafficPolicy {
     let Some(mut fields) = field.fields("a traffic policy") else { return policy };
     policy.balancer = fields.get("loadBalancer").and_then(|f| load_balancer(&f));
     policy.pool = fields.get("connectionPool").map(|f| connection_pool(&f));
+    policy.outlier = fields.get("outlierDetection").and_then(|f| outlier(&f));
     if let Some(settings) = fields.get("tls") {
         tls(&settings);
     }
-    fields.not_supported(&["outlierDetection", "tunnel", "proxyProtocol"]);
+    fields.not_supported(&["tunnel", "proxyProtocol"]);
     if with_ports {
         policy.retry_budget = fields.get("retryBudget").and_then(|f| retries::budget(&f));
         for item in fields.get("portLevelSettings").map(|f| f.items()).unwrap_or_default() {

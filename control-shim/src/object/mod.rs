@@ -15,6 +15,7 @@ pub mod locality;
 pub mod markdown;
 pub mod objects;
 pub mod opaque_route;
+pub mod outlier;
 pub mod patterns;
 pub mod retries;
 pub mod service;

@@ -2,7 +2,9 @@
 
 use super::registry::{Destination, DestinationKind, Endpoint, Named, Port};
 use super::{Pass, View};
+use crate::object::Meta;
 use crate::object::locality::{LocalitySetting, place};
+use crate::object::outlier::Outlier;
 use crate::object::service::Carried;
 use ringway_config::Blob;
 use ringway_config::model::{
@@ -77,6 +79,9 @@ impl Pass<'_> {
         let policy = rules.policy(subset.map(|(_, subset)| subset), key.port);
         let balancer = policy.balancer.unwrap_or_default();
         let pool = policy.pool.unwrap_or_default();
+        if let (Some(outlier), Some((meta, ..))) = (&policy.outlier, rules.origin(subset)) {
+            self.check_ejections(meta, outlier, chosen.iter().filter(|e| !e.draining).count());
+        }
         let locality = locality(balancer.locality, destination);
         let (name, located) = (key.name(), locality.is_some());
         let cluster = Cluster {
@@ -98,10 +103,23 @@ impl Pass<'_> {
             service_host: key.host.clone(),
             service_name: destination.service_name.clone(),
             service_namespace: destination.meta.namespace().into(),
+            outlier: policy.outlier.map(|outlier| outlier.rules),
             mesh_internal: names.is_empty() && internal(destination, &chosen),
         };
         let endpoints = endpoint_set(&name, &chosen, &names, located);
         Some([self.encode(&Model::Cluster(cluster))?, self.encode(&Model::Endpoints(endpoints))?])
+    }
+
+    /// Says when outlier detection can do nothing: a part of few endpoints may be less than one.
+    fn check_ejections(&self, meta: &Meta, outlier: &Outlier, endpoints: usize) {
+        let percent = usize::from(outlier.rules.max_ejection_percent);
+        if endpoints == 0 || endpoints * percent >= 100 {
+            return;
+        }
+        let message =
+            format!("`maxEjectionPercent` {percent} of {endpoints} endpoints is less than one: none is ever ejected");
+        let mend = format!("set it to {} or more", 100usize.div_ceil(endpoints));
+        self.findings.warning(&meta.reference, &outlier.spot, "idle-outlier-detection", message, mend);
     }
 
     /// The cluster of a pod's own app: `inbound|PORT||`.

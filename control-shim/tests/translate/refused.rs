@@ -107,7 +107,11 @@ fn virtual_service_fields() {
 #[test]
 fn destination_rule_fields() {
     let policies = [
-        ("outlierDetection: {}", "not-supported-yet"),
+        ("outlierDetection: {consecutive5xxError: 1}", "unknown-field"),
+        ("outlierDetection: {interval: 0s}", "wrong-duration"),
+        ("outlierDetection: {maxEjectionPercent: 101}", "wrong-number"),
+        ("outlierDetection: {outlierDetectionHttpErrorCodes: [600]}", "wrong-number"),
+        ("outlierDetection: {consecutiveLocalOriginFailures: 1}", "conflict"),
         ("tls: {mode: SIMPLE}", "not-supported-yet"),
         ("tls: {mode: ISTIO_MUTUAL}", "not-enforced"),
         ("loadBalancer: {simple: PASSTHROUGH}", "not-supported-yet"),

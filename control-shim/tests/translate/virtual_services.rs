@@ -1,7 +1,7 @@
 //! VirtualService and DestinationRule.
 
 use super::manifests::{Answer, Request, Text, app, app_in, good, to, world};
-use ringway_config::model::{Action, Balance, Model, PathRewrite};
+use ringway_config::model::{Action, Balance, Model, OutlierDetection, PathRewrite};
 
 const RULE: &str = "---
 apiVersion: networking.istio.io/v1
@@ -176,6 +176,45 @@ fn a_subsets_connection_pool_replaces_the_rules_and_a_ports_replaces_everything(
         let limits = [c.max_connections, c.max_pending_requests, c.max_requests, c.max_requests_per_connection];
         let all: Vec<u64> = limits.map(u64::from).into_iter().chain([c.idle_timeout_ms]).collect();
         assert_eq!(all, expected, "{rule} | {subset}");
+    }
+}
+
+#[test]
+fn outlier_detection_has_istios_defaults_and_says_when_it_can_do_nothing() {
+    let defaults = OutlierDetection {
+        consecutive_5xx_errors: 5,
+        interval_ms: 10_000,
+        base_ejection_ms: 30_000,
+        max_ejection_percent: 10,
+        ..OutlierDetection::default()
+    };
+    let all = "{consecutive5xxErrors: 0, consecutiveGatewayErrors: 2, splitExternalLocalOriginErrors: true, interval: 1s, baseEjectionTime: 2s, maxEjectionPercent: 50, minHealthPercent: 30, outlierDetectionHttpErrorCodes: [503, 429, 503]}";
+    let said = OutlierDetection {
+        consecutive_5xx_errors: 0,
+        consecutive_gateway_errors: 2,
+        split_local_origin: true,
+        consecutive_local_failures: 5,
+        interval_ms: 1_000,
+        base_ejection_ms: 2_000,
+        max_ejection_percent: 50,
+        min_health_percent: 30,
+        error_codes: vec![429, 503],
+    };
+    for (text, expected, warnings) in [("{}", defaults, 1), (all, said, 0)] {
+        let text = app("reviews", &["v1", "v2"])
+            + &app("web", &["v1"])
+            + &format!(
+                "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: reviews}}\nspec: {{host: reviews, trafficPolicy: {{outlierDetection: {text}}}}}\n"
+            );
+        let world = good(&text);
+        let host = world.compiled.host("default", "reviews").expect("known");
+        let found = host.blobs.iter().find_map(|blob| match blob.model() {
+            Model::Cluster(c) => c.outlier.clone(),
+            _ => None,
+        });
+        assert_eq!(found, Some(expected));
+        let idle = world.codes().iter().filter(|code| **code == "idle-outlier-detection").count();
+        assert_eq!(idle, warnings, "two endpoints are fewer than ten");
     }
 }
 

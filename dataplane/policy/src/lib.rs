@@ -10,6 +10,7 @@ mod facts;
 mod fault;
 mod fold;
 mod key;
+pub mod outlier;
 mod path;
 mod retry;
 mod shares;

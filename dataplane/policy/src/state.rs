@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::balance::{Live, Seen};
 use crate::facts::Rng;
+use crate::outlier::{Change, Outcome, Rules, Signal, Suspicion, Verdict};
 use crate::view::{Group, View};
 
 /// Stable small index of an endpoint identity, reused only after [`State::forget`]. The identity is an address, and the cluster too where that
@@ -37,6 +38,11 @@ struct Entry {
     /// When it came into a view, in nanoseconds.
     since: u64,
     in_flight: u32,
+    /// Set where the detector wants to hear of it.
+    rules: Option<Arc<Rules>>,
+    suspicion: Suspicion,
+    /// The detector's last word; counts unless too few others are healthy.
+    condemned: bool,
     /// Takes no requests until it is restored.
     ejected: bool,
     /// Endpoints of the adopted view that have this address.
@@ -113,8 +119,64 @@ impl State {
             let entry = &mut self.slots[*slot as usize];
             entry.uses -= 1;
             if entry.uses == 0 {
+                (entry.condemned, entry.suspicion) = Default::default();
+                self.ejected -= u32::from(std::mem::take(&mut entry.ejected));
                 gone.push(Slot(*slot));
             }
+        }
+        for (number, cluster) in view.clusters().iter().enumerate().filter(|(_, cluster)| cluster.apart) {
+            for slot in &self.of_endpoint[self.clusters[number].range()] {
+                self.slots[*slot as usize].rules = cluster.outlier.clone();
+            }
+            if cluster.outlier.is_some() {
+                self.carry_out(view, number, now);
+            }
+        }
+    }
+
+    /// What became of a request or connection on an endpoint; gives what the detector has to hear.
+    pub fn observe(&mut self, slot: Slot, outcome: Outcome) -> Option<Signal> {
+        let entry = self.slots.get_mut(slot.0 as usize)?;
+        let signal = entry.rules.as_deref()?.signal(outcome)?;
+        entry.suspicion.learn(signal).then_some(signal)
+    }
+
+    /// The cluster and address of a slot whose cluster is apart.
+    pub fn identity(&self, slot: Slot) -> Option<(Arc<str>, SocketAddr)> {
+        let (cluster, address) = &self.entry(slot)?.identity;
+        Some((cluster.clone()?, *address))
+    }
+
+    /// Takes a verdict of the detector in. An endpoint that is not in the adopted view, which `view` is, is nobody's.
+    pub fn judge(&mut self, view: &View, verdict: &Verdict, now: u64) {
+        let identity = (Some(verdict.cluster.clone()), verdict.address);
+        let Some(slot) = self.by_identity.get(&identity) else { return };
+        let entry = &mut self.slots[*slot as usize];
+        match verdict.change {
+            Change::Suspect(suspicion) => {
+                entry.suspicion = entry.suspicion.and(suspicion);
+                return;
+            }
+            Change::Eject => entry.condemned = entry.uses > 0,
+            Change::Restore => entry.condemned = false,
+        }
+        if let Ok(number) = self.clusters.binary_search_by(|c| c.name.cmp(&verdict.cluster)) {
+            self.carry_out(view, number, now);
+        }
+    }
+
+    /// Ejects those that are condemned, unless fewer would be left than the cluster wants.
+    fn carry_out(&mut self, view: &View, number: usize, now: u64) {
+        let turns = &self.clusters[number];
+        let Some(cluster) = view.clusters().get(number).filter(|cluster| cluster.name == turns.name) else { return };
+        let percent = cluster.model.outlier.as_ref().map_or(0, |outlier| usize::from(outlier.min_health_percent));
+        let slots: Vec<u32> = self.of_endpoint[turns.range()].to_vec();
+        let live = || slots.iter().zip(turns.group.endpoints()).filter(|(_, e)| !e.draining);
+        let out = live().filter(|(slot, _)| self.slots[**slot as usize].condemned).count();
+        let enough = 100 * (live().count() - out) >= percent * live().count();
+        for slot in slots {
+            let ejected = enough && self.slots[slot as usize].condemned;
+            self.set_ejected(view, Slot(slot), ejected, now);
         }
     }
 
@@ -222,8 +284,17 @@ impl State {
     }
 
     fn new_slot(&mut self, identity: Identity, now: u64) -> u32 {
-        let entry =
-            Entry { identity: identity.clone(), since: now, in_flight: 0, ejected: false, uses: 0, forgotten: false };
+        let entry = Entry {
+            identity: identity.clone(),
+            since: now,
+            in_flight: 0,
+            rules: None,
+            suspicion: Suspicion::default(),
+            condemned: false,
+            ejected: false,
+            uses: 0,
+            forgotten: false,
+        };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = entry;

@@ -192,7 +192,11 @@ fn clusters(house: &House) -> String {
         }
         for id in cluster.endpoints.clone() {
             let e = active.view.endpoint(id);
-            let health = if e.draining { "draining" } else { "healthy" };
+            let health = match (e.draining, house.detector.is_ejected(&cluster.name, e.address)) {
+                (true, _) => "draining",
+                (_, true) => "ejected",
+                _ => "healthy",
+            };
             let _ = writeln!(
                 out,
                 "{}::{}::health::{health}\n{}::{}::weight::{}",

@@ -5,6 +5,7 @@ pub mod access_log;
 pub mod admin;
 mod dns;
 pub mod options;
+mod outliers;
 pub mod prometheus;
 mod shim;
 mod state_dir;
@@ -22,6 +23,7 @@ use ringway_config::model::RuleId;
 use ringway_config::{Order, Snapshot};
 use ringway_engine::net;
 use ringway_policy::View;
+use ringway_policy::outlier::{Detector, Verdict};
 
 use crate::active::{Active, SNAPSHOTS_ALIVE_MAX};
 use crate::messages::{FromWorker, ToWorker};
@@ -87,6 +89,9 @@ pub struct House {
     shim: Option<Shim>,
     log: access_log::Writer,
     drained: usize,
+    detector: Detector,
+    /// Of the detector, on their way to the workers.
+    verdicts: Vec<Verdict>,
     snapshots_applied: u64,
     snapshots_refused: u64,
     saved: Option<Order>,
@@ -132,12 +137,14 @@ async fn main_loop(options: Options) -> i32 {
     let mut tick = tokio::time::interval(Duration::from_millis(250));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        let outliers_due = house.borrow().outliers_due();
         tokio::select! {
             () = notify.notified() => {}
             Some(event) = events.recv() => house.borrow_mut().on_shim(event),
             Some(outcome) = outcomes.recv() => house.borrow_mut().names.take(outcome),
             within = stop.asked() => house.borrow_mut().drain(within),
             _ = tick.tick() => {}
+            () = at(outliers_due) => house.borrow_mut().sweep_outliers(),
         }
         let mut house = house.borrow_mut();
         house.read_mail();
@@ -148,6 +155,14 @@ async fn main_loop(options: Options) -> i32 {
             house.log.flush();
             return code;
         }
+    }
+}
+
+/// At this time, or never.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -223,6 +238,8 @@ impl House {
             shim,
             log: access_log::Writer::default(),
             drained: 0,
+            detector: Detector::new(),
+            verdicts: Vec::new(),
             snapshots_applied: 0,
             snapshots_refused: 0,
             saved: None,
@@ -371,6 +388,7 @@ impl House {
         self.names.keep(&[&snapshot]);
         self.snapshot = Some(snapshot);
         self.stale = false;
+        self.watch_outliers();
         self.posted = Some((order, 0));
         self.asked.clear();
         self.absent.clear();
@@ -441,6 +459,7 @@ impl House {
                 say(&format!("warning: accepting on {name} is paused: {why}; it resumes by itself"));
             }
             FromWorker::Drained => self.drained += 1,
+            FromWorker::Signal { cluster, address, signal } => self.on_signal(&cluster, address, signal),
         }
     }
 

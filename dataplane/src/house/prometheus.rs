@@ -189,6 +189,7 @@ fn own(out: &mut String, house: &mut House) {
         "# TYPE ringway_access_log_batches_dropped_total counter\nringway_access_log_batches_dropped_total {}",
         house.log.dropped_batches
     );
+    outliers(out, house);
     if let Some(bytes) = resident_bytes() {
         let _ = writeln!(out, "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes {bytes}");
     }
@@ -197,6 +198,29 @@ fn own(out: &mut String, house: &mut House) {
         "# TYPE istio_build gauge\nistio_build{{component=\"proxy\",tag=\"{}\"}} 1",
         env!("CARGO_PKG_VERSION")
     );
+}
+
+/// Of clusters with outlier detection.
+fn outliers(out: &mut String, house: &House) {
+    let rows: BTreeMap<_, _> = house.detector.ejections().collect();
+    for (name, kind, help) in [
+        ("active", "gauge", "Endpoints ejected now."),
+        ("total", "counter", "Ejections of endpoints."),
+        ("overflow_total", "counter", "Endpoints that failed enough and stayed, because too many others were ejected."),
+    ] {
+        let name = format!("ringway_outlier_ejections_{name}");
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (cluster, ejections) in &rows {
+            let value = match name.as_str() {
+                "ringway_outlier_ejections_active" => ejections.active as u64,
+                "ringway_outlier_ejections_total" => ejections.total,
+                _ => ejections.overflow,
+            };
+            let _ = write!(out, "{name}{{cluster=\"");
+            escape(out, cluster);
+            let _ = writeln!(out, "\"}} {value}");
+        }
+    }
 }
 
 /// Resident memory of this process (`/proc/self/status`).

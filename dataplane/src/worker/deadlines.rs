@@ -3,6 +3,7 @@
 use ringway_engine::slab::Key;
 use ringway_engine::{Io, Time};
 use ringway_policy::Failure;
+use ringway_policy::outlier::Outcome;
 
 use super::Worker;
 use super::connection::{LINGER_MAX, Phase, UpPhase};
@@ -142,6 +143,9 @@ impl<I: Io> Worker<I> {
         exchange.keep_upstream = false;
         match (awaited, exchange.deadline <= now, exchange.request_done) {
             (true, true, _) => {
+                if exchange.up.is_some() {
+                    self.observe_exchange(&exchange, Outcome::Broken);
+                }
                 self.detach_broken(&mut exchange);
                 self.reply(key, exchange, LocalReply::new(504, Flag::UT, "response_timeout"));
             }

@@ -13,6 +13,7 @@ mod hello;
 mod holdings;
 mod local;
 mod mirror;
+mod outcome;
 mod queue;
 mod request;
 mod response;
@@ -321,6 +322,11 @@ impl<I: Io> Worker<I> {
             ToWorker::Absent(names) => self.absent(&names),
             ToWorker::Drain { within } => self.start_drain(within),
             ToWorker::Yield(account) | ToWorker::Freed(account) => self.freed.push(account),
+            ToWorker::Judge(verdict) => {
+                if let Some(active) = &self.active {
+                    self.state.judge(&active.view, &verdict, self.now.0);
+                }
+            }
             ToWorker::Recycle(record) => self.spare_records.push(record),
             ToWorker::Exit => self.exit = true,
         }

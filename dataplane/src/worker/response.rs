@@ -7,6 +7,7 @@ use ringway_engine::{Buf, Class, Io, Piece};
 use ringway_http::h1::{BodyDecoder, HeadWriter, Output, Parse};
 use ringway_http::head::{Framing, ResponseHead, Upgrade, Version};
 use ringway_policy::Failure;
+use ringway_policy::outlier::Outcome;
 
 use super::Worker;
 use super::connection::{BULK_BYTES_MIN, CREDIT, CREDIT_BULK, Phase, QUEUE_HIGH, QUEUE_HIGH_BULK, Up, UpPhase};
@@ -119,6 +120,7 @@ impl<I: Io> Worker<I> {
                         break After::Bad("upgrade_not_asked_for_or_invalid");
                     }
                     exchange.status = 101;
+                    self.observe_exchange(exchange, Outcome::Status(101));
                     self.send_head(down_key, exchange, &head, &response, Buf::empty());
                     break After::Tunnel(buf);
                 }
@@ -152,6 +154,7 @@ impl<I: Io> Worker<I> {
         response: &ResponseHead,
         rest: Buf,
     ) -> After {
+        self.observe_exchange(exchange, Outcome::Status(response.status));
         if self.is_to_retry(exchange, head, response) {
             return After::Retry(rest);
         }
@@ -316,6 +319,7 @@ impl<I: Io> Worker<I> {
         if matches!(exchange.response, Response::Awaited { .. }) {
             return self.fail(down_key, exchange, Failure::Protocol, (502, Flag::UPE, name));
         }
+        self.observe_exchange(&exchange, Outcome::Broken);
         self.abort(down_key, exchange, Flag::UPE, name);
     }
 
@@ -339,12 +343,11 @@ impl<I: Io> Worker<I> {
                 self.finish(down_key, exchange);
             }
             // The client must learn that the body is not whole: its connection is cut, not ended.
-            _ => self.abort(
-                down_key,
-                exchange,
-                Flag::UC,
-                "upstream_reset_after_response_started{connection_termination}",
-            ),
+            _ => {
+                self.observe_exchange(&exchange, Outcome::Broken);
+                let details = "upstream_reset_after_response_started{connection_termination}";
+                self.abort(down_key, exchange, Flag::UC, details);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use ringway_engine::slab::Key;
 use ringway_engine::{Buf, Io, Time};
 use ringway_http::h1::{BodyDecoder, Output};
 use ringway_http::head::{Framing, Known, RequestHead, ResponseHead};
+use ringway_policy::outlier::Outcome;
 use ringway_policy::{Choose, Failure, Slot, backoff, is_retriable, outlives_sending, pick, retries_max};
 
 use super::Worker;
@@ -123,6 +124,7 @@ impl<I: Io> Worker<I> {
 
     /// A try failed before anything of its answer went to the client: the next one, or `verdict`.
     pub(super) fn fail(&mut self, key: Key, mut exchange: Box<Exchange>, failure: Failure, verdict: Verdict) {
+        self.observe_exchange(&exchange, Outcome::Broken);
         if self.may_retry(&mut exchange, failure) {
             if let Some(up) = exchange.up.take() {
                 self.close_up(up);

@@ -23,6 +23,7 @@ pub struct WorkerStats {
     pub retries_over_budget: AtomicU64,
     pub upstream_queued: AtomicU64,
     pub upstream_overflows: AtomicU64,
+    pub signals_dropped: AtomicU64,
     pub parked: AtomicU64,
     pub mirrors_sent: AtomicU64,
     pub mirrors_dropped: AtomicU64,
@@ -100,6 +101,11 @@ impl WorkerStats {
             "upstream_overflows_total",
             "Requests and connections refused because a limit of their cluster was reached.",
             &self.upstream_overflows,
+        );
+        counter(
+            "outlier_signals_dropped_total",
+            "Failures that outlier detection did not hear of because housekeeping was behind.",
+            &self.signals_dropped,
         );
         counter("parked_total", "Requests that waited for on-demand config.", &self.parked);
         counter("mirrors_sent_total", "Copies of requests sent to mirrors.", &self.mirrors_sent);

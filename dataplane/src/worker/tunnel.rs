@@ -10,6 +10,7 @@ use ringway_config::model::{AccessLog, ListenerProtocol, Role};
 use ringway_engine::io::End;
 use ringway_engine::slab::Key;
 use ringway_engine::{Buf, Class, Errno, Io, Piece, Sock, Time};
+use ringway_policy::outlier::Outcome;
 use ringway_policy::{Choose, Connection, Slot, Step, decide_tcp, pick};
 
 use super::Worker;
@@ -190,6 +191,9 @@ impl<I: Io> Worker<I> {
         let sock = up.sock;
         tunnel.connected = true;
         tunnel.connect_deadline = Time::NEVER;
+        if let Some(slot) = tunnel.counted {
+            self.observe(slot, Outcome::Opened);
+        }
         tunnel.pinned = None;
         while let Some(buf) = tunnel.waiting.pop_front() {
             self.io.send(sock, Piece::Buf(buf));
@@ -205,6 +209,9 @@ impl<I: Io> Worker<I> {
     }
 
     pub(super) fn tunnel_connect_failed(&mut self, key: Key, mut tunnel: Box<Tunnel>, errno: Errno) {
+        if let Some(slot) = tunnel.counted {
+            self.observe(slot, Outcome::Broken);
+        }
         if tunnel.attempts < CONNECT_ATTEMPTS_MAX && self.tunnel_elsewhere(key, &mut tunnel) {
             if let Some(down) = self.downs.get_mut(key) {
                 down.phase = Phase::Tunnel(tunnel);

@@ -19,6 +19,7 @@ use crate::ledger::Account;
 use crate::planted::{Bug, is_planted};
 use crate::telemetry::Flag;
 use crate::telemetry::record::Text;
+use ringway_policy::outlier::Outcome;
 use ringway_policy::{Failure, Plan, Slot};
 
 /// Endpoints that an opaque connection tries before it is closed.
@@ -235,6 +236,7 @@ impl<I: Io> Worker<I> {
                 record.set(Text::TransportFailure, b"");
             }
         }
+        self.observe_exchange(exchange, Outcome::Sent);
     }
 
     /// Nothing was sent on a connection that never was.

@@ -14,6 +14,7 @@ mod live_config;
 mod mirrors;
 mod names;
 mod on_demand;
+mod outliers;
 mod pools;
 mod retries;
 mod routing;

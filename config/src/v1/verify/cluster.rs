@@ -1,5 +1,7 @@
 //! Checks a cluster: where it is, its limits, and how an endpoint is chosen.
 
+use zerocopy::little_endian::U16;
+
 use super::text::Text;
 use super::{At, Checker};
 use crate::error::{Fault, VerifyError};
@@ -48,7 +50,7 @@ pub(super) fn verify(c: &mut Checker<'_>) -> Result<(), VerifyError> {
     for locality in c.span::<LocalityRecord>(at.field("locality"), section::LOCALITY, h.locality)? {
         verify_locality(c, c.at(section::LOCALITY, 0), locality)?;
     }
-    Ok(())
+    verify_outlier(c, at.field("outlier"), h.outlier)
 }
 
 fn verify_locality(c: &mut Checker<'_>, at: At, l: &LocalityRecord) -> Result<(), VerifyError> {
@@ -87,6 +89,30 @@ fn verify_locality(c: &mut Checker<'_>, at: At, l: &LocalityRecord) -> Result<()
     for r in c.span::<FailoverRegionRecord>(at.field("regions"), section::FAILOVER_REGION, l.regions)? {
         c.text(at.field("regions.from"), r.from, Text::Line)?;
         c.text(at.field("regions.to"), r.to, Text::Line)?;
+    }
+    Ok(())
+}
+
+fn verify_outlier(c: &mut Checker<'_>, at: At, span: Span) -> Result<(), VerifyError> {
+    c.stride::<OutlierRecord>(section::OUTLIER)?;
+    c.stride::<U16>(section::STATUS)?;
+    at.need(span.count.get() <= 1, Fault::NotOne)?;
+    for o in c.span::<OutlierRecord>(at, section::OUTLIER, span)? {
+        let at = c.at(section::OUTLIER, 0);
+        at.field("interval_ms").need(o.interval_ms.get() != 0, Fault::Range)?;
+        at.field("interval_ms").timeout(o.interval_ms.get())?;
+        at.field("base_ejection_ms").timeout(o.base_ejection_ms.get())?;
+        at.field("split_local_origin").flag(o.split_local_origin)?;
+        at.field("max_ejection_percent").need(o.max_ejection_percent <= 100, Fault::Range)?;
+        at.field("min_health_percent").need(o.min_health_percent <= 100, Fault::Range)?;
+        at.field("reserved").zero(o.reserved == 0)?;
+        let mut last = 99;
+        for (i, status) in (0..).zip(c.span::<U16>(at.field("error_codes"), section::STATUS, o.error_codes)?) {
+            let at = c.at(section::STATUS, i).field("status");
+            at.need(status.get() <= 599, Fault::Range)?;
+            at.need(status.get() > last, Fault::Order)?;
+            last = status.get();
+        }
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::balance::{Table, Tiers, Weights};
 use crate::fold::Seed;
+use crate::outlier::Rules;
 
 /// Bytes of all tables of consistent hashing in a view.
 pub const TABLES_BYTES_MAX: usize = 256 << 20;
@@ -168,6 +169,7 @@ fn lay_out(
         clusters.push(ClusterView {
             name,
             apart: apart(&model),
+            outlier: model.outlier.as_ref().map(|outlier| Arc::new(Rules::of(outlier))),
             model,
             endpoints: first..endpoints.len() as u32,
             balance,
@@ -210,7 +212,7 @@ fn table(model: &Cluster, group: &Arc<Group>, before: Option<&ClusterView>) -> O
 /// Whether a cluster's connections cannot serve another cluster of the same addresses.
 fn apart(cluster: &Cluster) -> bool {
     let limits = [cluster.max_connections, cluster.max_pending_requests, cluster.max_requests];
-    limits.iter().any(|max| *max != 0) || cluster.max_requests_per_connection != 0
+    cluster.outlier.is_some() || limits.iter().any(|max| *max != 0) || cluster.max_requests_per_connection != 0
 }
 
 /// Resolves names to ids and fills the tables of authorities. `before` has the same cluster ids, if it is there.

@@ -31,6 +31,7 @@ use ringway_config::{Hash, Order};
 use crate::authority::Authority;
 use crate::balance::{Table, Tiers, Weights};
 use crate::decide::Plan;
+use crate::outlier::Rules;
 
 pub use blob_of::{BlobOf, Content};
 pub use build::TABLES_BYTES_MAX;
@@ -83,6 +84,8 @@ pub struct ClusterView {
     /// Its connections have limits or a life of their own, so they (and what is remembered of its endpoints) are shared with no other cluster of the
     /// same addresses.
     pub apart: bool,
+    /// How to classify what becomes of its requests, if endpoints that fail are to be left alone.
+    pub outlier: Option<Arc<Rules>>,
     pub(crate) balance: Balance,
     /// What endpoints get is not simply their weight: some may be new, or come first.
     pub(crate) varies: bool,

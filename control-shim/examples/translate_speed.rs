@@ -73,7 +73,7 @@ fn manifests(numbers: std::ops::Range<usize>) -> String {
 }
 
 fn file(number: usize, text: String) -> Arc<SourceFile> {
-    Arc::new(SourceFile { name: format!("{number}.yaml").into(), text: text.into() })
+    Arc::new(SourceFile { name: format!("{number}.yaml").into(), text })
 }
 
 fn mesh(objects: &Objects) -> Mesh {

@@ -166,6 +166,7 @@ pub fn selects(selector: &Labels, labels: &Labels) -> bool {
 }
 
 /// One understood object.
+#[allow(clippy::large_enum_variant, reason = "one a manifest, in a list that is not copied")]
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub enum Object {

@@ -31,7 +31,8 @@ fn text(service: &str, balancer: &str) -> String {
 
 fn parts(world: &World) -> (Cluster, EndpointSet) {
     let host = world.compiled.host("default", "reviews").expect("known");
-    let of = |pick: &dyn Fn(&Model) -> bool| host.blobs.iter().map(|b| b.model().clone()).find(|m| pick(m)).unwrap();
+    let of =
+        |pick: &dyn Fn(&Model) -> bool| host.blobs.iter().map(|b| b.model().clone()).find(|m| pick(m)).expect("made");
     match (of(&|m| matches!(m, Model::Cluster(_))), of(&|m| matches!(m, Model::Endpoints(_)))) {
         (Model::Cluster(cluster), Model::Endpoints(endpoints)) => (cluster, endpoints),
         other => panic!("{other:?}"),

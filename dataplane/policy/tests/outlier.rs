@@ -167,12 +167,12 @@ fn the_detector_ejects_and_restores_exactly_as_the_simulation_does() {
             if ms % rules.interval_ms == 0 {
                 truth.interval(ms);
             }
-            for host in 0..HOSTS {
-                sick[host] ^= dice.below(150) == 0;
+            for (host, sick) in sick.iter_mut().enumerate() {
+                *sick ^= dice.below(150) == 0;
                 if dice.below(8) != 0 {
                     continue;
                 }
-                let fails = sick[host] && dice.below(10) > 0 || dice.below(30) == 0;
+                let fails = *sick && dice.below(10) > 0 || dice.below(30) == 0;
                 let signal = match (fails, dice.below(3)) {
                     (true, 0) => ERROR,
                     (true, 1) => GATEWAY,

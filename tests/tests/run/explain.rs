@@ -1,5 +1,8 @@
 //! `ringway explain` against proxies that run: what they do is what it says, and what they log leads back to the manifest.
 
+// Test code: what cannot happen in a sound environment may panic.
+#![allow(clippy::unwrap_used)]
+
 use std::process::Command;
 
 use ringway_tests::harness::mesh::text;

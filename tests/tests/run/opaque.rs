@@ -1,5 +1,8 @@
 //! From manifests to bytes: a TLS gateway by server name, and hosts that are looked up at a DNS server of the test's own.
 
+// Test code: what cannot happen in a sound environment may panic.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -177,7 +177,10 @@ mod tests {
         assert_eq!(*of(failover(&[("rack", None), ("version", Some("v1"))], &[])), [0, 1, 2, 2, 2]);
         assert_eq!(*of(failover(&[("version", Some("v1"))], &[("eu", "us")])), [0, 2, 1, 1, 3]);
         let one = place("eu", &[]);
-        assert!(Tiers::new(&failover(&[("rack", None)], &[]), &one, &set(&[one.clone()])).is_none(), "all are equal");
+        assert!(
+            Tiers::new(&failover(&[("rack", None)], &[]), &one, &set(std::slice::from_ref(&one))).is_none(),
+            "all are equal"
+        );
     }
 
     #[test]

@@ -1,4 +1,6 @@
 //! What housekeeping and the workers tell each other, through bounded mailboxes. Workers never wait for housekeeping.
+//!
+//! A mailbox has room for thousands of messages and in time uses all of it, so what is big and rare is boxed.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,11 +49,21 @@ pub enum ToWorker {
     /// From a worker that gave something of this cluster's limit back: queued requests may go on.
     Freed(Arc<Account>),
     /// What the outlier detector says of an endpoint.
-    Judge(Verdict),
+    Judge(Box<Verdict>),
     /// An access-log buffer for re-use.
     Recycle(Box<Record>),
     /// End the worker's loop now.
     Exit,
+}
+
+/// What a worker saw of an endpoint.
+pub struct Observed {
+    /// Its cluster.
+    pub cluster: Arc<str>,
+    /// Its address.
+    pub address: SocketAddr,
+    /// What it was.
+    pub signal: Signal,
 }
 
 /// From a worker.
@@ -63,14 +75,7 @@ pub enum FromWorker {
     /// Nobody knows this authority here; ask the shim for it.
     Ask(Box<[u8]>),
     /// An endpoint failed, or answered again after it had.
-    Signal {
-        /// Its cluster.
-        cluster: Arc<str>,
-        /// Its address.
-        address: SocketAddr,
-        /// What it was.
-        signal: Signal,
-    },
+    Signal(Box<Observed>),
     /// An access-log record.
     Log(Box<Record>),
     /// Accepting on a listener failed for want of descriptors or memory.
@@ -82,4 +87,15 @@ pub enum FromWorker {
     },
     /// Nothing is open any more.
     Drained,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_stay_small() {
+        assert!(size_of::<ToWorker>() <= 56, "{}", size_of::<ToWorker>());
+        assert!(size_of::<FromWorker>() <= 24, "{}", size_of::<FromWorker>());
+    }
 }

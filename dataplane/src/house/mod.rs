@@ -459,7 +459,7 @@ impl House {
                 say(&format!("warning: accepting on {name} is paused: {why}; it resumes by itself"));
             }
             FromWorker::Drained => self.drained += 1,
-            FromWorker::Signal { cluster, address, signal } => self.on_signal(&cluster, address, signal),
+            FromWorker::Signal(seen) => self.on_signal(&seen.cluster, seen.address, seen.signal),
         }
     }
 

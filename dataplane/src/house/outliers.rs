@@ -40,7 +40,7 @@ impl House {
 
     fn tell_verdicts(&mut self) {
         for verdict in self.verdicts.drain(..) {
-            self.workers.post_all(|| ToWorker::Judge(verdict.clone()));
+            self.workers.post_all(|| ToWorker::Judge(Box::new(verdict.clone())));
         }
     }
 }

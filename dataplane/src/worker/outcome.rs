@@ -6,14 +6,14 @@ use ringway_policy::outlier::Outcome;
 
 use super::Worker;
 use super::exchange::Exchange;
-use crate::messages::FromWorker;
+use crate::messages::{FromWorker, Observed};
 
 impl<I: Io> Worker<I> {
     /// Something became of a request or connection on this endpoint.
     pub(super) fn observe(&mut self, slot: Slot, outcome: Outcome) {
         let Some(signal) = self.state.observe(slot, outcome) else { return };
         let Some((cluster, address)) = self.state.identity(slot) else { return };
-        if self.wiring.house.send(FromWorker::Signal { cluster, address, signal }).is_err() {
+        if self.wiring.house.send(FromWorker::Signal(Box::new(Observed { cluster, address, signal }))).is_err() {
             self.count(|s| &s.signals_dropped);
         }
     }

@@ -304,7 +304,7 @@ impl Run {
                         self.house.drained += 1;
                         self.house.gave_up |= now >= self.house.drain_from.after(DRAIN_WITHIN + DRAIN_EXTRA);
                     }
-                    FromWorker::Ask(_) | FromWorker::AcceptPaused { .. } | FromWorker::Signal { .. } => {}
+                    FromWorker::Ask(_) | FromWorker::AcceptPaused { .. } | FromWorker::Signal(_) => {}
                 }
             }
         }

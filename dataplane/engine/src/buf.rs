@@ -16,6 +16,8 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
+use crate::mapping::Mapping;
+
 /// In `Arena::refs`: the slot is on the free list.
 const FREE: u32 = 0;
 /// In `Arena::refs`: the slot is lent to the kernel. No count comes near it: each range is a 32-byte value in memory.
@@ -23,7 +25,8 @@ const LENT: u32 = u32::MAX;
 
 /// One mapping of equal slots.
 pub struct Arena {
-    base: NonNull<u8>,
+    /// Every [`Buf`] of it holds an `Rc` of the arena, and a driver that lent slots to a ring closes the ring before it drops its arena.
+    memory: Mapping,
     slot_bytes: usize,
     /// Per slot: [`FREE`], [`LENT`], or the number of `Buf`s that hold a range of it.
     refs: Box<[Cell<u32>]>,
@@ -38,23 +41,8 @@ impl Arena {
     pub fn new(slot_bytes: usize, slots: u16) -> io::Result<Rc<Arena>> {
         let bytes = slot_bytes.checked_mul(usize::from(slots)).filter(|n| *n > 0 && isize::try_from(*n).is_ok());
         let bytes = bytes.ok_or(io::ErrorKind::InvalidInput)?;
-        // SAFETY: a new private anonymous mapping at an address of the kernel's choice touches no existing memory.
-        let base = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let base = NonNull::new(base.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Rc::new(Arena {
-            base,
+            memory: Mapping::new(bytes)?,
             slot_bytes,
             refs: (0..slots).map(|_| Cell::new(FREE)).collect(),
             // Slot 0 on top.
@@ -135,7 +123,7 @@ impl Arena {
     fn slot_ptr(&self, slot: u16) -> NonNull<u8> {
         assert!(usize::from(slot) < self.refs.len(), "slot of this arena");
         // SAFETY: the slot lies inside the mapping, which is `slots * slot_bytes` long and shorter than isize::MAX.
-        unsafe { self.base.add(usize::from(slot) * self.slot_bytes) }
+        unsafe { self.memory.base().add(usize::from(slot) * self.slot_bytes) }
     }
 
     fn release(&self, slot: u16) {
@@ -144,14 +132,6 @@ impl Arena {
             1 => self.push(slot),
             n => refs.set(n - 1),
         }
-    }
-}
-
-impl Drop for Arena {
-    fn drop(&mut self) {
-        // SAFETY: `base` is the mapping made in `new`, of exactly this length. Every `Buf` holds an `Rc` of the arena, so none is left;
-        // a driver that lent slots to a ring closes the ring before it drops its arena.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.slot_bytes * self.refs.len()) };
     }
 }
 

@@ -12,6 +12,7 @@ pub mod epoll;
 pub mod io;
 mod listeners;
 pub mod mailbox;
+mod mapping;
 pub mod net;
 mod send_queue;
 pub mod sim;

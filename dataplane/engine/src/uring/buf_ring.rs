@@ -12,6 +12,7 @@ use io_uring::types::BufRingEntry;
 
 use super::ring::Ring;
 use crate::buf::Arena;
+use crate::mapping::Mapping;
 
 /// Turns after which the use of buffers is looked at again.
 const TURNS_PER_REVIEW: u32 = 256;
@@ -19,7 +20,8 @@ const TURNS_PER_REVIEW: u32 = 256;
 pub(super) struct BufRing {
     arena: Rc<Arena>,
     entries: NonNull<BufRingEntry>,
-    bytes: usize,
+    /// Of the entries. The ring that they are registered with is closed before (field order of the driver).
+    _memory: Mapping,
     mask: u16,
     tail: u16,
     /// Slots the kernel should have.
@@ -38,28 +40,15 @@ impl BufRing {
         let count = u16::try_from(slots.next_power_of_two()).ok().filter(|n| *n <= 1 << 15);
         let count = count.ok_or(io::ErrorKind::InvalidInput)?;
         let bytes = usize::from(count) * size_of::<BufRingEntry>();
-        // SAFETY: a new private anonymous mapping at an address of the kernel's choice touches no existing memory.
-        let base = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let entries = NonNull::new(base.cast::<BufRingEntry>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let memory = Mapping::new(bytes)?;
+        let entries = memory.base().cast::<BufRingEntry>();
         // The rest is for those who write: a response head needs a buffer too.
         let target_max = (slots * 3 / 4).max(1);
         let target_min = warm.min(target_max);
         let made = BufRing {
             arena: Rc::clone(arena),
             entries,
-            bytes,
+            _memory: memory,
             mask: count - 1,
             tail: 0,
             target: target_min,
@@ -122,13 +111,5 @@ impl BufRing {
         // it. Release makes the entries visible first.
         let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries.as_ptr()).cast_mut()) };
         tail.store(self.tail, Ordering::Release);
-    }
-}
-
-impl Drop for BufRing {
-    fn drop(&mut self) {
-        // SAFETY: the mapping made in `new`, of this length. The ring that it was registered with is closed before (field order of
-        // the driver), and the kernel holds its own reference to the pages.
-        unsafe { libc::munmap(self.entries.as_ptr().cast(), self.bytes) };
     }
 }

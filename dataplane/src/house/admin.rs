@@ -19,6 +19,8 @@ use crate::ledger::{Account, ClusterLimits};
 
 /// Connections to the admin server at once.
 const CONNECTIONS_MAX: usize = 64;
+/// Pause after an accept that failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time for a client to send its head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -54,16 +56,8 @@ pub async fn start(house: &Shared) -> Result<(), String> {
             let _ = std::fs::remove_file(&path);
             let listener = tokio::net::UnixListener::bind(&path)
                 .map_err(|e| format!("admin: cannot listen on {}: {e}", path.display()))?;
-            let house = house.clone();
-            tokio::task::spawn_local(async move {
-                let slots = std::sync::Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
-                loop {
-                    let Ok(slot) = slots.clone().acquire_owned().await else { return };
-                    if let Ok((stream, _)) = listener.accept().await {
-                        tokio::task::spawn_local(serve(house.clone(), TokioIo::new(stream), false, slot));
-                    }
-                }
-            });
+            let next = async move || Ok(listener.accept().await?.0);
+            tokio::task::spawn_local(accept(house.clone(), next, false));
             Ok(())
         }
         Some(AdminAt::Tcp(address)) => {
@@ -73,17 +67,23 @@ pub async fn start(house: &Shared) -> Result<(), String> {
             if let Ok(bound) = listener.local_addr() {
                 super::say(&format!("admin: http://{bound}"));
             }
-            let house = house.clone();
-            tokio::task::spawn_local(async move {
-                let slots = std::sync::Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
-                loop {
-                    let Ok(slot) = slots.clone().acquire_owned().await else { return };
-                    if let Ok((stream, _)) = listener.accept().await {
-                        tokio::task::spawn_local(serve(house.clone(), TokioIo::new(stream), true, slot));
-                    }
-                }
-            });
+            let next = async move || Ok(listener.accept().await?.0);
+            tokio::task::spawn_local(accept(house.clone(), next, true));
             Ok(())
+        }
+    }
+}
+
+/// Serves what `next` accepts. Where that fails, mostly for want of descriptors, it is asked again a moment later: not at once, and for ever.
+async fn accept<T>(house: Shared, next: impl AsyncFn() -> std::io::Result<T>, network: bool)
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
+{
+    let slots = std::sync::Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+    while let Ok(slot) = slots.clone().acquire_owned().await {
+        match next().await {
+            Ok(stream) => drop(tokio::task::spawn_local(serve(house.clone(), TokioIo::new(stream), network, slot))),
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
 }

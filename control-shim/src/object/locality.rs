@@ -76,9 +76,8 @@ pub(super) fn locality_setting(field: &Field<'_>) -> Option<LocalitySetting> {
         return Some(LocalitySetting::Off);
     }
     if let Some(field) = failover.or(priority_field) {
-        // As in Istio: nothing would ever be found out of order, and the nearest endpoints alone would get everything.
-        let message = "failover has no effect without `outlierDetection`, which is not supported yet";
-        field.warning("failover-without-outlier-detection", message, "remove it, or use `distribute`");
+        let message = "locality failover is not done yet, with or without `outlierDetection`: endpoints everywhere take requests alike";
+        field.warning("no-failover", message, "remove it, or use `distribute`");
     }
     Some(LocalitySetting::Rule(rule))
 }

@@ -151,8 +151,7 @@ fn internal(destination: &Destination<'_>, endpoints: &[&Endpoint<'_>]) -> bool 
     mesh && endpoints.iter().all(|endpoint| endpoint.has_proxy())
 }
 
-/// Which endpoints come first. Failover is not in force without outlier detection, as in Istio; a Service that asks for near endpoints has them
-/// without.
+/// Which endpoints come first. `failover` is not emitted (its decoder says so); a Service that asks for near endpoints has them.
 fn locality(setting: Option<LocalitySetting>, destination: &Destination<'_>) -> Option<LocalityRule> {
     match (setting, &destination.kind) {
         (Some(LocalitySetting::Rule(rule @ LocalityRule::Distribute(_))), _) => Some(rule),

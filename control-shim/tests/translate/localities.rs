@@ -115,11 +115,11 @@ fn endpoints_of_a_service_entry_say_where_they_are() {
 }
 
 #[test]
-fn failover_waits_for_outlier_detection() {
+fn failover_is_warned_of() {
     for setting in ["failover: [{from: eu, to: us}]", "failoverPriority: [version, 'rack=1']"] {
         let world = world(&text("", &format!("{{localityLbSetting: {{{setting}}}}}")));
         let codes: Vec<_> = world.loaded.diagnostics.iter().map(|d| d.code).collect();
-        assert_eq!(codes, ["failover-without-outlier-detection"], "{setting}");
+        assert_eq!(codes, ["no-failover"], "{setting}");
         assert_eq!(parts(&world).0.locality, None);
     }
 }

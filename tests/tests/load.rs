@@ -20,6 +20,8 @@ matrix!(clients_that_never_read, a_thousand_swaps_with_a_thousand_websockets);
 const STUCK_MAX: usize = 5_000;
 /// Fewer than this say nothing.
 const STUCK_MIN: usize = 500;
+/// They come in groups that the upstream's accept queue holds (4,096 on most machines): what overflows it is sent again for minutes.
+const GROUP: usize = 500;
 /// Body of the replies they do not read.
 const REPLY_BYTES: usize = 64 << 10;
 /// Measurements of each proxy, interleaved. Odd, for a median.
@@ -41,11 +43,13 @@ fn clients_that_never_read(case: Case) {
     let proxy = ProxyBuilder::new(case, config).start();
     let budget = printed_budget(&proxy);
 
-    let crowd: Vec<TcpStream> = (0..stuck).map(|_| stuck_client(proxy.address())).collect();
-    until("all of them to be waiting", || {
-        (proxy.metric("ringway_downstream_connections", &[]) >= stuck as f64).then_some(())
-    });
-    until("all requests to be upstream", || (upstream.requests_seen() >= stuck).then_some(()));
+    let mut crowd = Vec::new();
+    while crowd.len() < stuck {
+        let group = GROUP.min(stuck - crowd.len());
+        crowd.extend((0..group).map(|_| stuck_client(proxy.address())));
+        let seen = || upstream.requests_seen();
+        until("everybody's request to be upstream", || (seen() >= crowd.len()).then_some(()));
+    }
     until("everything that can move to have moved", || settled(&proxy).then_some(()));
     let (without, with) = p99s_in_turns(&bystander, &proxy);
     let memory = proxy.program.resident_bytes_max();

@@ -102,8 +102,12 @@ pub fn sharing(response: &Response) -> Sharing {
 
 /// The headers that generated rules edit, sorted.
 pub fn edited(fields: &[(String, String)]) -> Vec<(String, String)> {
-    let is_edited = |name: &str| crate::generate::words::EDITED.iter().any(|e| e.eq_ignore_ascii_case(name));
     Head::new("", fields.iter().filter(|(name, _)| is_edited(name)).cloned()).fields
+}
+
+/// Whether generated rules edit this header.
+pub fn is_edited(name: &str) -> bool {
+    crate::generate::words::EDITED.iter().any(|edited| edited.eq_ignore_ascii_case(name))
 }
 
 impl fmt::Display for Head {

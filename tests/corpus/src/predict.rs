@@ -1,7 +1,7 @@
 //! What `ringway explain` says about a request: every answer that is possible, with its probability and the rule that decides.
 
 use crate::generate::request::Request;
-use crate::message::{Answer, Head, edited};
+use crate::message::{Answer, Head, edited, is_edited};
 use crate::origins::REPLY;
 use control_shim::explain::{self, Subject};
 use ringway_config::Snapshot;
@@ -20,7 +20,7 @@ pub struct Oracle {
 }
 
 /// What may happen to a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
     /// What may happen. Probabilities add up to 1.
     pub outcomes: Vec<Outcome>,
@@ -38,7 +38,7 @@ pub enum Layers {
 }
 
 /// One possibility.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// How likely.
     pub probability: f64,
@@ -96,7 +96,6 @@ impl Oracle {
     /// The answers of a route's destinations, with their shares.
     fn forward(&self, request: &Request, told: &Value) -> Vec<(f64, Answer)> {
         let (outcome, forward) = (&told["outcome"], &told["action"]["forward"]);
-        let gateway = told["listener"]["role"] == "gateway";
         let mut answers = Vec::new();
         for destination in list(&outcome["destinations"]) {
             let rule = &destination["rule"]["id"];
@@ -107,19 +106,14 @@ impl Oracle {
                 answers.push((number(&destination["probability"]), error(status(&destination["status"]), body)));
                 continue;
             }
-            let mut fields = self.edit(request.headers.clone(), &forward["request"], &backend["request"]);
-            fields.push(owned(("host", text(&outcome["authority"]))));
-            fields.push(owned(("x-forwarded-proto", "http")));
-            if gateway {
-                fields.push(owned(("x-forwarded-for", "127.0.0.1")));
-            }
-            if destination["settings"]["mesh_internal"] == true {
-                fields.push(owned((PEER, PRESENT)));
-            }
+            let told = list(&destination["head"]).iter().map(|pair| owned((text(&pair[0]), text(&pair[1]))));
+            let edits = [&forward["request"], &backend["request"]];
+            let mut fields = self.in_their_order(request, told.collect(), edits);
             if !request.body.is_empty() {
                 fields.push(("content-length".into(), request.body.len().to_string()));
             }
-            let head = Head::new(&format!("{} {}", request.method, text(&outcome["target"])), fields);
+            let mut head = Head::new(&format!("{} {}", request.method, text(&outcome["target"])), fields);
+            made_up(&mut head);
             let reply = edited(&self.edit(REPLY.map(owned), &forward["response"], &backend["response"]));
             for endpoint in list(&destination["endpoints"]).iter().filter(|one| one["draining"] == false) {
                 let address = text(&endpoint["address"]).parse().unwrap_or_else(|e| panic!("{endpoint}: {e}"));
@@ -128,6 +122,26 @@ impl Oracle {
             }
         }
         answers
+    }
+
+    /// The lines that `told` has, as they are when the edits among them are done in the order of [`Oracle::layers`].
+    fn in_their_order(
+        &self,
+        request: &Request,
+        told: Vec<(String, String)>,
+        [rule, destination]: [&Value; 2],
+    ) -> Vec<(String, String)> {
+        if self.layers == Layers::RuleFirst {
+            return told;
+        }
+        let is = |names: &[(String, String)], name: &str| names.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        // What the proxy writes of its own accord: neither the client's nor an edit's.
+        let own: Vec<_> =
+            told.into_iter().filter(|(name, _)| !is(&request.headers, name) && !is_edited(name)).collect();
+        let received = request.headers.iter().filter(|(name, _)| !is(&own, name)).cloned();
+        let mut fields = self.edit(received.collect::<Vec<_>>(), rule, destination);
+        fields.extend(own);
+        fields
     }
 
     fn reply(&self, outcome: &Value, action: &Value) -> Answer {
@@ -199,6 +213,18 @@ fn set(edits: &Value, fields: &mut Vec<(String, String)>) {
 
 fn add(edits: &Value, fields: &mut Vec<(String, String)>) {
     fields.extend(list(&edits["add"]).iter().map(|pair| owned((text(&pair[0]), text(&pair[1])))));
+}
+
+/// Puts what is sure here in the place of what `explain` can only describe.
+fn made_up(head: &mut Head) {
+    head.remove("x-envoy-peer-metadata-id");
+    for (_, value) in &mut head.fields {
+        match value.as_str() {
+            "(the client's address)" => *value = "127.0.0.1".into(),
+            "(the proxy's own workload)" => *value = PRESENT.into(),
+            _ => {}
+        }
+    }
 }
 
 fn drop_all(fields: &mut Vec<(String, String)>, gone: &str) {

@@ -156,8 +156,8 @@ pub fn beside_envoy(case: Case, program: &Path, seeds: &[u64], origins: &Origins
         for request in requests(mesh) {
             let (prediction, ours, our_sharing) = bench.ask(mesh, &request)?;
             let (theirs, their_sharing) = envoy.ask(number, &request);
-            let seen = settle(bench.oracle(request.place), &request, &prediction, &theirs);
-            let Some(seen) = seen else {
+            let settled = settle(bench.oracle(request.place), &request, &prediction, &theirs);
+            let Some(settled) = settled else {
                 if is_authority_as_sent(&request, &conditions(mesh, &request)) {
                     rows.extend(["authority-as-sent"]);
                     continue;
@@ -169,18 +169,18 @@ pub fn beside_envoy(case: Case, program: &Path, seeds: &[u64], origins: &Origins
                 ));
             };
             // Read in two ways, a request may meet two rules.
-            let same_rule = !seen.contains("query-decoding");
-            rows.extend(seen);
+            let same_rule = !settled.rows.contains("query-decoding");
+            rows.extend(settled.rows);
             if same_rule && kind(&ours) == kind(&theirs) && our_sharing != their_sharing {
                 let told = reproducer(mesh, &request);
                 return Err(format!("Envoy shares otherwise: {their_sharing:?}, and we {our_sharing:?}\n{told}"));
             }
-            if same_rule && prediction.outcomes.len() > 1 && uncertain.len() < UNCERTAIN_MAX {
-                uncertain.push((request, prediction));
+            if settled.theirs.outcomes.len() > 1 && uncertain.len() < UNCERTAIN_MAX {
+                uncertain.push((request, settled.theirs));
             }
         }
-        for (request, prediction) in uncertain {
-            let counted = frequencies(&prediction, &request, |request| envoy.ask(number, request).0);
+        for (request, theirs) in uncertain {
+            let counted = frequencies(&theirs, &request, |request| envoy.ask(number, request).0);
             counted.map_err(|e| format!("Envoy's shares are others: {e}\n{}", reproducer(mesh, &request)))?;
         }
     }

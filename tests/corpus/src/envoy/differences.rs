@@ -44,39 +44,48 @@ pub fn is_authority_as_sent(request: &Request, conditions: &[Value]) -> bool {
         && conditions.iter().any(|one| one["authority"].is_object())
 }
 
-/// Compares Envoy's answer with the possible ones of ours. `Some` has the rows that had to be looked up; without it, nothing settles the disagreement.
-pub fn settle(oracle: &mut Oracle, request: &Request, ours: &Prediction, theirs: &Answer) -> Option<Rows> {
-    if let Some(rows) = settle_one_of(request, ours, theirs) {
-        return Some(rows);
-    }
-    for (row, sent) in as_they_read_it(request) {
-        for layers in [Layers::RuleFirst, Layers::ByKind, Layers::DestinationFirst] {
-            let mut theirs_by_rule = oracle.predict_with(layers, &sent);
-            theirs_by_rule.outcomes.iter_mut().for_each(|outcome| decode_once(&mut outcome.answer));
-            let Some(mut rows) = settle_one_of(request, &theirs_by_rule, theirs) else { continue };
-            rows.extend(row);
-            rows.extend((layers != Layers::RuleFirst).then_some("edits-of-rule-and-destination"));
-            return Some(rows);
+/// What Envoy may do by our rules as it reads them, and the rows that say why it reads them so.
+pub struct Settled {
+    /// The rows that had to be looked up.
+    pub rows: Rows,
+    /// What may happen at Envoy, but for the differences of answers.
+    pub theirs: Prediction,
+}
+
+/// Compares Envoy's answer with the possible ones. Without `Some`, nothing settles the disagreement.
+pub fn settle(oracle: &mut Oracle, request: &Request, ours: &Prediction, theirs: &Answer) -> Option<Settled> {
+    let (row, sent) = as_they_read_it(oracle, request, ours);
+    [Layers::RuleFirst, Layers::ByKind, Layers::DestinationFirst].into_iter().find_map(|layers| {
+        let mut prediction = oracle.predict_with(layers, &sent);
+        prediction.outcomes.iter_mut().for_each(|outcome| decode_query_once(&mut outcome.answer));
+        let mut rows = settle_one_of(request, &prediction, theirs)?;
+        rows.extend(row);
+        rows.extend((layers != Layers::RuleFirst).then_some("edits-of-rule-and-destination"));
+        Some(Settled { rows, theirs: prediction })
+    })
+}
+
+/// The request that means to us what this one means to Envoy, and the row that says why, if it means another thing.
+fn as_they_read_it(oracle: &Oracle, request: &Request, ours: &Prediction) -> (Option<&'static str>, Request) {
+    let Some((path, query)) = request.target.split_once('?').filter(|(_, query)| query.contains('%')) else {
+        return (None, request.clone());
+    };
+    // Encoded once more, a query is decoded to what Envoy compares.
+    let sent = Request { target: format!("{path}?{}", query.replace('%', "%25")), ..request.clone() };
+    let mut read = oracle.predict(&sent);
+    read.outcomes.iter_mut().for_each(|outcome| decode_query_once(&mut outcome.answer));
+    ((read != *ours).then_some("query-decoding"), sent)
+}
+
+fn decode_query_once(answer: &mut Answer) {
+    let decode = |text: &mut String| {
+        if let Some((path, query)) = text.split_once('?') {
+            *text = format!("{path}?{}", query.replace("%25", "%"));
         }
-    }
-    None
-}
-
-/// The request itself, and one that means to us what this one means to Envoy.
-fn as_they_read_it(request: &Request) -> Vec<(Option<&'static str>, Request)> {
-    let mut sent = vec![(None, request.clone())];
-    if let Some((path, query)) = request.target.split_once('?').filter(|(_, query)| query.contains('%')) {
-        // Encoded once more, a query is decoded to what Envoy compares.
-        let target = format!("{path}?{}", query.replace('%', "%25"));
-        sent.push((Some("query-decoding"), Request { target, ..request.clone() }));
-    }
-    sent
-}
-
-fn decode_once(answer: &mut Answer) {
+    };
     match answer {
-        Answer::Endpoint { head, .. } => head.line = head.line.replace("%25", "%"),
-        Answer::Local { location, .. } => *location = location.take().map(|text| text.replace("%25", "%")),
+        Answer::Endpoint { head, .. } => decode(&mut head.line),
+        Answer::Local { location, .. } => location.iter_mut().for_each(decode),
     }
 }
 

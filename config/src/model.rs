@@ -548,6 +548,8 @@ pub struct NamedEndpoint {
     pub weight: u32,
     /// Only the first address of an answer is used (DNS_ROUND_ROBIN).
     pub first_only: bool,
+    /// Index into [`EndpointSet::places`], of each of its addresses; u32::MAX is unknown.
+    pub place: u32,
 }
 
 /// One address.

@@ -365,6 +365,8 @@ def endpoints(blob):
 def named_endpoint(r):
     out = {"host": r.str(), "weight": r.u32(), "port": r.u16(), "first_only": r.flag()}
     r.reserved(1)
+    index = r.u32()
+    out["place"] = None if index == UNKNOWN else index
     return out
 
 

@@ -57,6 +57,7 @@ pub fn content(m: &Model) -> Value {
             })).collect::<Vec<_>>(),
             "names": m.names.iter().map(|n| json!({
                 "host": n.host, "port": n.port, "weight": n.weight, "first_only": n.first_only,
+                "place": (n.place != u32::MAX).then_some(n.place),
             })).collect::<Vec<_>>(),
         }),
         Model::Policy(m) => json!({

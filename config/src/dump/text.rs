@@ -414,7 +414,9 @@ impl<W: Write> Dump<'_, W> {
         }
         for n in &set.names {
             let which = if n.first_only { "first address" } else { "addresses" };
-            writeln!(self.out, "  {which} of {}, port {}  weight {}", n.host, n.port, n.weight)?;
+            write!(self.out, "  {which} of {}, port {}  weight {}", n.host, n.port, n.weight)?;
+            let place = set.places.get(n.place as usize);
+            writeln!(self.out, "{}", place.map(|place| Located(place).to_string()).unwrap_or_default())?;
         }
         if set.endpoints.is_empty() && set.names.is_empty() {
             writeln!(self.out, "  no endpoints")?;

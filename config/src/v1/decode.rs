@@ -361,6 +361,7 @@ impl<'a> Decoder<'a> {
             port: n.port.get(),
             weight: n.weight.get(),
             first_only: n.first_only != 0,
+            place: n.place.get(),
         };
         EndpointSet {
             name,

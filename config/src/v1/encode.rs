@@ -439,6 +439,7 @@ fn put_endpoints<'m>(w: &mut Writer<'m>, m: &'m EndpointSet) {
             port: U16::new(n.port),
             first_only: u8::from(n.first_only),
             reserved: 0,
+            place: U32::new(n.place),
         })
         .collect();
     let names = w.records(section::NAMED_ENDPOINT, &names);

@@ -95,7 +95,7 @@ records! {
     /// An endpoint; `workload` and `place` u32::MAX are unknown.
     EndpointRecord = 32 { address: AddressRecord, draining: u8, reserved: u8, weight: U32, workload: U32, place: U32 }
     /// A name among endpoints.
-    NamedEndpointRecord = 16 { host: Str, weight: U32, port: U16, first_only: u8, reserved: u8 }
+    NamedEndpointRecord = 20 { host: Str, weight: U32, port: U16, first_only: u8, reserved: u8, place: U32 }
     /// Head of a policy set. `access_log` 1 = off, 2 = text, 3 = JSON. `path_normalization` 1 = none, 2 = base, 3 = merge slashes, 4 = decode and merge
     /// slashes. `profile` 1 = Istio, 2 = strict.
     PolicyRecord = 40 { access_log: u8, path_normalization: u8, profile: u8, reserved: u8, head_bytes_max: U32, header_fields_max: U32, head_timeout_ms: U32, body_idle_timeout_ms: U32,

@@ -387,13 +387,16 @@ fn endpoint_set() -> impl Strategy<Value = EndpointSet> {
     let endpoint = (address(), 1..1000u32, any::<bool>(), any::<u32>(), any::<u32>()).prop_map(
         |(address, weight, draining, workload, place)| Endpoint { address, weight, draining, workload, place },
     );
-    let named = ("[a-z_][a-z0-9-]{0,5}(\\.[a-z]{1,4}){0,2}", 1..=u16::MAX, 1..1000u32, any::<bool>())
-        .prop_map(|(host, port, weight, first_only)| NamedEndpoint { host, port, weight, first_only });
+    let named = ("[a-z_][a-z0-9-]{0,5}(\\.[a-z]{1,4}){0,2}", 1..=u16::MAX, 1..1000u32, any::<bool>(), any::<u32>())
+        .prop_map(|(host, port, weight, first_only, place)| NamedEndpoint { host, port, weight, first_only, place });
     (name(), vec(workload(), 0..3), vec(place(), 0..3), vec(endpoint, 0..5), vec(named, 0..3)).prop_map(
-        |(name, workloads, places, mut endpoints, names)| {
+        |(name, workloads, places, mut endpoints, mut names)| {
             for endpoint in &mut endpoints {
                 endpoint.workload = endpoint.workload.checked_rem(workloads.len() as u32).unwrap_or(u32::MAX);
                 endpoint.place = endpoint.place.checked_rem(places.len() as u32).unwrap_or(u32::MAX);
+            }
+            for name in &mut names {
+                name.place = name.place.checked_rem(places.len() as u32).unwrap_or(u32::MAX);
             }
             EndpointSet { name, workloads, places, endpoints, names }
         },

@@ -194,7 +194,7 @@ pub fn models() -> Vec<Model> {
                     place: u32::MAX,
                 },
             ],
-            names: vec![NamedEndpoint { host: "far.test".into(), port: 443, weight: 2, first_only: true }],
+            names: vec![NamedEndpoint { host: "far.test".into(), port: 443, weight: 2, first_only: true, place: 0 }],
         }),
         Model::Policy(PolicySet {
             access_log: AccessLog::Json,

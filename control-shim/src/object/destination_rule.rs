@@ -2,10 +2,12 @@
 
 use super::decode::{Field, Fields};
 use super::load_balancer::{LoadBalancer, load_balancer};
+use super::locality::LocalitySetting;
 use super::outlier::{Outlier, outlier};
 use super::patterns::{self, ExportTo};
 use super::{Labels, Meta, Spot, retries};
-use ringway_config::model::RetryBudget;
+use ringway_config::model::{LocalityRule, RetryBudget};
+use std::collections::BTreeSet;
 
 /// A DestinationRule.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +24,40 @@ pub struct DestinationRule {
     pub policy: TrafficPolicy,
     /// Named parts of the host's endpoints.
     pub subsets: Vec<Subset>,
+}
+
+impl DestinationRule {
+    /// What holds for all endpoints and for each subset, on every port that one of them names and on any other.
+    fn policies(&self) -> impl Iterator<Item = TrafficPolicy> {
+        let over = || std::iter::once(None).chain(self.subsets.iter().map(|subset| Some(&subset.policy)));
+        let ports = over().flat_map(|over| over.unwrap_or(&self.policy).ports.iter().map(|(port, _)| *port));
+        let ports: BTreeSet<u16> = ports.chain([0]).collect();
+        over().flat_map(move |over| ports.clone().into_iter().map(move |port| self.policy.effective(over, port)))
+    }
+
+    /// Where failover is asked for that cannot happen.
+    fn idle_failovers(&self) -> Vec<Spot> {
+        let idle = |policy: TrafficPolicy| match policy.balancer?.locality? {
+            LocalitySetting::Rule(LocalityRule::Failover { .. }, spot) if policy.outlier.is_none() => Some(spot),
+            _ => None,
+        };
+        let mut spots: Vec<Spot> = Vec::new();
+        for spot in self.policies().filter_map(idle) {
+            if !spots.contains(&spot) {
+                spots.push(spot);
+            }
+        }
+        spots
+    }
+
+    /// The labels of endpoints and of proxies that it compares.
+    pub fn compared_labels(&self) -> BTreeSet<String> {
+        let labels = |policy: TrafficPolicy| match policy.balancer?.locality? {
+            LocalitySetting::Rule(LocalityRule::Failover { priority, .. }, _) => Some(priority),
+            _ => None,
+        };
+        self.policies().filter_map(labels).flatten().map(|label| label.name).collect()
+    }
 }
 
 /// A named part of the host's endpoints.
@@ -120,7 +156,12 @@ pub fn destination_rule(meta: Meta, mut root: Fields<'_>) -> Option<DestinationR
     fields.finish();
     let host_field = host_field?;
     let host = patterns::host_name(&host_field, host_field.text()?, true)?;
-    Some(DestinationRule { meta, host, host_spot: host_field.spot(), export_to, policy, subsets })
+    let rule = DestinationRule { meta, host, host_spot: host_field.spot(), export_to, policy, subsets };
+    for spot in rule.idle_failovers() {
+        let message = "locality failover does nothing without `outlierDetection` beside it: nobody would notice that the near endpoints fail";
+        spec.context.warning(spot.span, "no-failover", message, "add `outlierDetection: {}`, or remove it");
+    }
+    Some(rule)
 }
 
 fn subset(item: &Field<'_>) -> Option<Subset> {

@@ -1,7 +1,7 @@
 //! Where workloads run, as labels tell it, and `localityLbSetting` of a DestinationRule.
 
-use super::Labels;
 use super::decode::Field;
+use super::{Labels, Spot};
 use ringway_config::limits::{LOCALITIES_MAX, PLACE_LABELS_MAX};
 use ringway_config::model::{Distribute, FailoverLabel, LocalityRule, Place};
 
@@ -16,8 +16,8 @@ const LOCALITY: [&str; 2] = ["topology.istio.io/locality", "istio-locality"];
 pub enum LocalitySetting {
     /// `enabled: false`.
     Off,
-    /// What it says.
-    Rule(LocalityRule),
+    /// What it says, and where.
+    Rule(LocalityRule, Spot),
 }
 
 /// Puts what a `locality` field (`region/zone/subzone`) or a node selector says into labels, where they do not say it themselves.
@@ -35,8 +35,8 @@ pub fn split(locality: &str) -> [Option<&str>; 3] {
     std::array::from_fn(|_| parts.next())
 }
 
-/// Where something with these labels runs; none when they do not say.
-pub fn place(labels: &Labels) -> Option<Place> {
+/// Where something with these labels runs, with those labels that somebody compares; none when nothing of it is known.
+pub fn place<'a>(labels: &Labels, compared: impl IntoIterator<Item = &'a str>) -> Option<Place> {
     let whole = LOCALITY.iter().find_map(|name| labels.get(*name));
     let [region, zone, subzone] = match whole {
         Some(text) => {
@@ -45,8 +45,17 @@ pub fn place(labels: &Labels) -> Option<Place> {
         }
         None => TOPOLOGY.map(|name| labels.get(name).cloned().unwrap_or_default()),
     };
-    let known = [&region, &zone, &subzone].iter().any(|part| !part.is_empty());
-    known.then(|| Place { region, zone, subzone, labels: Vec::new() })
+    let parts = [&region, &zone, &subzone];
+    let value = |name: &str| {
+        let part = TOPOLOGY.iter().position(|label| *label == name).map(|at| parts[at]);
+        labels.get(name).or(part).filter(|value| !value.is_empty()).cloned()
+    };
+    let mut found: Vec<_> =
+        compared.into_iter().filter_map(|name| Some((name.to_string(), value(name)?))).take(PLACE_LABELS_MAX).collect();
+    found.sort_unstable();
+    found.dedup();
+    let known = !found.is_empty() || parts.iter().any(|part| !part.is_empty());
+    known.then_some(Place { region, zone, subzone, labels: found })
 }
 
 /// Decodes `localityLbSetting`.
@@ -75,11 +84,8 @@ pub(super) fn locality_setting(field: &Field<'_>) -> Option<LocalitySetting> {
     if !enabled? {
         return Some(LocalitySetting::Off);
     }
-    if let Some(field) = failover.or(priority_field) {
-        let message = "locality failover is not done yet, with or without `outlierDetection`: endpoints everywhere take requests alike";
-        field.warning("no-failover", message, "remove it, or use `distribute`");
-    }
-    Some(LocalitySetting::Rule(rule))
+    let spot = failover.or(priority_field).unwrap_or(field.clone()).spot();
+    Some(LocalitySetting::Rule(rule, spot))
 }
 
 fn few<'a>(list: &Field<'a>) -> Option<Vec<Field<'a>>> {

@@ -2,16 +2,18 @@
 
 use super::registry::{Destination, DestinationKind, Endpoint, Named, Port};
 use super::{Pass, View};
-use crate::object::Meta;
 use crate::object::locality::{LocalitySetting, place};
 use crate::object::outlier::Outlier;
 use crate::object::service::Carried;
+use crate::object::{Labels, Meta};
 use ringway_config::Blob;
 use ringway_config::model::{
-    Cluster, Endpoint as ModelEndpoint, EndpointSet, LocalityRule, Model, NamedEndpoint, Place, Protocol, Workload,
+    Cluster, Endpoint as ModelEndpoint, EndpointSet, FailoverLabel, LocalityRule, Model, NamedEndpoint, Protocol,
+    Workload,
 };
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::SocketAddr;
 
 /// Istio's default connect timeout.
@@ -82,8 +84,9 @@ impl Pass<'_> {
         if let (Some(outlier), Some((meta, ..))) = (&policy.outlier, rules.origin(subset)) {
             self.check_ejections(meta, outlier, chosen.iter().filter(|e| !e.draining).count());
         }
-        let locality = locality(balancer.locality, destination);
-        let (name, located) = (key.name(), locality.is_some());
+        let locality = locality(balancer.locality, policy.outlier.is_some(), destination);
+        let name = key.name();
+        let endpoints = endpoint_set(&name, &chosen, &names, locality.as_ref());
         let cluster = Cluster {
             name: name.clone(),
             rule,
@@ -106,7 +109,6 @@ impl Pass<'_> {
             outlier: policy.outlier.map(|outlier| outlier.rules),
             mesh_internal: names.is_empty() && internal(destination, &chosen),
         };
-        let endpoints = endpoint_set(&name, &chosen, &names, located);
         Some([self.encode(&Model::Cluster(cluster))?, self.encode(&Model::Endpoints(endpoints))?])
     }
 
@@ -151,39 +153,39 @@ fn internal(destination: &Destination<'_>, endpoints: &[&Endpoint<'_>]) -> bool 
     mesh && endpoints.iter().all(|endpoint| endpoint.has_proxy())
 }
 
-/// Which endpoints come first. `failover` is not emitted (its decoder says so); a Service that asks for near endpoints has them.
-fn locality(setting: Option<LocalitySetting>, destination: &Destination<'_>) -> Option<LocalityRule> {
+/// Which endpoints come first: as it is said; else the near ones, where outlier detection notices that they fail or a Service asks for them.
+fn locality(setting: Option<LocalitySetting>, notices: bool, destination: &Destination<'_>) -> Option<LocalityRule> {
+    let nearest = LocalityRule::Failover { priority: Vec::new(), regions: Vec::new() };
     match (setting, &destination.kind) {
-        (Some(LocalitySetting::Rule(rule @ LocalityRule::Distribute(_))), _) => Some(rule),
-        (None, DestinationKind::Service(service)) if service.prefers_close => {
-            Some(LocalityRule::Failover { priority: Vec::new(), regions: Vec::new() })
-        }
-        _ => None,
+        (Some(LocalitySetting::Rule(LocalityRule::Failover { .. }, _)), _) if !notices => None,
+        (Some(LocalitySetting::Rule(rule, _)), _) => Some(rule),
+        (Some(LocalitySetting::Off), _) => None,
+        (None, DestinationKind::Service(service)) if service.prefers_close => Some(nearest),
+        (None, _) => notices.then_some(nearest),
     }
 }
 
-/// `located`: with where the endpoints are.
-fn endpoint_set(name: &str, chosen: &[&Endpoint<'_>], names: &[&Named<'_>], located: bool) -> EndpointSet {
-    let mut workloads: Vec<Workload> = Vec::new();
-    let mut known: HashMap<Workload, u32> = HashMap::new();
-    let mut places: Vec<Place> = Vec::new();
-    let mut known_places: HashMap<Place, u32> = HashMap::new();
+/// With where the endpoints are, if that makes a difference.
+fn endpoint_set(
+    name: &str,
+    chosen: &[&Endpoint<'_>],
+    names: &[&Named<'_>],
+    locality: Option<&LocalityRule>,
+) -> EndpointSet {
+    let compared: &[FailoverLabel] = match locality {
+        Some(LocalityRule::Failover { priority, .. }) => priority,
+        _ => &[],
+    };
+    let place = |labels: Option<&Labels>| {
+        let labels = labels.filter(|_| locality.is_some())?;
+        place(labels, compared.iter().map(|label| label.name.as_str()))
+    };
+    let (mut workloads, mut places) = (Listed::default(), Listed::default());
     let endpoints = chosen
         .iter()
         .map(|endpoint| {
-            let workload = endpoint.pod.map_or(u32::MAX, |pod| {
-                *known.entry(pod.workload.clone()).or_insert_with(|| {
-                    workloads.push(pod.workload.clone());
-                    u32::try_from(workloads.len() - 1).unwrap_or(u32::MAX)
-                })
-            });
-            let found = endpoint.labels.filter(|_| located).and_then(place);
-            let place = found.map_or(u32::MAX, |found| {
-                *known_places.entry(found.clone()).or_insert_with(|| {
-                    places.push(found);
-                    u32::try_from(places.len() - 1).unwrap_or(u32::MAX)
-                })
-            });
+            let workload = workloads.number(endpoint.pod.map(|pod| pod.workload.clone()));
+            let place = places.number(place(endpoint.labels));
             let Endpoint { address, weight, draining, .. } = **endpoint;
             ModelEndpoint { address, weight, draining, workload, place }
         })
@@ -193,6 +195,31 @@ fn endpoint_set(name: &str, chosen: &[&Endpoint<'_>], names: &[&Named<'_>], loca
         port: one.port,
         weight: one.weight,
         first_only: one.first_only,
+        place: places.number(place(one.labels)),
     };
-    EndpointSet { name: name.into(), workloads, places, endpoints, names: names.iter().map(named).collect() }
+    let names = names.iter().map(named).collect();
+    EndpointSet { name: name.into(), workloads: workloads.all, places: places.all, endpoints, names }
+}
+
+/// Things in order of their first appearance.
+struct Listed<T> {
+    all: Vec<T>,
+    numbers: HashMap<T, u32>,
+}
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Listed { all: Vec::new(), numbers: HashMap::new() }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Listed<T> {
+    /// The number of one of them, u32::MAX of nothing.
+    fn number(&mut self, item: Option<T>) -> u32 {
+        let Some(item) = item else { return u32::MAX };
+        *self.numbers.entry(item).or_insert_with_key(|item| {
+            self.all.push(item.clone());
+            u32::try_from(self.all.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
 }

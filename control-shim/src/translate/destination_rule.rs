@@ -17,6 +17,8 @@ pub(super) struct DestinationRules<'a> {
     /// Namespace → rules for `*.suffix` and `*`, the longest first.
     wildcard: HashMap<&'a str, Vec<&'a DestinationRule>>,
     special: BTreeSet<&'a str>,
+    /// Labels that decide which endpoints come first.
+    compared: BTreeSet<String>,
 }
 
 /// What holds for a host.
@@ -35,7 +37,9 @@ impl<'a> DestinationRules<'a> {
             })
             .collect();
         all.sort_by_key(|rule| seniority(&rule.meta));
-        let mut rules = DestinationRules { exact: HashMap::new(), wildcard: HashMap::new(), special: BTreeSet::new() };
+        let compared = all.iter().flat_map(|rule| rule.compared_labels()).collect();
+        let mut rules =
+            DestinationRules { exact: HashMap::new(), wildcard: HashMap::new(), special: BTreeSet::new(), compared };
         for rule in all {
             rules.add(rule, registry, domain, findings);
         }
@@ -73,6 +77,11 @@ impl<'a> DestinationRules<'a> {
     /// Namespaces whose clients have rules of their own.
     pub fn special(&self) -> BTreeSet<&'a str> {
         self.special.clone()
+    }
+
+    /// The labels of proxies that some rule compares with those of endpoints.
+    pub fn compared(&self) -> impl Iterator<Item = &str> {
+        self.compared.iter().map(String::as_str)
     }
 
     /// The rules for `host` of a service in `service_namespace`, as seen from `view`.

@@ -28,7 +28,7 @@ impl Pass<'_> {
         let set = ListenerSet {
             name: pod.node(),
             node: pod.workload.clone(),
-            place: place(&pod.labels),
+            place: place(&pod.labels, self.destination_rules.compared()),
             pod: pod.name.clone(),
             policy: policy.name.clone(),
             listeners,

@@ -32,7 +32,7 @@ pub(super) struct Tied {
     pub mentions: Vec<String>,
     /// The host has ports that carry bytes: every sidecar listens for them from the start.
     pub opaque: bool,
-    /// The object decides how pods are reached: their sidecars listen for it from the start.
+    /// The object decides how pods are reached, or what they know of themselves: their sidecars have it from the start.
     pub inbound: bool,
 }
 
@@ -52,7 +52,13 @@ pub(super) fn ties(entry: &Entry, domain: &str) -> Ties {
         Object::DestinationRule(rule) => {
             let host = expand(&rule.host, rule.meta.namespace(), domain);
             // A pattern reads nothing, so whoever reads it has all there is to know.
-            if host.starts_with('*') { Ties::Wide(tied) } else { Ties::Hosts(Tied { hosts: vec![host], ..tied }) }
+            // Proxies hold those of their own labels that it compares from the start.
+            let inbound = !rule.compared_labels().is_empty();
+            if host.starts_with('*') {
+                Ties::Wide(tied)
+            } else {
+                Ties::Hosts(Tied { hosts: vec![host], inbound, ..tied })
+            }
         }
         Object::ServiceEntry(entry) => {
             let hosts: Vec<_> = entry.hosts.iter().map(|(host, _)| host.clone()).collect();

@@ -67,15 +67,104 @@ fn distribute() {
         ("v4", None),
     ];
     assert_eq!(places(&endpoints), expected.map(|(version, place)| (version.to_string(), place)));
-    let own = |workload: &str| {
-        let proxy = world.compiled.proxy(&world.node(workload)).expect("a proxy");
-        proxy
-            .blobs
-            .iter()
-            .find_map(|blob| if let Model::Listeners(set) = blob.model() { Some(set.place.clone()) } else { None })
+    assert_eq!(own(&world, "reviews-v1"), Some(place("eu", "a", "1")));
+    assert_eq!(own(&world, "reviews-v4"), None);
+}
+
+/// What a DestinationRule with these fields of its traffic policy, and its subset `v2` with those, comes to, and the codes of what is said of it.
+fn ruled(policy: &str, subset: &str) -> (World, Vec<&'static str>) {
+    let mut text = text("", "");
+    text += &format!(
+        "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: a}}\nspec: {{host: reviews, trafficPolicy: {{{policy}}}, \
+         subsets: [{{name: v2, labels: {{version: v2}}, trafficPolicy: {{{subset}}}}}]}}\n---\napiVersion: networking.istio.io/v1\nkind: \
+         VirtualService\nmetadata: {{name: a}}\nspec: {{hosts: [v2.test], http: [{{route: [{{destination: {{host: reviews, subset: v2}}}}]}}]}}\n"
+    );
+    let world = world(&text);
+    let codes = world.loaded.diagnostics.iter().map(|d| d.code).collect();
+    (world, codes)
+}
+
+fn own(world: &World, workload: &str) -> Option<Place> {
+    let proxy = world.compiled.proxy(&world.node(workload)).expect("a proxy");
+    let listeners =
+        proxy.blobs.iter().find_map(|b| if let Model::Listeners(set) = b.model() { Some(set) } else { None });
+    listeners.expect("listeners").place.clone()
+}
+
+const FAILOVER: &str = "loadBalancer: {localityLbSetting: {failover: [{from: eu, to: us}]}}";
+
+#[test]
+fn failover_takes_outlier_detection() {
+    let rule = |regions: &[(&str, &str)]| {
+        let regions = regions.iter().map(|(from, to)| ((*from).to_string(), (*to).to_string())).collect();
+        Some(LocalityRule::Failover { priority: Vec::new(), regions })
     };
-    assert_eq!(own("reviews-v1"), Some(Some(place("eu", "a", "1"))));
-    assert_eq!(own("reviews-v4"), Some(None));
+    let notices = "outlierDetection: {maxEjectionPercent: 100}";
+    for (policy, expected) in [
+        (format!("{FAILOVER}, {notices}"), rule(&[("eu", "us")])),
+        // What is in force in Istio where nothing is said.
+        (notices.to_string(), rule(&[])),
+        (format!("loadBalancer: {{simple: RANDOM}}, {notices}"), rule(&[])),
+        (format!("loadBalancer: {{localityLbSetting: {{enabled: true}}}}, {notices}"), rule(&[])),
+        (format!("loadBalancer: {{localityLbSetting: {{enabled: false}}}}, {notices}"), None),
+    ] {
+        let (world, codes) = ruled(&policy, "");
+        let (cluster, endpoints) = parts(&world);
+        assert_eq!((cluster.locality, codes), (expected.clone(), vec![]), "{policy}");
+        assert_eq!(endpoints.places.is_empty(), expected.is_none(), "{policy}");
+    }
+}
+
+#[test]
+fn failover_without_outlier_detection_is_warned_of() {
+    let labels = "loadBalancer: {localityLbSetting: {failoverPriority: [version, 'rack=1']}}";
+    let whole = format!("{FAILOVER}, outlierDetection: {{maxEjectionPercent: 100}}");
+    let port = "portLevelSettings: [{port: {number: 80}, outlierDetection: {maxEjectionPercent: 100}}]";
+    for (policy, subset, codes) in [
+        (FAILOVER, "", vec!["no-failover"]),
+        (labels, "", vec!["no-failover"]),
+        (&whole, "", vec![]),
+        // A subset's own detection does not help the others.
+        (FAILOVER, "outlierDetection: {maxEjectionPercent: 100}", vec!["no-failover"]),
+        ("outlierDetection: {maxEjectionPercent: 100}", FAILOVER, vec![]),
+        // A port's settings replace the others: there is no failover on it, and no detection beside it.
+        (&format!("{FAILOVER}, {port}"), "", vec!["no-failover"]),
+        (&format!("{whole}, {port}"), "", vec![]),
+    ] {
+        let (world, said) = ruled(policy, subset);
+        assert_eq!(said, codes, "{policy} {subset}");
+        if subset.is_empty() && !codes.is_empty() && !policy.contains(port) {
+            assert_eq!(parts(&world).0.locality, None, "{policy}");
+        }
+    }
+}
+
+#[test]
+fn failover_by_labels_compares_those_of_the_proxy() {
+    let (version, region) = ("version", "topology.kubernetes.io/region");
+    let policy = format!(
+        "loadBalancer: {{localityLbSetting: {{failoverPriority: [{region}, {version}, 'rack=1']}}}}, outlierDetection: {{maxEjectionPercent: 100}}"
+    );
+    let (world, codes) = ruled(&policy, "");
+    assert_eq!(codes, Vec::<&str>::new());
+    let (cluster, endpoints) = parts(&world);
+    let Some(LocalityRule::Failover { priority, .. }) = cluster.locality else { panic!("{:?}", cluster.locality) };
+    let priority: Vec<_> = priority.iter().map(|label| (label.name.as_str(), label.value.as_deref())).collect();
+    assert_eq!(priority, [(region, None), (version, None), ("rack", Some("1"))]);
+    let labelled = |place: Place, labels: &[(&str, &str)]| {
+        let labels = labels.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())).collect();
+        Some(Place { labels, ..place })
+    };
+    let expected = [
+        ("v1", labelled(place("eu", "a", "1"), &[(region, "eu"), (version, "v1")])),
+        ("v2", labelled(place("eu", "b", ""), &[(region, "eu"), (version, "v2")])),
+        ("v3", labelled(place("us", "", ""), &[(region, "us"), (version, "v3")])),
+        ("v4", labelled(place("", "", ""), &[(version, "v4")])),
+    ];
+    for (version, place) in &expected {
+        assert_eq!(&own(&world, &format!("reviews-{version}")), place, "{version}");
+    }
+    assert_eq!(places(&endpoints), expected.map(|(version, place)| (version.to_string(), place)));
 }
 
 #[test]
@@ -115,11 +204,18 @@ fn endpoints_of_a_service_entry_say_where_they_are() {
 }
 
 #[test]
-fn failover_is_warned_of() {
-    for setting in ["failover: [{from: eu, to: us}]", "failoverPriority: [version, 'rack=1']"] {
-        let world = world(&text("", &format!("{{localityLbSetting: {{{setting}}}}}")));
-        let codes: Vec<_> = world.loaded.diagnostics.iter().map(|d| d.code).collect();
-        assert_eq!(codes, ["no-failover"], "{setting}");
-        assert_eq!(parts(&world).0.locality, None);
-    }
+fn names_say_where_their_addresses_are() {
+    let world = good(
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: a}\nspec:\n  hosts: [reviews.test]\n  ports: [{number: 80, name: http, \
+         protocol: HTTP}]\n  resolution: DNS\n  endpoints: [{address: eu.reviews.test, locality: eu/a}, {address: any.reviews.test}]\n---\napiVersion: \
+         networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: a}\nspec: {host: reviews.test, trafficPolicy: {outlierDetection: \
+         {maxEjectionPercent: 100}}}\n",
+    );
+    let host = world.compiled.host("default", "reviews.test").expect("known");
+    let endpoints =
+        host.blobs.iter().find_map(|b| if let Model::Endpoints(set) = b.model() { Some(set.clone()) } else { None });
+    let endpoints = endpoints.expect("its names");
+    assert_eq!(endpoints.places, [place("eu", "a", "")]);
+    let names: Vec<_> = endpoints.names.iter().map(|name| (name.host.as_str(), name.place)).collect();
+    assert_eq!(names, [("any.reviews.test", u32::MAX), ("eu.reviews.test", 0)]);
 }

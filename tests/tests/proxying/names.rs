@@ -22,7 +22,7 @@ fn local(last: u8) -> IpAddr {
 /// A cluster of one name, and the DNS server that the proxy asks.
 fn named(case: Case, dns: &Dns, port: u16, first_only: bool) -> Proxy {
     let mut config = Config::http(Role::Outbound).upstream(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
-    let names = vec![NamedEndpoint { host: "far.test".into(), port, weight: 1, first_only }];
+    let names = vec![NamedEndpoint { host: "far.test".into(), port, weight: 1, first_only, place: u32::MAX }];
     config.endpoints[0] =
         EndpointSet { names, ..EndpointSet { name: config.endpoints[0].name.clone(), ..EndpointSet::default() } };
     ProxyBuilder::new(case, config).dns(dns.address()).start()

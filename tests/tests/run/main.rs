@@ -7,6 +7,7 @@ mod bookshop;
 mod edits;
 mod examples;
 mod explain;
+mod failover;
 mod load;
 mod opaque;
 mod processes;

@@ -219,6 +219,8 @@ fn endpoints(c: &mut Checker<'_>) -> Result<(), VerifyError> {
         at.field("port").need(n.port.get() != 0, Fault::Range)?;
         at.field("weight").need(n.weight.get() != 0, Fault::NoWeight)?;
         at.field("first_only").flag(n.first_only)?;
+        let place = n.place.get();
+        at.field("place").need(place == u32::MAX || place < h.places.count.get(), Fault::Index)?;
         at.field("reserved").zero(n.reserved == 0)?;
         weights += u64::from(n.weight.get());
     }

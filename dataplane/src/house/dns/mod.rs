@@ -181,14 +181,8 @@ impl Names {
             for address in known.iter().take(count) {
                 let address = SocketAddr::new(*address, name.port);
                 if !endpoints.iter().any(|other| other.address == address) {
-                    let unknown = u32::MAX;
-                    endpoints.push(Endpoint {
-                        address,
-                        weight: name.weight,
-                        draining: false,
-                        workload: unknown,
-                        place: unknown,
-                    });
+                    let (weight, place) = (name.weight, name.place);
+                    endpoints.push(Endpoint { address, weight, draining: false, workload: u32::MAX, place });
                 }
             }
         }

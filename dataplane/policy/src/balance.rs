@@ -61,9 +61,9 @@ pub fn pick(view: &View, cluster: u32, state: &mut State, rng: &mut impl Rng, ch
             });
             return Some(other.unwrap_or(chosen));
         }
-        return among(cluster_view.weights(), cluster_view, loads, rng, point, choose.avoid);
+        return among(&cluster_view.weights(), cluster_view, loads, rng, point, choose.avoid);
     }
-    among(cluster_view.weights(), cluster_view, loads, rng, &mut turns.point, choose.avoid)
+    among(&cluster_view.weights(), cluster_view, loads, rng, &mut turns.point, choose.avoid)
 }
 
 /// Chooses among these, and `avoid` only if there is no other.
@@ -82,7 +82,7 @@ fn among(
         _ => weights.draw(rng)?,
     };
     let slot_of = |index: usize| {
-        let endpoint = base + *weights.live.get(index)?;
+        let endpoint = base + weights.position(index)?;
         Some((endpoint, loads.slot_of(endpoint)?))
     };
     let first = slot_of(chosen)?;
@@ -115,7 +115,7 @@ fn by_key(cluster_view: &ClusterView, cluster: u32, state: &mut State, choose: C
 }
 
 fn another<T>(weights: &Weights, rng: &mut impl Rng, allowed: impl Fn(usize) -> Option<T>) -> Option<T> {
-    if weights.live.len() < 2 {
+    if weights.len < 2 {
         return None;
     }
     for _ in 0..REDRAWS_MAX {
@@ -123,8 +123,8 @@ fn another<T>(weights: &Weights, rng: &mut impl Rng, allowed: impl Fn(usize) -> 
             return Some(other);
         }
     }
-    let start = below(rng, weights.live.len() as u64)? as usize;
-    (start..weights.live.len()).chain(0..start).find_map(allowed)
+    let start = below(rng, weights.len as u64)? as usize;
+    (start..weights.len).chain(0..start).find_map(allowed)
 }
 
 /// A number below `n`, uniform up to one part in 2^64 / n; none below 0.

@@ -230,7 +230,7 @@ pub fn decide(
     match &host.program.answers[action as usize] {
         Answer::Redirect { status } => found.reply(*status, rule, LocalKind::Redirect { host: host_id, action }),
         Answer::Respond { status } => found.reply(*status, rule, LocalKind::Respond { host: host_id, action }),
-        Answer::Forward(Split { sharing: Some(sharing), .. }) if sharing.answers(&request) => {
+        Answer::Forward(split) if split.sharing().is_some_and(|sharing| sharing.answers(&request)) => {
             found.reply(200, rule, LocalKind::Preflight { host: host_id, action })
         }
         Answer::Forward(split) => {

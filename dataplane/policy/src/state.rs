@@ -18,6 +18,8 @@ pub struct Slot(pub u32);
 #[derive(Default)]
 pub struct State {
     slots: Vec<Entry>,
+    /// Beside `slots`: requests in flight. Every decision reads two of them, so they lie close together.
+    in_flight: Vec<u32>,
     by_identity: HashMap<Identity, u32>,
     free: Vec<u32>,
     /// Slot of each dense endpoint id of the adopted view.
@@ -37,7 +39,6 @@ struct Entry {
     identity: Identity,
     /// When it came into a view, in nanoseconds.
     since: u64,
-    in_flight: u32,
     /// Set where the detector wants to hear of it.
     rules: Option<Arc<Rules>>,
     suspicion: Suspicion,
@@ -68,6 +69,7 @@ pub(crate) struct Turns {
 pub(crate) struct Loads<'a> {
     ejected: u32,
     slots: &'a [Entry],
+    in_flight: &'a [u32],
     of_endpoint: &'a [u32],
 }
 
@@ -105,7 +107,7 @@ impl State {
             let (name, group, first) = (cluster.name.clone(), cluster.group.clone(), cluster.endpoints.start);
             let point = group.weights.start(rng);
             let live = if cluster.varies || self.ejected > 0 {
-                let loads = Loads { ejected: self.ejected, slots: &self.slots, of_endpoint: &self.of_endpoint };
+                let loads = self.loads();
                 let seen = |position| loads.seen(first + position);
                 Live::new(cluster.model.warmup, cluster.tiers.clone(), group.endpoints(), seen, now)
             } else {
@@ -187,22 +189,22 @@ impl State {
 
     /// A request (or connection) starts on an endpoint.
     pub fn started(&mut self, slot: Slot) {
-        if let Some(entry) = self.slots.get_mut(slot.0 as usize) {
-            entry.in_flight = entry.in_flight.saturating_add(1);
+        if let Some(count) = self.in_flight.get_mut(slot.0 as usize) {
+            *count = count.saturating_add(1);
         }
     }
 
     /// It is over.
     pub fn finished(&mut self, slot: Slot) {
-        if let Some(entry) = self.slots.get_mut(slot.0 as usize) {
-            debug_assert!(entry.in_flight > 0, "finished more often than started");
-            entry.in_flight = entry.in_flight.saturating_sub(1);
+        if let Some(count) = self.in_flight.get_mut(slot.0 as usize) {
+            debug_assert!(*count > 0, "finished more often than started");
+            *count = count.saturating_sub(1);
         }
     }
 
     /// Requests in flight on an endpoint, from this worker.
     pub fn in_flight(&self, slot: Slot) -> u32 {
-        self.entry(slot).map_or(0, |e| e.in_flight)
+        self.in_flight.get(slot.0 as usize).copied().unwrap_or(0)
     }
 
     /// Requests in flight on a cluster of the adopted view, from this worker. A step for each of its endpoints; where two clusters have an address in
@@ -225,8 +227,9 @@ impl State {
     /// Gives a gone slot back once nothing is in flight and its pool is empty. False when it may not yet be forgotten (in flight, or in the view
     /// again).
     pub fn forget(&mut self, slot: Slot) -> bool {
+        let in_flight = self.in_flight(slot);
         let Some(entry) = self.slots.get_mut(slot.0 as usize) else { return false };
-        if entry.forgotten || entry.in_flight > 0 || entry.uses > 0 {
+        if entry.forgotten || in_flight > 0 || entry.uses > 0 {
             return false;
         }
         entry.forgotten = true;
@@ -242,7 +245,12 @@ impl State {
         let Some(entry) = self.slots.get_mut(slot.0 as usize).filter(|entry| entry.ejected != ejected) else { return };
         entry.ejected = ejected;
         self.ejected = if ejected { self.ejected + 1 } else { self.ejected - 1 };
-        let loads = Loads { ejected: self.ejected, slots: &self.slots, of_endpoint: &self.of_endpoint };
+        let loads = Loads {
+            ejected: self.ejected,
+            slots: &self.slots,
+            in_flight: &self.in_flight,
+            of_endpoint: &self.of_endpoint,
+        };
         for (turns, cluster) in self.clusters.iter_mut().zip(view.clusters()) {
             if self.of_endpoint[turns.range()].contains(&slot.0) {
                 let seen = |position| loads.seen(turns.first + position);
@@ -259,8 +267,13 @@ impl State {
     /// A cluster of the adopted view, and what is known of endpoints.
     #[inline]
     pub(crate) fn split(&mut self, cluster: u32) -> Option<(&mut Turns, Loads<'_>)> {
-        let State { slots, of_endpoint, clusters, ejected, .. } = self;
-        Some((clusters.get_mut(cluster as usize)?, Loads { ejected: *ejected, slots, of_endpoint }))
+        let State { slots, in_flight, of_endpoint, clusters, ejected, .. } = self;
+        Some((clusters.get_mut(cluster as usize)?, Loads { ejected: *ejected, slots, in_flight, of_endpoint }))
+    }
+
+    fn loads(&self) -> Loads<'_> {
+        let State { slots, in_flight, of_endpoint, ejected, .. } = self;
+        Loads { ejected: *ejected, slots, in_flight, of_endpoint }
     }
 
     fn entry(&self, slot: Slot) -> Option<&Entry> {
@@ -287,7 +300,6 @@ impl State {
         let entry = Entry {
             identity: identity.clone(),
             since: now,
-            in_flight: 0,
             rules: None,
             suspicion: Suspicion::default(),
             condemned: false,
@@ -302,6 +314,7 @@ impl State {
             }
             None => {
                 self.slots.push(entry);
+                self.in_flight.push(0);
                 self.slots.len() as u32 - 1
             }
         };
@@ -317,7 +330,8 @@ impl Loads<'_> {
 
     /// Requests in flight on a dense endpoint id.
     pub(crate) fn load(&self, endpoint: u32) -> u32 {
-        self.entry(endpoint).map_or(0, |e| e.in_flight)
+        let slot = self.of_endpoint.get(endpoint as usize);
+        slot.and_then(|slot| self.in_flight.get(*slot as usize)).copied().unwrap_or(0)
     }
 
     /// When it was first seen, and whether it is ejected.

@@ -175,14 +175,14 @@ impl Live {
         let health =
             |healthy: usize, total: u64| (OVERPROVISIONING * healthy as u64).checked_div(total).unwrap_or(0).min(100);
         for (part, kind) in self.parts.iter_mut().zip(kinds) {
-            part.share = u64::from(kind.weight) * health(part.weights.live.len(), part.total);
+            part.share = u64::from(kind.weight) * health(part.weights.len, part.total);
         }
         self.levels.clear();
         let mut first = 0;
         while let Some(kind) = kinds.get(first) {
             let end = first + kinds[first..].iter().take_while(|k| k.level == kind.level).count();
             let of = &self.parts[first..end];
-            let (healthy, total) = (of.iter().map(|p| p.weights.live.len()).sum(), of.iter().map(|p| p.total).sum());
+            let (healthy, total) = (of.iter().map(|p| p.weights.len).sum(), of.iter().map(|p| p.total).sum());
             let takes = of.iter().any(|part| part.share > 0);
             self.levels.push((if takes { health(healthy, total) } else { 0 }, first..end));
             first = end;

@@ -6,10 +6,12 @@ use super::{below, gcd};
 use crate::facts::Rng;
 
 /// The endpoints of one set that take requests, laid side by side: each covers as many points of `0..total` as it weighs.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Weights {
-    /// Positions in the endpoint set.
-    pub live: Vec<u32>,
+    /// Endpoints that take requests.
+    pub len: usize,
+    /// Their positions in the endpoint set; empty when they are the first `len`.
+    live: Vec<u32>,
     /// Where each one's points end; empty when all weigh the same and cover one point each.
     ends: Vec<u64>,
     total: u64,
@@ -28,6 +30,23 @@ impl Weights {
         weights
     }
 
+    /// The first `len` endpoints, all of the same weight. Allocates nothing.
+    #[inline]
+    pub(crate) fn even(len: u32) -> Weights {
+        Weights { len: len as usize, live: Vec::new(), ends: Vec::new(), total: u64::from(len), stride: 1 }
+    }
+
+    /// The number of endpoints, if [`Weights::even`] of it is this.
+    pub(crate) fn as_even(&self) -> Option<u32> {
+        (self.live.is_empty() && self.ends.is_empty()).then_some(self.len as u32)
+    }
+
+    /// The position of one of them in the endpoint set.
+    #[inline]
+    pub(super) fn position(&self, index: usize) -> Option<u32> {
+        if self.live.is_empty() { (index < self.len).then_some(index as u32) } else { self.live.get(index).copied() }
+    }
+
     /// Lays out (position, weight) anew, in the memory that is there. What weighs nothing is left out.
     pub(crate) fn fill(&mut self, endpoints: impl Iterator<Item = (u32, u64)> + Clone) {
         let takes = endpoints.filter(|(_, weight)| *weight > 0);
@@ -40,8 +59,12 @@ impl Weights {
             self.live.push(position);
             self.ends.push(self.total);
         }
+        self.len = self.live.len();
         self.stride = 1;
-        if self.total == self.live.len() as u64 {
+        if self.live.iter().zip(0..).all(|(position, index)| *position == index) {
+            self.live.clear();
+        }
+        if self.total == self.len as u64 {
             self.ends.clear();
         } else {
             self.stride = golden_stride(self.total);
@@ -66,10 +89,10 @@ impl Weights {
         if next >= self.total { next.wrapping_sub(self.total) } else { next }
     }
 
-    /// Index into `live` of the endpoint that covers `point`.
+    /// Which of the endpoints covers `point`.
     pub(super) fn index_at(&self, point: u64) -> Option<usize> {
         let index = if self.ends.is_empty() { point as usize } else { self.ends.partition_point(|end| *end <= point) };
-        (index < self.live.len()).then_some(index)
+        (index < self.len).then_some(index)
     }
 
     /// The points of one endpoint.
@@ -92,7 +115,7 @@ impl Weights {
     /// take every second request from a heavy one that serves a single request.)
     pub(super) fn least_request(&self, rng: &mut impl Rng, load: impl Fn(u32) -> u32) -> Option<usize> {
         let first = self.draw(rng)?;
-        if self.live.len() == 1 {
+        if self.len == 1 {
             return Some(first);
         }
         let (start, end) = self.points(first);
@@ -102,7 +125,7 @@ impl Weights {
         }
         let second = self.index_at(point)?;
         let (second_start, second_end) = self.points(second);
-        let of = |index: usize| u128::from(load(self.live[index]));
+        let of = |index: usize| u128::from(self.position(index).map_or(0, &load));
         let (first_weight, second_weight) = (u128::from(end - start), u128::from(second_end - second_start));
         let busier = 2 * of(first) * second_weight > (2 * of(second) + 1) * first_weight;
         Some(if busier { second } else { first })

@@ -9,7 +9,7 @@ use ringway_config::model::{
 use ringway_config::{Blob, RootEntry, Snapshot};
 
 use super::domains::{Domains, Refused};
-use super::host::Program;
+use super::host::{Numbers, Program};
 use super::{
     BlobOf, BuildError, Cause, ClusterView, Content, EndpointView, Group, Held, HostView, Hosting, ListenerView, View,
 };
@@ -172,6 +172,7 @@ fn lay_out(
             outlier: model.outlier.as_ref().map(|outlier| Arc::new(Rules::of(outlier))),
             model,
             endpoints: first..endpoints.len() as u32,
+            even: group.weights.as_even(),
             balance,
             varies,
             tiers,
@@ -271,7 +272,7 @@ fn listener_view(set: &ListenerSet, listener: &Listener, ids: &ClusterIds<'_>) -
     })
 }
 
-fn resolve(held: &Held<Arc<Program>>, ids: &ClusterIds<'_>) -> Result<Arc<[u32]>, BuildError> {
+fn resolve(held: &Held<Arc<Program>>, ids: &ClusterIds<'_>) -> Result<Numbers, BuildError> {
     let id = |name: &str| {
         ids.get(name).copied().ok_or_else(|| absent(Kind::Host, &held.name, held.item.model.rule, Kind::Cluster, name))
     };

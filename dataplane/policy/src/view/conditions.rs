@@ -4,6 +4,7 @@ use regex::bytes::Regex;
 use ringway_config::model::{HeaderMatch, Match, PathMatch, QueryMatch, StringMatch};
 
 use super::pattern::Patterns;
+use super::text::Text;
 use crate::facts::Fields;
 
 /// A request in the form that conditions test.
@@ -41,11 +42,11 @@ pub(crate) struct Conditions {
 /// A condition on the path.
 pub(crate) enum PathTest {
     Any,
-    Exact(Box<[u8]>),
-    Prefix(Box<[u8]>),
+    Exact(Text),
+    Prefix(Text),
     /// Without its trailing slash; empty for `/`.
-    Segments(Box<[u8]>),
-    Regex(Regex),
+    Segments(Text),
+    Regex(Box<Regex>),
 }
 
 struct Rest {
@@ -90,10 +91,10 @@ impl Conditions {
     pub(crate) fn compile(matches: &Match, patterns: &mut Patterns) -> Result<Conditions, String> {
         let path = match &matches.path {
             PathMatch::Any => PathTest::Any,
-            PathMatch::Exact(path) => PathTest::Exact(bytes(path)),
-            PathMatch::Prefix(prefix) => PathTest::Prefix(bytes(prefix)),
-            PathMatch::Segments(prefix) => PathTest::Segments(bytes(prefix.trim_end_matches('/'))),
-            PathMatch::Regex(pattern) => PathTest::Regex(patterns.compile(pattern)?),
+            PathMatch::Exact(path) => PathTest::Exact(path.as_bytes().into()),
+            PathMatch::Prefix(prefix) => PathTest::Prefix(prefix.as_bytes().into()),
+            PathMatch::Segments(prefix) => PathTest::Segments(prefix.trim_end_matches('/').as_bytes().into()),
+            PathMatch::Regex(pattern) => PathTest::Regex(Box::new(patterns.compile(pattern)?)),
         };
         let mut text = |test: &Option<StringMatch>| test.as_ref().map(|t| TextTest::compile(t, patterns)).transpose();
         let (method, scheme) = (text(&matches.method)?, text(&matches.scheme)?);

@@ -84,7 +84,7 @@ impl View {
     fn sharing(&self, host: u32, action: u32) -> Option<(&Cors, &Sharing)> {
         let host = self.hosting.hosts.get(host as usize)?;
         let Answer::Forward(split) = host.program.answers.get(action as usize)? else { return None };
-        let sharing = split.sharing.as_deref()?;
+        let sharing = split.sharing()?;
         let Some(Action::Forward(forward)) = host.model.actions.get(action as usize) else { return None };
         Some((forward.cors.as_ref()?, sharing))
     }

@@ -1,32 +1,19 @@
 //! Which host answers to an authority: hash lookups, however many hosts there are.
 
-use std::collections::HashMap;
-
+use super::names::Names;
 use crate::authority::{Authority, HOST_BYTES_MAX};
-use crate::fold::Seed;
 
-/// The hosts of one listener by authority.
+/// The hosts of one listener by authority. Under a name, port 0 is any.
 pub(crate) struct Domains {
     exact: Names,
-    /// `*.suffix`, without the `*.`.
+    /// `*.suffix`, without the `*.`; `*` is the empty one.
     suffixes: Names,
     /// Most labels in any of `suffixes`: longer tails of a name are not looked up.
     suffix_labels_max: usize,
-    /// `*`.
-    any: Option<Ports>,
     /// Appended to names without a dot.
     search: Box<[Box<[u8]>]>,
     /// The port that an authority means when it has none.
     pub port: u16,
-}
-
-type Names = HashMap<Box<[u8]>, Ports, Seed>;
-
-/// Hosts of one name by port; port 0 is any.
-enum Ports {
-    One(u16, u32),
-    /// Sorted by port.
-    Many(Vec<(u16, u32)>),
 }
 
 /// Why a domain was not taken in.
@@ -41,10 +28,9 @@ pub(crate) enum Refused {
 impl Domains {
     pub(crate) fn new(search: &[String], port: u16) -> Domains {
         Domains {
-            exact: HashMap::with_hasher(Seed::new()),
-            suffixes: HashMap::with_hasher(Seed::new()),
+            exact: Names::new(),
+            suffixes: Names::new(),
             suffix_labels_max: 0,
-            any: None,
             search: search.iter().map(|s| s.trim_matches('.').to_ascii_lowercase().into_bytes().into()).collect(),
             port,
         }
@@ -57,25 +43,22 @@ impl Domains {
 
     pub(crate) fn insert(&mut self, pattern: &str, port: u16, host: u32) -> Result<(), Refused> {
         let lower = pattern.to_ascii_lowercase();
-        if lower == "*" {
-            return Ports::put(self.any.get_or_insert(Ports::One(port, host)), port, host);
-        }
-        let (names, name) = match lower.strip_prefix("*.") {
-            Some(suffix) => {
+        let (names, name) = match lower.strip_prefix('*') {
+            Some("") => (&mut self.suffixes, ""),
+            Some(rest) => {
+                let suffix = rest.strip_prefix('.').filter(|suffix| !suffix.is_empty()).ok_or(Refused::Pattern)?;
                 self.suffix_labels_max = self.suffix_labels_max.max(labels(suffix.as_bytes()));
                 (&mut self.suffixes, suffix)
             }
+            None if lower.is_empty() => return Err(Refused::Pattern),
             None => (&mut self.exact, lower.strip_prefix('[').and_then(|s| s.strip_suffix(']')).unwrap_or(&lower)),
         };
-        if name.is_empty() || name.contains('*') || name.len() > HOST_BYTES_MAX {
+        if name.contains('*') || name.len() > HOST_BYTES_MAX {
             return Err(Refused::Pattern);
         }
-        match names.get_mut(name.as_bytes()) {
-            Some(ports) => ports.put(port, host),
-            None => {
-                names.insert(name.as_bytes().into(), Ports::One(port, host));
-                Ok(())
-            }
+        match names.insert(name.as_bytes(), port, host) {
+            Err(first) if first != host => Err(Refused::Taken(first)),
+            _ => Ok(()),
         }
     }
 
@@ -83,11 +66,7 @@ impl Domains {
     /// any port.
     pub(crate) fn find(&self, authority: &Authority) -> Option<u32> {
         let (name, port) = (authority.host(), authority.port());
-        let exact = self.exact.get(name).and_then(|ports| ports.get(port));
-        exact
-            .or_else(|| self.find_short(name, port))
-            .or_else(|| self.find_suffix(name, port))
-            .or_else(|| self.any.as_ref().and_then(|ports| ports.get(port)))
+        at(&self.exact, name, port).or_else(|| self.find_short(name, port)).or_else(|| self.find_suffix(name, port))
     }
 
     fn find_short(&self, name: &[u8], port: u16) -> Option<u32> {
@@ -101,7 +80,7 @@ impl Domains {
             head.copy_from_slice(name);
             tail[0] = b'.';
             tail[1..].copy_from_slice(suffix);
-            self.exact.get(&full[..end])?.get(port)
+            at(&self.exact, &full[..end], port)
         })
     }
 
@@ -119,41 +98,18 @@ impl Domains {
             if left > self.suffix_labels_max || before == 0 {
                 continue;
             }
-            if let Some(host) = self.suffixes.get(rest).and_then(|ports| ports.get(port)) {
+            if let Some(host) = at(&self.suffixes, rest, port) {
                 return Some(host);
             }
         }
-        None
+        at(&self.suffixes, b"", port)
     }
 }
 
-impl Ports {
-    fn get(&self, port: u16) -> Option<u32> {
-        match self {
-            Ports::One(only, host) => (*only == port || *only == 0).then_some(*host),
-            Ports::Many(all) => {
-                let of = |port: u16| all.binary_search_by_key(&port, |(p, _)| *p).ok().map(|at| all[at].1);
-                of(port).or_else(|| of(0))
-            }
-        }
-    }
-
-    fn put(&mut self, port: u16, host: u32) -> Result<(), Refused> {
-        if let Ports::One(only, first) = *self {
-            if only == port {
-                return if first == host { Ok(()) } else { Err(Refused::Taken(first)) };
-            }
-            *self = Ports::Many(vec![(only, first)]);
-        }
-        if let Ports::Many(all) = self {
-            match all.binary_search_by_key(&port, |(p, _)| *p) {
-                Ok(at) if all[at].1 != host => return Err(Refused::Taken(all[at].1)),
-                Ok(_) => {}
-                Err(at) => all.insert(at, (port, host)),
-            }
-        }
-        Ok(())
-    }
+/// The host of a name at a port, else at any port.
+#[inline]
+fn at(names: &Names, name: &[u8], port: u16) -> Option<u32> {
+    names.get(name, port).or_else(|| names.get(name, 0))
 }
 
 fn labels(name: &[u8]) -> usize {

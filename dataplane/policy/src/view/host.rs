@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ringway_config::model::{Action, Backend, Fault, Host, Mirror, PathRewrite, Route, RuleId};
+use ringway_config::model::{Action, Backend, Fault, Forward, Host, Mirror, PathRewrite, Route, RuleId};
 
 use super::blob_of::BlobOf;
 use super::conditions::{Conditions, Miss, Request};
@@ -12,13 +12,15 @@ use super::error::Cause;
 use super::index::Index;
 use super::pattern::Patterns;
 use super::regex_rewrite::RegexRewrite;
+use super::text::Few;
 use crate::balance::{below, by_weight};
 use crate::facts::Rng;
 
 /// A share without a cluster.
 const NO_CLUSTER: u32 = u32::MAX;
 
-/// One virtual host.
+/// One virtual host; one cache line.
+#[repr(align(64))]
 pub struct HostView {
     /// Name of its blob.
     pub name: Arc<str>,
@@ -26,19 +28,30 @@ pub struct HostView {
     pub model: BlobOf<Host>,
     pub(crate) program: Arc<Program>,
     /// Dense ids of the program's clusters.
-    pub(super) clusters: Arc<[u32]>,
+    pub(super) clusters: Numbers,
 }
+
+/// Dense ids, of which the first is at hand: most hosts have one cluster.
+#[derive(Clone)]
+pub(super) struct Numbers {
+    first: u32,
+    /// All of them; none where there is at most one.
+    all: Option<Arc<[u32]>>,
+}
+
+const _: () = assert!(size_of::<HostView>() == 64);
 
 /// What can be compiled from the blob alone, and is kept for as long as the blob does not change.
 ///
-/// A decision reads these compact copies and not the model: among 100,000 hosts every pointer followed is a cache miss.
+/// A decision reads these compact copies and not the model: among 100,000 hosts every pointer followed is a cache miss. A host of one route and one
+/// destination is read without following any.
 pub(crate) struct Program {
     pub(super) model: BlobOf<Host>,
     pub(crate) rule: RuleId,
-    pub(crate) routes: Box<[Compiled]>,
+    pub(crate) routes: Few<Compiled>,
     index: Index,
     /// Beside the model's actions.
-    pub(crate) answers: Box<[Answer]>,
+    pub(crate) answers: Few<Answer>,
     /// Clusters that actions name, each once.
     pub(super) clusters: Box<[Box<str>]>,
 }
@@ -63,11 +76,16 @@ pub(crate) enum Answer {
 /// Weighted destinations.
 pub(crate) struct Split {
     pub timeout_ms: u64,
-    pub shares: Box<[Share]>,
-    pub sharing: Option<Box<Sharing>>,
-    copies: Box<[Copies]>,
-    pub(super) rewrite: Option<Box<RegexRewrite>>,
+    pub shares: Few<Share>,
     weight_total: u64,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few actions have.
+struct Rare {
+    sharing: Option<Sharing>,
+    copies: Box<[Copies]>,
+    rewrite: Option<RegexRewrite>,
 }
 
 /// A destination of copies.
@@ -107,30 +125,50 @@ impl HostView {
 
     /// The clusters that get copies of an action's requests, and of how many of a million.
     pub fn mirrors(&self, action: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
-        let copies = match self.program.answers.get(action as usize) {
-            Some(Answer::Forward(split)) => &split.copies[..],
-            _ => &[],
-        };
-        copies.iter().filter_map(|c| Some((self.clusters.get(c.cluster as usize).copied()?, c.per_million)))
+        let copies = self.rare(action).map_or(&[][..], |rare| &rare.copies);
+        copies.iter().filter_map(|c| Some((self.clusters.get(c.cluster)?, c.per_million)))
     }
 
     /// The compiled path edit of an action, if it is one with a pattern.
     pub(super) fn regex_rewrite(&self, action: u32) -> Option<&RegexRewrite> {
-        match self.program.answers.get(action as usize) {
-            Some(Answer::Forward(split)) => split.rewrite.as_deref(),
-            _ => None,
-        }
+        self.rare(action)?.rewrite.as_ref()
     }
 
     /// Whether an action has mirrors.
     #[inline]
     pub fn copies(&self, action: u32) -> bool {
-        matches!(self.program.answers.get(action as usize), Some(Answer::Forward(split)) if !split.copies.is_empty())
+        self.rare(action).is_some_and(|rare| !rare.copies.is_empty())
+    }
+
+    #[inline]
+    fn rare(&self, action: u32) -> Option<&Rare> {
+        match self.program.answers.get(action as usize) {
+            Some(Answer::Forward(split)) => split.rare.as_deref(),
+            _ => None,
+        }
     }
 
     /// The dense id of a share's cluster; `None` when it has none.
     pub(crate) fn cluster_of(&self, share: &Share) -> Option<u32> {
-        self.clusters.get(share.cluster as usize).copied()
+        self.clusters.get(share.cluster)
+    }
+}
+
+impl Numbers {
+    #[inline]
+    fn get(&self, number: u32) -> Option<u32> {
+        match &self.all {
+            None => (number == 0 && self.first != NO_CLUSTER).then_some(self.first),
+            Some(all) => all.get(number as usize).copied(),
+        }
+    }
+}
+
+impl FromIterator<u32> for Numbers {
+    fn from_iter<I: IntoIterator<Item = u32>>(ids: I) -> Numbers {
+        let all: Vec<u32> = ids.into_iter().collect();
+        let first = all.first().copied().unwrap_or(NO_CLUSTER);
+        Numbers { first, all: (all.len() > 1).then(|| all.into()) }
     }
 }
 
@@ -181,29 +219,37 @@ impl Answer {
             Action::Redirect(redirect) => return Ok(Answer::Redirect { status: redirect.status }),
             Action::Respond(respond) => return Ok(Answer::Respond { status: respond.status }),
         };
-        let mut copies = |m: &'a Mirror| Copies { cluster: names.number(&m.cluster), per_million: m.per_million };
-        let copies = forward.mirrors.iter().map(&mut copies).collect();
         let share = |b: &'a Backend| Share {
             rule: b.rule,
             weight: b.weight,
             cluster: if b.cluster.is_empty() { NO_CLUSTER } else { names.number(&b.cluster) },
             missing_status: b.missing_status,
         };
-        let rewrite = match &forward.path {
-            PathRewrite::Regex { pattern, substitution } => {
-                Some(Box::new(RegexRewrite::compile(pattern, substitution)?))
-            }
-            _ => None,
-        };
-        let sharing = forward.cors.as_ref().map(|cors| Sharing::compile(cors, patterns)).transpose()?;
         Ok(Answer::Forward(Split {
             timeout_ms: forward.timeout_ms,
             weight_total: forward.backends.iter().map(|b| u64::from(b.weight)).sum(),
             shares: forward.backends.iter().map(share).collect(),
-            sharing: sharing.map(Box::new),
-            copies,
-            rewrite,
+            rare: Rare::new(forward, names, patterns)?.map(Box::new),
         }))
+    }
+}
+
+impl Rare {
+    /// Err: why a pattern does not compile.
+    fn new<'a>(
+        forward: &'a Forward,
+        names: &mut Interned<'a>,
+        patterns: &mut Patterns,
+    ) -> Result<Option<Rare>, String> {
+        let copies = |m: &'a Mirror| Copies { cluster: names.number(&m.cluster), per_million: m.per_million };
+        let copies: Box<[Copies]> = forward.mirrors.iter().map(copies).collect();
+        let rewrite = match &forward.path {
+            PathRewrite::Regex { pattern, substitution } => Some(RegexRewrite::compile(pattern, substitution)?),
+            _ => None,
+        };
+        let sharing = forward.cors.as_ref().map(|cors| Sharing::compile(cors, patterns)).transpose()?;
+        let none = sharing.is_none() && copies.is_empty() && rewrite.is_none();
+        Ok((!none).then_some(Rare { sharing, copies, rewrite }))
     }
 }
 
@@ -216,6 +262,12 @@ fn fault_of(action: &Action) -> Option<&Fault> {
 }
 
 impl Split {
+    /// The origins that may read it, where CORS is configured.
+    #[inline]
+    pub(crate) fn sharing(&self) -> Option<&Sharing> {
+        self.rare.as_ref()?.sharing.as_ref()
+    }
+
     /// Draws a share by weight. None when there is none to draw: no share, or several that all weigh nothing.
     pub(crate) fn draw(&self, rng: &mut impl Rng) -> Option<u32> {
         match &*self.shares {

@@ -11,12 +11,15 @@ mod domains;
 mod error;
 mod host;
 mod index;
+mod names;
 mod paths;
 mod pattern;
 mod regex_rewrite;
 mod rewrite;
+mod text;
 mod trie;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -73,22 +76,25 @@ pub struct ListenerView {
     pub tunnels: Vec<Vec<Option<u32>>>,
 }
 
-/// One destination.
+/// One destination. What every decision reads comes first, side by side.
+#[repr(C)]
 pub struct ClusterView {
+    /// Dense ids of its endpoints.
+    pub endpoints: Range<u32>,
+    /// How many endpoints, if all of them take requests and weigh the same.
+    even: Option<u32>,
+    pub(crate) balance: Balance,
+    /// What endpoints get is not simply their weight: some may be new, or come first.
+    pub(crate) varies: bool,
+    /// Its connections have limits or a life of their own, so they (and what is remembered of its endpoints) are shared with no other cluster of the
+    /// same addresses.
+    pub apart: bool,
     /// `outbound|PORT|SUBSET|HOST` or `inbound|PORT||`.
     pub name: Arc<str>,
     /// What its blob says.
     pub model: BlobOf<Cluster>,
-    /// Dense ids of its endpoints.
-    pub endpoints: Range<u32>,
-    /// Its connections have limits or a life of their own, so they (and what is remembered of its endpoints) are shared with no other cluster of the
-    /// same addresses.
-    pub apart: bool,
     /// How to classify what becomes of its requests, if endpoints that fail are to be left alone.
     pub outlier: Option<Arc<Rules>>,
-    pub(crate) balance: Balance,
-    /// What endpoints get is not simply their weight: some may be new, or come first.
-    pub(crate) varies: bool,
     /// Which endpoints come first.
     pub(crate) tiers: Option<Arc<Tiers>>,
     /// Who owns which keys, where `balance` is consistent.
@@ -257,8 +263,10 @@ impl Group {
 }
 
 impl ClusterView {
-    pub(crate) fn weights(&self) -> &Weights {
-        &self.group.weights
+    /// Nothing further is read where all endpoints take requests and weigh the same.
+    #[inline]
+    pub(crate) fn weights(&self) -> Cow<'_, Weights> {
+        self.even.map_or(Cow::Borrowed(&self.group.weights), |len| Cow::Owned(Weights::even(len)))
     }
 
     /// The cookie that it chooses by.

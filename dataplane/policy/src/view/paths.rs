@@ -3,16 +3,16 @@
 //! All of them end where a path has a slash or its end, so a path is looked up at these places alone: a lookup for each of its first few
 //! segments, however many routes there are.
 
-use std::collections::HashMap;
-use std::ops::Range;
-
+use super::names::Names;
 use super::trie::{After, Entry, Following};
-use crate::fold::Seed;
 
 /// The table.
 pub(crate) struct Paths {
-    /// Key → range of `entries`, ascending.
-    ranges: HashMap<Box<[u8]>, Range<u32>, Seed>,
+    /// Key → its place in `starts`.
+    keys: Names,
+    /// Where the entries of each key start; and where the last ones end.
+    starts: Box<[u32]>,
+    /// Ascending for each key.
     entries: Box<[Entry]>,
     /// Bytes of the longest key: nothing longer is hashed.
     bytes_max: usize,
@@ -28,15 +28,15 @@ impl Paths {
         let slashes_max = inner.map(|(key, _)| key.iter().filter(|b| **b == b'/').count()).max();
         // Stable: routes of one key stay in order.
         keys.sort_by_key(|(key, _)| *key);
-        let mut ranges = HashMap::with_hasher(Seed::new());
-        let mut start = 0;
-        for same in keys.chunk_by(|a, b| a.0 == b.0) {
-            let end = start + same.len() as u32;
-            ranges.insert(same[0].0.into(), start..end);
-            start = end;
+        let (mut table, mut starts) = (Names::new(), vec![0]);
+        table.reserve(keys.chunk_by(|a, b| a.0 == b.0).count());
+        for (same, number) in keys.chunk_by(|a, b| a.0 == b.0).zip(0..) {
+            let inserted = table.insert(same[0].0, 0, number);
+            debug_assert!(inserted.is_ok(), "equal keys stand side by side");
+            starts.push(starts[number as usize] + same.len() as u32);
         }
-        ranges.shrink_to_fit();
-        Paths { ranges, entries: keys.into_iter().map(|(_, entry)| entry).collect(), bytes_max, slashes_max }
+        let entries = keys.into_iter().map(|(_, entry)| entry).collect();
+        Paths { keys: table, starts: starts.into(), entries, bytes_max, slashes_max }
     }
 
     /// Calls `visit` with the routes of the whole path, then of its front up to each slash; and with what follows there (to be tested with
@@ -55,9 +55,8 @@ impl Paths {
     }
 
     fn at(&self, key: &[u8]) -> &[Entry] {
-        match self.ranges.get(key) {
-            Some(range) => &self.entries[range.start as usize..range.end as usize],
-            None => &[],
-        }
+        let Some(number) = self.keys.get(key, 0) else { return &[] };
+        let number = number as usize;
+        &self.entries[self.starts[number] as usize..self.starts[number + 1] as usize]
     }
 }

@@ -134,7 +134,7 @@ fn a_snapshot_file_stands_in_for_manifests() {
     use control_shim::explain::Source;
     use control_shim::mesh::placement::Sequential;
     let paths = [repository().join(CANARY)];
-    let source = Source::compile(&paths, Default::default(), &mut Sequential::default());
+    let source = Source::compile(&paths, Default::default(), Default::default(), &mut Sequential::default());
     let Source::Manifests { compiled, .. } = source else { panic!("these are manifests") };
     let order = ringway_config::Order { incarnation: 1, sequence: 1 };
     let snapshot =

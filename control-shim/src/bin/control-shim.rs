@@ -126,7 +126,7 @@ impl<'a> Source<'a> {
         let loaded = folder::load_with(&self.arguments.source, options);
         self.objects = Objects::update(&self.objects, &loaded);
         let mut options = Options { stand_in_gateways: false, ..Options::default() };
-        self.arguments.heads.apply(&mut options.policy);
+        self.arguments.heads.apply(&mut options);
         let mesh = Mesh::new(self.objects.clone(), &mut self.placement, options);
         let compiled = translate(&mesh, previous);
         let found = loaded.diagnostics.iter().chain(&mesh.diagnostics).chain(&compiled.diagnostics);

@@ -3,7 +3,7 @@
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::explain::Source;
 use crate::lint::lint;
-use crate::mesh::placement;
+use crate::mesh::{self, placement};
 use crate::object::decode;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,7 +52,8 @@ pub enum Output {
 /// Prints every finding. 1 when there is one that fails.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let options = decode::Options { allow_unenforced: arguments.allow_unenforced };
-    let source = Source::compile(&arguments.manifests, options, &mut placement::Sequential::default());
+    let source =
+        Source::compile(&arguments.manifests, options, mesh::Options::default(), &mut placement::Sequential::default());
     let Source::Manifests { mesh, compiled, mut diagnostics } = source else { return ExitCode::from(2) };
     diagnostics.extend(lint(&compiled));
     let (objects, pods) = (mesh.objects.len(), mesh.pods.len());

@@ -39,6 +39,8 @@ pub struct Arguments {
     /// Take security that is not enforced yet for a warning.
     #[arg(long)]
     allow_unenforced: bool,
+    #[command(flatten)]
+    heads: super::heads::Heads,
     /// How to write it.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -136,7 +138,7 @@ fn source(arguments: &Arguments, paths: Vec<PathBuf>) -> Result<Source, Failure>
         return Ok(Source::Snapshot(fetch(admin).map_err(Failure::Finding)?));
     }
     let options = decode::Options { allow_unenforced: arguments.allow_unenforced };
-    let source = Source::read(&paths, options).map_err(Failure::Finding)?;
+    let source = Source::read(&paths, options, arguments.heads.mesh()).map_err(Failure::Finding)?;
     if let Source::Manifests { diagnostics, .. } = &source {
         let colour = super::colour_on_stderr();
         diagnostics.iter().filter(|d| d.is_error()).for_each(|d| eprintln!("{}", d.render(colour)));

@@ -1,6 +1,7 @@
 //! Options on how the proxies of a mesh take request heads, for every command that starts some.
 
-use ringway_config::model::{PathNormalization, PolicySet, Profile};
+use crate::mesh::Options;
+use ringway_config::model::{PathNormalization, Profile};
 
 /// How request heads are taken.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
@@ -31,26 +32,33 @@ enum Form {
 }
 
 impl Heads {
-    /// Puts what was asked for into a policy.
-    pub fn apply(self, policy: &mut PolicySet) {
+    /// A mesh's settings with what was asked for.
+    pub fn mesh(self) -> Options {
+        let mut options = Options::default();
+        self.apply(&mut options);
+        options
+    }
+
+    /// Puts what was asked for into a mesh's settings. A form of paths that is named here goes before MeshConfig's.
+    pub fn apply(self, options: &mut Options) {
+        let policy = &mut options.policy;
         (policy.profile, policy.path_normalization) = match self.profile {
             Named::Istio => (Profile::Istio, PathNormalization::Base),
             Named::Strict => (Profile::Strict, PathNormalization::MergeSlashes),
         };
-        if let Some(form) = self.path_normalization {
-            policy.path_normalization = match form {
-                Form::None => PathNormalization::None,
-                Form::Base => PathNormalization::Base,
-                Form::MergeSlashes => PathNormalization::MergeSlashes,
-                Form::DecodeAndMergeSlashes => PathNormalization::DecodeAndMergeSlashes,
-            };
-        }
+        options.fixed.path_normalization = self.path_normalization.map(|form| match form {
+            Form::None => PathNormalization::None,
+            Form::Base => PathNormalization::Base,
+            Form::MergeSlashes => PathNormalization::MergeSlashes,
+            Form::DecodeAndMergeSlashes => PathNormalization::DecodeAndMergeSlashes,
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::Objects;
     use clap::Parser;
 
     #[derive(clap::Parser)]
@@ -70,9 +78,10 @@ mod tests {
             ("--profile strict --path-normalization DECODE_AND_MERGE_SLASHES", Profile::Strict, DecodeAndMergeSlashes),
         ] {
             let words = ["ringway"].into_iter().chain(line.split_whitespace());
-            let mut policy = PolicySet::default();
-            Command::try_parse_from(words).unwrap().heads.apply(&mut policy);
-            assert_eq!((policy.profile, policy.path_normalization), (profile, form), "{line}");
+            let mut options = Options::default();
+            Command::try_parse_from(words).unwrap().heads.apply(&mut options);
+            let settled = options.settled(&Objects::default()).policy;
+            assert_eq!((settled.profile, settled.path_normalization), (profile, form), "{line}");
         }
         assert!(Command::try_parse_from(["ringway", "--path-normalization", "RFC"]).is_err());
     }

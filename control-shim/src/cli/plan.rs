@@ -32,6 +32,8 @@ pub struct Arguments {
     /// Take security that is not enforced yet for a warning.
     #[arg(long)]
     allow_unenforced: bool,
+    #[command(flatten)]
+    heads: super::heads::Heads,
     /// How to write it.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -60,7 +62,7 @@ fn compare(arguments: &Arguments) -> Result<(String, bool), String> {
     let mut placement = placement::Sequential::default();
     let mut side = |path: &PathBuf| {
         let paths: Vec<PathBuf> = arguments.with.iter().chain([path]).cloned().collect();
-        Source::compile(&paths, options, &mut placement)
+        Source::compile(&paths, options, arguments.heads.mesh(), &mut placement)
     };
     let (old, new) = (side(&arguments.old), side(&arguments.new));
     let mut plan = plan(&old, &new)?;

@@ -41,9 +41,9 @@ pub struct Arguments {
     /// Threads of each proxy.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
-    /// Show the proxies' access logs.
-    #[arg(long, value_name = "FORMAT", default_value = "off", value_parser = ["off", "text", "json"])]
-    access_log: String,
+    /// Show the proxies' access logs; without it, MeshConfig's `accessLogFile` decides.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    access_log: Option<Log>,
     #[command(flatten)]
     heads: super::heads::Heads,
     /// Stop when standard input ends: for programs that start this one.
@@ -54,13 +54,20 @@ pub struct Arguments {
     dns: Vec<std::net::SocketAddr>,
 }
 
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Log {
+    Off,
+    Text,
+    Json,
+}
+
 /// Runs until it is asked to stop. 1 when the manifests have errors or something does not start.
 pub fn run(arguments: Arguments) -> ExitCode {
-    let access_log = match arguments.access_log.as_str() {
-        "text" => AccessLog::Text,
-        "json" => AccessLog::Json,
-        _ => AccessLog::Off,
-    };
+    let access_log = arguments.access_log.map(|format| match format {
+        Log::Off => AccessLog::Off,
+        Log::Text => AccessLog::Text,
+        Log::Json => AccessLog::Json,
+    });
     run::run(Options {
         paths: arguments.paths,
         list_ports: arguments.ports,

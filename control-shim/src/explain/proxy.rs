@@ -96,7 +96,7 @@ impl Source {
     ///
     /// # Errors
     /// Why there is nothing to ask.
-    pub fn read(paths: &[PathBuf], options: decode::Options) -> Result<Source, String> {
+    pub fn read(paths: &[PathBuf], options: decode::Options, mesh: Options) -> Result<Source, String> {
         if let [path] = paths
             && is_snapshot(path)
         {
@@ -105,14 +105,19 @@ impl Source {
                 Err(error) => Err(format!("{}: {error}", path.display())),
             };
         }
-        Ok(Source::compile(paths, options, &mut placement::Sequential::default()))
+        Ok(Source::compile(paths, options, mesh, &mut placement::Sequential::default()))
     }
 
     /// Compiles manifests with pods where `placement` puts them.
-    pub fn compile(paths: &[PathBuf], options: decode::Options, placement: &mut dyn crate::mesh::Placement) -> Source {
+    pub fn compile(
+        paths: &[PathBuf],
+        options: decode::Options,
+        mesh: Options,
+        placement: &mut dyn crate::mesh::Placement,
+    ) -> Source {
         let loaded = folder::load_with(paths, options);
         let mut diagnostics = loaded.diagnostics;
-        let mesh = Mesh::new(loaded.objects, placement, Options::default());
+        let mesh = Mesh::new(loaded.objects, placement, mesh);
         diagnostics.extend(mesh.diagnostics.iter().cloned());
         let compiled = translate::translate(&mesh, None);
         diagnostics.extend(compiled.diagnostics.iter().cloned());

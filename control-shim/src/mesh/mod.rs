@@ -9,9 +9,10 @@ pub use placement::Placement;
 pub use plan::{PodPlan, StandIn, gateways_without_pod, plan_pods};
 
 use crate::diagnostic::Diagnostic;
+use crate::object::locality::LocalitySetting;
 use crate::object::service::{Carried, TargetPort};
-use crate::object::{Labels, Object, ObjectRef, Objects, Service, selects, workload::Container};
-use ringway_config::model::{self, PolicySet};
+use crate::object::{Labels, Object, ObjectRef, Objects, Service, mesh_config, selects, workload::Container};
+use ringway_config::model::{self, AccessLog, PathNormalization, PolicySet, Retry};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -47,6 +48,25 @@ pub struct Options {
     pub policy: PolicySet,
     /// Make a pod for a Gateway that no pod serves.
     pub stand_in_gateways: bool,
+    /// Namespace whose DestinationRules and Sidecars hold for the whole mesh.
+    pub root_namespace: String,
+    /// Of clusters whose DestinationRule has none.
+    pub connect_timeout_ms: u32,
+    /// Of routes that say nothing; `None` never tries again.
+    pub retry: Option<Retry>,
+    /// Of clusters whose DestinationRule has none.
+    pub locality: Option<LocalitySetting>,
+    /// What goes before the manifests' MeshConfig.
+    pub fixed: Fixed,
+}
+
+/// What the command line decides, whatever MeshConfig says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fixed {
+    /// Access log.
+    pub access_log: Option<AccessLog>,
+    /// The form of paths.
+    pub path_normalization: Option<PathNormalization>,
 }
 
 impl Default for Options {
@@ -56,7 +76,34 @@ impl Default for Options {
             cluster: "Kubernetes".into(),
             policy: PolicySet::default(),
             stand_in_gateways: true,
+            root_namespace: mesh_config::REFERENCE[1].into(),
+            connect_timeout_ms: CONNECT_TIMEOUT_MS,
+            retry: Some(Retry::default()),
+            locality: None,
+            fixed: Fixed::default(),
         }
+    }
+}
+
+/// Istio's default.
+const CONNECT_TIMEOUT_MS: u32 = 10_000;
+
+impl Options {
+    /// With what MeshConfig says among `objects`, and the command line after it.
+    pub fn settled(mut self, objects: &Objects) -> Options {
+        let [kind, namespace, name] = mesh_config::REFERENCE;
+        let entry = objects.get(&ObjectRef::new(kind, namespace, name));
+        if let Some(Object::MeshConfig(config)) = entry.map(|entry| &entry.object) {
+            self.policy.access_log = config.access_log.unwrap_or(self.policy.access_log);
+            self.policy.path_normalization = config.path_normalization.unwrap_or(self.policy.path_normalization);
+            self.root_namespace = config.root_namespace.clone().unwrap_or(self.root_namespace);
+            self.connect_timeout_ms = config.connect_timeout_ms.unwrap_or(self.connect_timeout_ms);
+            self.retry = config.retry.clone().unwrap_or(self.retry);
+            self.locality = config.locality.clone().or(self.locality);
+        }
+        self.policy.access_log = self.fixed.access_log.unwrap_or(self.policy.access_log);
+        self.policy.path_normalization = self.fixed.path_normalization.unwrap_or(self.policy.path_normalization);
+        self
     }
 }
 
@@ -122,6 +169,7 @@ impl Pod {
 impl Mesh {
     /// Plans the pods of `objects` and places them. `placement` keeps its answers from one call to the next, so that pods stay where they are.
     pub fn new(objects: Objects, placement: &mut dyn Placement, options: Options) -> Mesh {
+        let options = options.settled(&objects);
         let mut diagnostics = Vec::new();
         let mut plans = plan_pods(&objects, &options);
         let stand_ins =

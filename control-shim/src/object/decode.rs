@@ -65,6 +65,11 @@ impl Context {
         Context { asked: Some(RefCell::default()), ..Self::new(file, options) }
     }
 
+    /// Whether a list of fields is made: documents are as the decoder asks for them.
+    pub(super) fn is_survey(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// Everything found, and everything asked for.
     pub(super) fn surveyed(self) -> (Vec<Diagnostic>, Vec<Asked>) {
         (self.diagnostics.into_inner(), self.asked.map(RefCell::into_inner).unwrap_or_default())

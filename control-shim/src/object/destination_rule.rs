@@ -52,11 +52,8 @@ impl DestinationRule {
 
     /// The labels of endpoints and of proxies that it compares.
     pub fn compared_labels(&self) -> BTreeSet<String> {
-        let labels = |policy: TrafficPolicy| match policy.balancer?.locality? {
-            LocalitySetting::Rule(LocalityRule::Failover { priority, .. }, _) => Some(priority),
-            _ => None,
-        };
-        self.policies().filter_map(labels).flatten().map(|label| label.name).collect()
+        let settings = self.policies().filter_map(|policy| policy.balancer?.locality);
+        settings.flat_map(|setting| setting.compared_labels()).collect()
     }
 }
 

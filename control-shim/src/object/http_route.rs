@@ -3,11 +3,12 @@
 use super::cors;
 use super::decode::{Field, Fields};
 use super::patterns;
+use super::retries::{self, Retries};
 use super::virtual_service::{path_text, redirect_status};
-use super::{Meta, Spot, retries};
+use super::{Meta, Spot};
 use ringway_config::limits::{MIRRORS_MAX, PER_MILLION_MAX};
 use ringway_config::model::{
-    Cors, HeaderEdits, HeaderMatch, Match, PathMatch, PathRewrite, QueryMatch, Redirect, Retry, StringMatch,
+    Cors, HeaderEdits, HeaderMatch, Match, PathMatch, PathRewrite, QueryMatch, Redirect, StringMatch,
 };
 
 /// An HTTPRoute.
@@ -78,7 +79,7 @@ pub struct Rule {
     /// `timeouts.request`, and without `retry` the smaller of it and backendRequest; 0 is none.
     pub timeout_ms: u64,
     /// When it is tried again.
-    pub retry: Option<Retry>,
+    pub retry: Retries,
 }
 
 /// One match of a rule.
@@ -192,7 +193,7 @@ fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
         cors: None,
         mirrors: Vec::new(),
         timeout_ms: 0,
-        retry: Some(Retry::default()),
+        retry: Retries::Unsaid,
     };
     for filter_item in fields.get("filters").map(|f| f.items()).unwrap_or_default() {
         filter(&filter_item, &mut rule, own);
@@ -205,7 +206,7 @@ fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
     }
     if let Some(retry) = fields.get("retry") {
         let conditions: Vec<&Match> = rule.matches.iter().map(|one| &one.matches).collect();
-        rule.retry = retries::gateway_api(&retry, backend_ms, &conditions);
+        rule.retry = Retries::Said(retries::gateway_api(&retry, backend_ms, &conditions));
         rule.timeout_ms = request_ms;
     } else {
         // Nobody asked for more tries than the default's, which do not prolong a wait: one timeout holds for all.

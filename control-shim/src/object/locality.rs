@@ -20,6 +20,18 @@ pub enum LocalitySetting {
     Rule(LocalityRule, Spot),
 }
 
+impl LocalitySetting {
+    /// The labels of endpoints and of proxies that it compares.
+    pub fn compared_labels(&self) -> Vec<String> {
+        match self {
+            LocalitySetting::Rule(LocalityRule::Failover { priority, .. }, _) => {
+                priority.iter().map(|label| label.name.clone()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// Puts what a `locality` field (`region/zone/subzone`) or a node selector says into labels, where they do not say it themselves.
 pub fn label(labels: &mut Labels, values: [Option<&str>; 3]) {
     for (name, value) in TOPOLOGY.iter().zip(values) {

@@ -13,6 +13,7 @@ pub mod http_route;
 pub mod load_balancer;
 pub mod locality;
 pub mod markdown;
+pub mod mesh_config;
 pub mod objects;
 pub mod opaque_route;
 pub mod outlier;
@@ -30,6 +31,7 @@ pub use destination_rule::DestinationRule;
 pub use gateway::Gateway;
 pub use gateway_api::{GatewayClass, K8sGateway, ReferenceGrant};
 pub use http_route::HttpRoute;
+pub use mesh_config::MeshConfig;
 pub use objects::{Entry, Loaded, Objects};
 pub use opaque_route::OpaqueRoute;
 pub use service::{EndpointSlice, Namespace, Service, ServiceAccount};
@@ -186,6 +188,7 @@ pub enum Object {
     HttpRoute(HttpRoute),
     OpaqueRoute(OpaqueRoute),
     ReferenceGrant(ReferenceGrant),
+    MeshConfig(MeshConfig),
 }
 
 impl Object {
@@ -208,6 +211,7 @@ impl Object {
             Object::HttpRoute(o) => &o.meta,
             Object::OpaqueRoute(o) => &o.meta,
             Object::ReferenceGrant(o) => &o.meta,
+            Object::MeshConfig(o) => &o.meta,
         }
     }
 }

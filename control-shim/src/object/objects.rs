@@ -323,6 +323,9 @@ fn decode(context: &mut Context, node: &Node) -> Outcome {
         Some(reference) => reference,
         None => return Outcome::Nameless,
     };
+    if known.kind == "ConfigMap" && !mesh_config::is_mesh_config(&reference) {
+        return Outcome::Foreign(kind.to_string());
+    }
     context.object = Some(reference.clone());
     if !known.versions.contains(&version) {
         let span = node.get("apiVersion").map_or(node.span, |node| node.span);
@@ -364,6 +367,7 @@ fn decode_known(context: &Context, node: &Node, known: &Known, reference: &Objec
         "TCPRoute" => opaque_route::opaque_route(false, meta, root).map(Object::OpaqueRoute),
         "TLSRoute" => opaque_route::opaque_route(true, meta, root).map(Object::OpaqueRoute),
         "ReferenceGrant" => gateway_api::reference_grant(meta, root).map(Object::ReferenceGrant),
+        "ConfigMap" => mesh_config::mesh_config(meta, root).map(Object::MeshConfig),
         _ => None,
     }
 }
@@ -453,6 +457,7 @@ const KNOWN: &[Known] = &[
     row(GATEWAY_GROUP, "TCPRoute", "a TCPRoute", OPAQUE_ROUTES),
     row(GATEWAY_GROUP, "TLSRoute", "a TLSRoute", OPAQUE_ROUTES),
     row(GATEWAY_GROUP, "ReferenceGrant", "a ReferenceGrant", GATEWAY_API),
+    row("", "ConfigMap", "a ConfigMap", &["v1"]),
 ];
 
 fn known(group: &str, kind: &str) -> Option<&'static Known> {

@@ -4,6 +4,26 @@ use super::decode::{Field, Fields};
 use ringway_config::limits::RETRY_ATTEMPTS_MAX;
 use ringway_config::model::{BACKOFF_GROWTH_MAX, Match, Retry, RetryBudget, RetryOn, StringMatch};
 
+/// What a rule says of trying again.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Retries {
+    /// Nothing: what holds for the mesh holds for it.
+    #[default]
+    Unsaid,
+    /// This; `None` is never.
+    Said(Option<Retry>),
+}
+
+impl Retries {
+    /// What holds in a mesh with this default.
+    pub fn or(&self, default: &Option<Retry>) -> Option<Retry> {
+        match self {
+            Retries::Unsaid => default.clone(),
+            Retries::Said(retry) => retry.clone(),
+        }
+    }
+}
+
 /// Words of `retryOn` that HTTP/1.1 has no case of.
 const OF_OTHER_PROTOCOLS: [&str; 2] = ["refused-stream", "http3-post-connect-failure"];
 /// Words of `retryOn` that are understood and do nothing here.

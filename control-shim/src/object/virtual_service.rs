@@ -5,9 +5,10 @@ use super::decode::{Field, Fields};
 use super::fault::{self, FaultRule};
 use super::opaque_route::{self, TcpRule, TlsRule};
 use super::patterns::{self, ExportTo};
-use super::{Meta, Spot, retries};
+use super::retries::{self, Retries};
+use super::{Meta, Spot};
 use ringway_config::limits;
-use ringway_config::model::{Cors, HeaderEdits, Match, PathMatch, PathRewrite, Redirect, Respond, Retry, StringMatch};
+use ringway_config::model::{Cors, HeaderEdits, Match, PathMatch, PathRewrite, Redirect, Respond, StringMatch};
 
 /// A VirtualService.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,8 +101,8 @@ pub struct HttpRoute {
     pub destinations: Vec<Destination>,
     /// Whole exchange; 0 is none.
     pub timeout_ms: u64,
-    /// When it is tried again; `None` is never.
-    pub retry: Option<Retry>,
+    /// When it is tried again.
+    pub retry: Retries,
     /// `rewrite.uri`, bytewise over what matched, or `rewrite.uriRegexRewrite`.
     pub path: PathRewrite,
     /// `rewrite.authority`, or a `set` of Host; empty keeps it.
@@ -205,7 +206,7 @@ fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
     let cors = cors_field.as_ref().and_then(cors::policy);
     let timeout_ms = fields.get("timeout").and_then(|f| f.duration_ms()).unwrap_or(0);
     let conditions: Vec<&Match> = matches.iter().map(|one| &one.matches).collect();
-    let retry = fields.get("retries").map_or_else(|| Some(Retry::default()), |f| retries::istio(&f, &conditions));
+    let retry = fields.get("retries").map_or(Retries::Unsaid, |f| Retries::Said(retries::istio(&f, &conditions)));
     let (mut path, mut authority) = (PathRewrite::Keep, String::new());
     if let Some(rewrite) = fields.get("rewrite") {
         (path, authority) = decode_rewrite(&rewrite);

@@ -61,7 +61,7 @@ impl Found<'_> {
             };
             (of(old), of(new))
         };
-        for kind in [BlobKind::Host, BlobKind::Cluster, BlobKind::Endpoints] {
+        for kind in [BlobKind::Policy, BlobKind::Host, BlobKind::Cluster, BlobKind::Endpoints] {
             let (before, after) = names(kind);
             for name in before.keys().chain(after.keys().filter(|name| !before.contains_key(*name))) {
                 if before.get(name) != after.get(name) {
@@ -86,6 +86,9 @@ impl Found<'_> {
             (Some(before @ Model::Cluster(_)), Some(after @ Model::Cluster(cluster))) => {
                 let content = |model| without_rules(dump::content(model));
                 self.fields(name, "", &content(before), &content(after), &sides.1.place(cluster.rule));
+            }
+            (Some(before @ Model::Policy(_)), Some(after @ Model::Policy(_))) => {
+                self.fields("MeshConfig", "", &dump::content(before), &dump::content(after), "");
             }
             // A cluster comes and goes with the routes that lead to it.
             _ => {}

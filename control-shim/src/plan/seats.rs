@@ -2,9 +2,7 @@
 
 use crate::explain::{Explanation, Request, Source, Subject, TargetUrl};
 use crate::translate::Compiled;
-use ringway_config::model::{
-    Kind, Listener, ListenerProtocol, ListenerSet, Model, PolicySet, Provenance, Role, RuleId,
-};
+use ringway_config::model::{Kind, Listener, ListenerProtocol, ListenerSet, Model, Provenance, Role, RuleId};
 use ringway_config::{Blob, Order, Snapshot};
 use ringway_policy::view::ListenerView;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,7 +66,7 @@ fn gateway(compiled: &Compiled, node: &str) -> Result<Option<Side>, String> {
 
 /// What any sidecar of a namespace holds when it has asked for every host.
 fn sidecars(compiled: &Compiled, view: &str) -> Result<Side, String> {
-    let policy = PolicySet::default();
+    let policy = compiled.policy().clone();
     let listener = Listener {
         name: OUTBOUND.into(),
         rule: RuleId(0),

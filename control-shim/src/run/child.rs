@@ -44,8 +44,6 @@ pub struct Spec {
 /// What becomes of lines that a child writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lines {
-    /// Nobody reads them: they go nowhere.
-    Discard,
     /// Kept for a report; those that start with `error` or `warning` are told at once.
     Keep,
     /// Told, one by one, under this name.
@@ -146,16 +144,10 @@ async fn keep(spec: Spec, state: Arc<State>, events: mpsc::Sender<Event>, mut st
 }
 
 fn start(spec: &Spec, state: &Arc<State>, events: &mpsc::Sender<Event>) -> std::io::Result<(Child, JoinSet<()>)> {
-    let pipe = |lines| if lines == Lines::Discard { Stdio::null() } else { Stdio::piped() };
     let mut command = (spec.command)();
     // A group of its own: Ctrl-C on the terminal reaches us alone, and we end children in order.
     // Standard input is a pipe that we hold: a child that watches it ends with us, however we end.
-    command
-        .stdin(Stdio::piped())
-        .stdout(pipe(spec.stdout))
-        .stderr(pipe(spec.stderr))
-        .process_group(0)
-        .kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     let mut child = command.spawn()?;
     state.last_lines.lock().unwrap_or_else(PoisonError::into_inner).clear();
     state.pid.store(child.id().unwrap_or(0), Ordering::Relaxed);
@@ -205,7 +197,7 @@ async fn follow(
             let told = match lines {
                 Lines::Tell(what) => Some(what),
                 Lines::Keep if text.starts_with("error") || text.starts_with("warning") => Some("proxy"),
-                Lines::Keep | Lines::Discard => None,
+                Lines::Keep => None,
             };
             if let Some(what) = told
                 && events.send(Event::Line { node: node.clone(), what, text }).await.is_err()

@@ -61,8 +61,8 @@ pub struct Options {
     pub workers: u16,
     /// DNS servers that the proxies ask; those of the system when there are none.
     pub dns: Vec<std::net::SocketAddr>,
-    /// Format of the proxies' access logs, which are shown unless off.
-    pub access_log: AccessLog,
+    /// Format of the proxies' access logs, which are shown unless off; `None` leaves it to MeshConfig.
+    pub access_log: Option<AccessLog>,
     /// How the proxies take request heads.
     pub heads: crate::cli::heads::Heads,
     /// Stop when standard input ends.

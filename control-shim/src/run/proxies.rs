@@ -36,8 +36,6 @@ pub struct Options {
     pub workers: u16,
     /// `--dns`.
     pub dns: Vec<std::net::SocketAddr>,
-    /// Whether access log lines are shown.
-    pub access_log: bool,
 }
 
 /// All proxies of a run.
@@ -175,7 +173,7 @@ impl Proxies {
                 command.arg("--exit-with-stdin");
                 command
             }),
-            stdout: if self.options.access_log { Lines::Tell("access-log") } else { Lines::Discard },
+            stdout: Lines::Tell("access-log"),
             stderr: Lines::Keep,
             grace: GRACE,
         };

@@ -71,7 +71,6 @@ pub fn prepare(options: Options, events: &mpsc::Sender<Event>) -> Result<Running
             io_backend: options.io_backend.clone(),
             workers: options.workers,
             dns: options.dns.clone(),
-            access_log: options.access_log != ringway_config::model::AccessLog::Off,
         },
         events.clone(),
     );
@@ -112,8 +111,8 @@ pub fn load(options: &Options) -> Loaded {
 /// Settings of the mesh that the command line decides.
 pub fn mesh_options(options: &Options) -> mesh::Options {
     let mut all = mesh::Options::default();
-    all.policy.access_log = options.access_log;
-    options.heads.apply(&mut all.policy);
+    all.fixed.access_log = options.access_log;
+    options.heads.apply(&mut all);
     all
 }
 

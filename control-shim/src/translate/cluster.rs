@@ -16,8 +16,6 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::SocketAddr;
 
-/// Istio's default connect timeout.
-pub(super) const CONNECT_TIMEOUT_MS: u32 = 10_000;
 /// Istio's default idle time of a pooled connection, and of an opaque one.
 pub(super) const IDLE_TIMEOUT_MS: u64 = 3_600_000;
 
@@ -84,7 +82,7 @@ impl Pass<'_> {
         if let (Some(outlier), Some((meta, ..))) = (&policy.outlier, rules.origin(subset)) {
             self.check_ejections(meta, outlier, chosen.iter().filter(|e| !e.draining).count());
         }
-        let locality = locality(balancer.locality, policy.outlier.is_some(), destination);
+        let locality = self.locality(balancer.locality, policy.outlier.is_some(), destination);
         let name = key.name();
         let endpoints = endpoint_set(&name, &chosen, &names, locality.as_ref());
         let cluster = Cluster {
@@ -96,7 +94,7 @@ impl Pass<'_> {
             warmup: balancer.warmup,
             locality,
             endpoints: name.clone(),
-            connect_timeout_ms: pool.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS),
+            connect_timeout_ms: pool.connect_timeout_ms.unwrap_or(self.mesh.options.connect_timeout_ms),
             idle_timeout_ms: pool.idle_timeout_ms.unwrap_or(IDLE_TIMEOUT_MS),
             max_requests_per_connection: pool.max_requests_per_connection,
             max_connections: pool.max_connections,
@@ -110,6 +108,26 @@ impl Pass<'_> {
             mesh_internal: names.is_empty() && internal(destination, &chosen),
         };
         Some([self.encode(&Model::Cluster(cluster))?, self.encode(&Model::Endpoints(endpoints))?])
+    }
+
+    /// Which endpoints come first: as a rule says; else the near ones, where a Service asks for them; else as the mesh says, or the near ones where
+    /// outlier detection notices that they fail.
+    fn locality(
+        &self,
+        setting: Option<LocalitySetting>,
+        notices: bool,
+        destination: &Destination<'_>,
+    ) -> Option<LocalityRule> {
+        let nearest = LocalityRule::Failover { priority: Vec::new(), regions: Vec::new() };
+        match (setting, &destination.kind) {
+            (None, DestinationKind::Service(service)) if service.prefers_close => Some(nearest),
+            (setting, _) => match setting.or_else(|| self.mesh.options.locality.clone()) {
+                Some(LocalitySetting::Rule(LocalityRule::Failover { .. }, _)) if !notices => None,
+                Some(LocalitySetting::Rule(rule, _)) => Some(rule),
+                Some(LocalitySetting::Off) => None,
+                None => notices.then_some(nearest),
+            },
+        }
     }
 
     /// Says when outlier detection can do nothing: a part of few endpoints may be less than one.
@@ -151,18 +169,6 @@ fn internal(destination: &Destination<'_>, endpoints: &[&Endpoint<'_>]) -> bool 
         DestinationKind::Entry(entry) => entry.internal,
     };
     mesh && endpoints.iter().all(|endpoint| endpoint.has_proxy())
-}
-
-/// Which endpoints come first: as it is said; else the near ones, where outlier detection notices that they fail or a Service asks for them.
-fn locality(setting: Option<LocalitySetting>, notices: bool, destination: &Destination<'_>) -> Option<LocalityRule> {
-    let nearest = LocalityRule::Failover { priority: Vec::new(), regions: Vec::new() };
-    match (setting, &destination.kind) {
-        (Some(LocalitySetting::Rule(LocalityRule::Failover { .. }, _)), _) if !notices => None,
-        (Some(LocalitySetting::Rule(rule, _)), _) => Some(rule),
-        (Some(LocalitySetting::Off), _) => None,
-        (None, DestinationKind::Service(service)) if service.prefers_close => Some(nearest),
-        (None, _) => notices.then_some(nearest),
-    }
 }
 
 /// With where the endpoints are, if that makes a difference.

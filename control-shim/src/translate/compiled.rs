@@ -9,7 +9,7 @@ use super::shards::Shards;
 use crate::diagnostic::Diagnostic;
 use crate::mesh::{Options, Pod};
 use crate::object::{ObjectRef, Objects, Spot};
-use ringway_config::model::{Kind, Model, Provenance, ProvenanceEntry, RuleId};
+use ringway_config::model::{Kind, Model, PolicySet, Provenance, ProvenanceEntry, RuleId};
 use ringway_config::{Blob, EncodeError, Order, Snapshot, VerifyError};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
@@ -102,6 +102,11 @@ fn rules_of_all(blobs: &[Blob]) -> BTreeSet<RuleId> {
 }
 
 impl Compiled {
+    /// Limits and logging of every proxy.
+    pub fn policy(&self) -> &PolicySet {
+        &self.basis.options.policy
+    }
+
     /// What `node` (`namespace/pod`) holds from the start; `None` when it has no proxy.
     pub fn proxy(&self, node: &str) -> Option<&Arc<ProxyConfig>> {
         self.proxies.get(node)

@@ -2,10 +2,11 @@
 
 use super::Pass;
 use super::virtual_service::{Routes, Seat, gateway_key};
+use crate::object::retries::Retries;
 use crate::object::virtual_service::{Delegate, HttpAction, HttpMatch, HttpRule, VirtualService};
 use crate::object::{Object, ObjectRef};
 use ringway_config::model::{
-    Action, Backend, Forward, HeaderEdits, HeaderMatch, PathMatch, PathRewrite, QueryMatch, Retry, StringMatch,
+    Action, Backend, Forward, HeaderEdits, HeaderMatch, PathMatch, PathRewrite, QueryMatch, StringMatch,
 };
 
 impl Pass<'_> {
@@ -140,7 +141,7 @@ fn inherit(action: &mut HttpAction, delegate: &Delegate) {
             if route.request == HeaderEdits::default() && route.response == HeaderEdits::default() {
                 (route.request, route.response) = (root.request.clone(), root.response.clone());
             }
-            if route.retry == Some(Retry::default()) {
+            if route.retry == Retries::Unsaid {
                 route.retry.clone_from(&root.retry);
             }
             if route.mirrors.is_empty() {

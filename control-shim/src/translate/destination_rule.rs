@@ -2,13 +2,12 @@
 
 use super::registry::Registry;
 use super::{Findings, View, covers, expand, seniority};
+use crate::mesh::Options;
 use crate::object::destination_rule::{DestinationRule, Subset, TrafficPolicy};
+use crate::object::locality::LocalitySetting;
 use crate::object::patterns::ExportTo;
 use crate::object::{Meta, Object, Objects, Spot};
 use std::collections::{BTreeSet, HashMap};
-
-/// Namespace whose DestinationRules hold for everyone.
-const ROOT_NAMESPACE: &str = "istio-system";
 
 /// All of them, expanded and in order of age.
 pub(super) struct DestinationRules<'a> {
@@ -19,6 +18,8 @@ pub(super) struct DestinationRules<'a> {
     special: BTreeSet<&'a str>,
     /// Labels that decide which endpoints come first.
     compared: BTreeSet<String>,
+    /// Namespace whose rules hold for everyone.
+    root: &'a str,
 }
 
 /// What holds for a host.
@@ -28,7 +29,7 @@ pub(super) struct Effective<'a> {
 }
 
 impl<'a> DestinationRules<'a> {
-    pub fn new(objects: &'a Objects, registry: &Registry<'_>, domain: &str, findings: &Findings) -> Self {
+    pub fn new(objects: &'a Objects, registry: &Registry<'_>, options: &'a Options, findings: &Findings) -> Self {
         let mut all: Vec<_> = objects
             .iter()
             .filter_map(|entry| match &entry.object {
@@ -37,11 +38,17 @@ impl<'a> DestinationRules<'a> {
             })
             .collect();
         all.sort_by_key(|rule| seniority(&rule.meta));
-        let compared = all.iter().flat_map(|rule| rule.compared_labels()).collect();
-        let mut rules =
-            DestinationRules { exact: HashMap::new(), wildcard: HashMap::new(), special: BTreeSet::new(), compared };
+        let of_mesh = options.locality.iter().flat_map(LocalitySetting::compared_labels);
+        let compared = all.iter().flat_map(|rule| rule.compared_labels()).chain(of_mesh).collect();
+        let mut rules = DestinationRules {
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
+            special: BTreeSet::new(),
+            compared,
+            root: &options.root_namespace,
+        };
         for rule in all {
-            rules.add(rule, registry, domain, findings);
+            rules.add(rule, registry, &options.cluster_domain, findings);
         }
         for wildcard in rules.wildcard.values_mut() {
             wildcard.sort_by_key(|rule| std::cmp::Reverse(rule.host.len()));
@@ -66,7 +73,7 @@ impl<'a> DestinationRules<'a> {
                 let mend = registry.nearest(&host).map_or(String::new(), |near| format!("did you mean `{near}`?"));
                 findings.warning(&rule.meta.reference, &rule.host_spot, "unknown-host", message, mend);
             }
-            Some(destination) if destination.meta.namespace() != own && own != ROOT_NAMESPACE => {
+            Some(destination) if destination.meta.namespace() != own && own != self.root => {
                 self.special.insert(own);
             }
             Some(_) => {}
@@ -86,7 +93,7 @@ impl<'a> DestinationRules<'a> {
 
     /// The rules for `host` of a service in `service_namespace`, as seen from `view`.
     pub fn find(&self, view: View<'_>, host: &str, service_namespace: &str) -> Effective<'a> {
-        for namespace in [view, service_namespace, ROOT_NAMESPACE] {
+        for namespace in [view, service_namespace, self.root] {
             let visible = |rule: &&&DestinationRule| namespace == view || rule.export_to.visible(view);
             let exact = self.exact.get(&(namespace, host.to_string())).into_iter().flatten();
             let rules: Vec<_> = exact.filter(visible).copied().collect();

@@ -155,7 +155,7 @@ impl Pass<'_> {
         Action::Forward(Forward {
             backends,
             timeout_ms: rule.timeout_ms,
-            retry: rule.retry.clone(),
+            retry: rule.retry.or(&self.mesh.options.retry),
             path: rule.rewrite.clone(),
             authority: rule.authority.clone(),
             request: rule.request.clone(),

@@ -1,6 +1,6 @@
 //! A proxy's own side: its listener set, and the way from each inbound listener to the app.
 
-use super::cluster::{CONNECT_TIMEOUT_MS, IDLE_TIMEOUT_MS};
+use super::cluster::IDLE_TIMEOUT_MS;
 use super::compiled::ProxyConfig;
 use super::{Pass, View};
 use crate::mesh::{Pod, service_host};
@@ -59,7 +59,7 @@ impl Pass<'_> {
             rule,
             protocol: if carried == Carried::Http { Protocol::Http1 } else { Protocol::Tcp },
             endpoints: name.clone(),
-            connect_timeout_ms: CONNECT_TIMEOUT_MS,
+            connect_timeout_ms: self.mesh.options.connect_timeout_ms,
             idle_timeout_ms: IDLE_TIMEOUT_MS,
             service_host: first
                 .map_or(String::new(), |service| service_host(service, &self.mesh.options.cluster_domain)),

@@ -104,11 +104,11 @@ impl<'a> Pass<'a> {
         Pass {
             mesh,
             virtual_services: VirtualServices::new(&mesh.objects, domain),
-            destination_rules: DestinationRules::new(&mesh.objects, &registry, domain, &findings),
+            destination_rules: DestinationRules::new(&mesh.objects, &registry, &mesh.options, &findings),
             http_routes: HttpRoutes::new(&mesh.objects),
             opaque_routes: OpaqueRoutes::new(&mesh.objects),
             selectors: Selectors::new(&mesh.objects),
-            sidecars: Sidecars::new(&mesh.objects),
+            sidecars: Sidecars::new(&mesh.objects, &mesh.options.root_namespace),
             registry,
             namespaces,
             rules: RefCell::default(),

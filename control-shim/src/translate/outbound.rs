@@ -12,7 +12,7 @@ use crate::object::service::Carried;
 use crate::object::subnet::Subnet;
 use ringway_config::Blob;
 use ringway_config::model::{
-    Action, Backend, Domain, Forward, Host, Listener, ListenerProtocol, Match, Model, Retry, Role, Route, TcpBackend,
+    Action, Backend, Domain, Forward, Host, Listener, ListenerProtocol, Match, Model, Role, Route, TcpBackend,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -121,7 +121,7 @@ impl Pass<'_> {
         let key = ClusterKey { host: destination.host.clone(), port: port.number, subset: String::new() };
         let rule = self.rule(destination.meta, &port.field, port.spot);
         let backend = Backend { cluster: key.name(), weight: 1, rule, missing_status: 503, ..Backend::default() };
-        let forward = Forward { backends: vec![backend], retry: Some(Retry::default()), ..Forward::default() };
+        let forward = Forward { backends: vec![backend], retry: self.mesh.options.retry.clone(), ..Forward::default() };
         routes.actions.push(Action::Forward(forward));
         routes.routes.push(Route { rule, name: "default".into(), matches: Match::default(), action: 0 });
         routes.clusters.insert(key);

@@ -6,12 +6,11 @@ use crate::object::sidecar::{EgressHost, Sidecar};
 use crate::object::{Object, Objects, selects};
 use std::collections::HashMap;
 
-/// Namespace whose Sidecar without a selector holds where a namespace has none.
-const ROOT_NAMESPACE: &str = "istio-system";
-
 /// All of them by namespace, oldest first.
 pub(super) struct Sidecars<'a> {
     by_namespace: HashMap<&'a str, Vec<&'a Sidecar>>,
+    /// Namespace whose Sidecar without a selector holds where a namespace has none.
+    root: &'a str,
 }
 
 /// What a proxy sees of the mesh's hosts.
@@ -22,7 +21,7 @@ pub(super) struct Scope {
 }
 
 impl<'a> Sidecars<'a> {
-    pub fn new(objects: &'a Objects) -> Self {
+    pub fn new(objects: &'a Objects, root: &'a str) -> Self {
         let mut by_namespace: HashMap<_, Vec<&Sidecar>> = HashMap::new();
         for entry in objects.iter() {
             if let Object::Sidecar(sidecar) = &entry.object {
@@ -30,7 +29,7 @@ impl<'a> Sidecars<'a> {
             }
         }
         by_namespace.values_mut().for_each(|all| all.sort_by_key(|sidecar| seniority(&sidecar.meta)));
-        Sidecars { by_namespace }
+        Sidecars { by_namespace, root }
     }
 
     /// One that selects the pod, else its namespace's, else the root namespace's. Gateways see everything.
@@ -42,7 +41,7 @@ impl<'a> Sidecars<'a> {
         let selected = of(&pod.namespace)
             .find(|sidecar| sidecar.selector.as_ref().is_some_and(|selector| selects(selector, &pod.labels)));
         let whole = |namespace| of(namespace).find(|sidecar| sidecar.selector.is_none());
-        let found = selected.or_else(|| whole(&pod.namespace)).or_else(|| whole(ROOT_NAMESPACE));
+        let found = selected.or_else(|| whole(&pod.namespace)).or_else(|| whole(self.root));
         Scope { egress: found.and_then(|sidecar| sidecar.egress.clone()) }
     }
 }

@@ -269,7 +269,7 @@ impl Pass<'_> {
         Forward {
             backends,
             timeout_ms: route.timeout_ms,
-            retry: route.retry.clone(),
+            retry: route.retry.or(&self.mesh.options.retry),
             path: route.path.clone(),
             authority: route.authority.clone(),
             request: route.request.clone(),

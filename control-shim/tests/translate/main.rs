@@ -10,6 +10,7 @@ mod last_good;
 mod load_balancers;
 mod localities;
 mod manifests;
+mod mesh_config;
 mod mirrors;
 mod opaque;
 mod publishing;

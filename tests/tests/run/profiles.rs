@@ -28,9 +28,49 @@ fn every_proxy_takes_heads_as_the_command_line_says() {
 
 #[test]
 fn explain_goes_by_the_same_form() {
-    let mut command = Command::new(binary::ringway());
-    command.current_dir(binary::repository()).args(["explain", "examples/hello.yaml", "--output", "json"]);
-    let output = command.arg("http://door.test:8080/a/../b//%63?d=/../e").output().expect("ringway starts");
-    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("explain writes JSON");
-    assert_eq!(told["outcome"]["target"], "/b//c?d=/../e", "{told}");
+    const HELLO: &str = "examples/hello.yaml";
+    let folder = settings("pathNormalization: {normalization: MERGE_SLASHES}");
+    let of_mesh = folder.path().to_str().expect("UTF-8");
+    let table: [(&[&str], &str); 4] = [
+        (&[HELLO], "/b//c?d=/../e"),
+        (&[HELLO, "--path-normalization", "NONE"], "/a/../b//%63?d=/../e"),
+        (&[HELLO, of_mesh], "/b/c?d=/../e"),
+        (&[HELLO, of_mesh, "--path-normalization", "BASE"], "/b//c?d=/../e"),
+    ];
+    for (arguments, path) in table {
+        let mut command = Command::new(binary::ringway());
+        command.current_dir(binary::repository()).arg("explain").args(arguments).args(["--output", "json"]);
+        let output = command.arg("http://door.test:8080/a/../b//%63?d=/../e").output().expect("ringway starts");
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("explain writes JSON");
+        assert_eq!(told["outcome"]["target"], path, "{arguments:?}: {told}");
+    }
+}
+
+/// A folder with the ConfigMap of a mesh's settings.
+fn settings(line: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(&folder, line);
+    folder
+}
+
+fn write(folder: &tempfile::TempDir, line: &str) {
+    let head =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |\n    ";
+    std::fs::write(folder.path().join("mesh.yaml"), format!("{head}{line}\n"))
+        .expect("a temporary folder takes a file");
+}
+
+#[test]
+fn mesh_config_holds_for_running_proxies_and_so_do_its_edits() {
+    let folder = settings("pathNormalization: {normalization: NONE}");
+    let mut mesh = Mesh::start(&["examples/hello.yaml", folder.path().to_str().expect("UTF-8")]);
+    let mut client = Client::connect(mesh.gateway(8080));
+    assert_eq!(client.get("door.test", "/a//../b").json()["path"], "/a//../b");
+    write(
+        &folder,
+        "{pathNormalization: {normalization: MERGE_SLASHES}, accessLogFile: /dev/stdout, accessLogEncoding: JSON}",
+    );
+    mesh.wait_for("the edit to be applied", |event| event["event"] == "applied");
+    assert_eq!(client.get("door.test", "/a//../b").json()["path"], "/a/b");
+    mesh.wait_for("the log line", |event| event["what"] == "access-log" && event["text"].to_string().contains("/a/b"));
 }

@@ -23,6 +23,10 @@ pub enum Answer {
     Endpoint {
         /// Which one.
         address: SocketAddr,
+        /// Status.
+        status: u16,
+        /// How many tries endpoints saw.
+        tries: usize,
         /// What it saw.
         head: Head,
         /// Its answer's headers, as far as rules edit them.
@@ -32,6 +36,8 @@ pub enum Answer {
     Local {
         /// Status.
         status: u16,
+        /// How many tries endpoints saw.
+        tries: usize,
         /// Where a redirect points.
         location: Option<String>,
         /// Body of a fixed answer; empty for all others.
@@ -75,17 +81,20 @@ impl Head {
 }
 
 impl Answer {
-    /// What a client received.
-    pub fn received(response: &Response) -> Answer {
+    /// What a client received after so many tries.
+    pub fn received(response: &Response, tries: usize) -> Answer {
         let reply = edited(&response.headers);
         match response.header(ORIGIN) {
             Some(origin) => Answer::Endpoint {
                 address: origin.parse().unwrap_or_else(|e| panic!("{ORIGIN}: {origin}: {e}")),
+                status: response.status,
+                tries,
                 head: Head::parse(&response.text()),
                 reply,
             },
             None => Answer::Local {
                 status: response.status,
+                tries,
                 location: response.header("location").map(str::to_owned),
                 body: if response.header("location").is_some() { String::new() } else { response.text() },
                 reply,
@@ -120,12 +129,12 @@ impl fmt::Display for Head {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (reply, head) = match self {
-            Answer::Endpoint { address, head, reply } => {
-                writeln!(f, "  endpoint {address} saw")?;
+            Answer::Endpoint { address, status, tries, head, reply } => {
+                writeln!(f, "  endpoint {address} answered {status} after {tries} tries, and saw")?;
                 (reply, Some(head))
             }
-            Answer::Local { status, location, body, reply } => {
-                writeln!(f, "  local {status} {} {body:?}", location.as_deref().unwrap_or("-"))?;
+            Answer::Local { status, tries, location, body, reply } => {
+                writeln!(f, "  local {status} {} {body:?} after {tries} tries", location.as_deref().unwrap_or("-"))?;
                 (reply, None)
             }
         };

@@ -1,6 +1,6 @@
 //! What `ringway explain` says about a request: every answer that is possible, with its probability and the rule that decides.
 
-use crate::generate::request::Request;
+use crate::generate::request::{Fail, Request, What};
 use crate::message::{Answer, Head, edited, is_edited};
 use crate::origins::REPLY;
 use control_shim::explain::{self, Subject};
@@ -9,6 +9,8 @@ use serde_json::Value;
 
 /// Our own peer metadata goes to endpoints with proxies.
 pub const PEER: &str = "x-envoy-peer-metadata";
+/// What the proxy says when a connection broke before the head of an answer was whole.
+pub const BROKEN: &str = "Service Unavailable: upstream_reset_before_response_started{connection_termination}\n";
 /// Stands for values that depend on the moment or the machine.
 pub const PRESENT: &str = "(present)";
 
@@ -16,7 +18,25 @@ pub const PRESENT: &str = "(present)";
 pub struct Oracle {
     subject: Subject,
     listener: u32,
-    layers: Layers,
+    reading: Reading,
+}
+
+/// How a proxy understands what is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The order of header edits.
+    pub layers: Layers,
+    /// What is tried again where nobody wrote it.
+    pub retries: Retries,
+}
+
+/// What a policy is for that says nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retries {
+    /// What `explain` tells: what cannot repeat a write, and for what may be repeated broken connections too.
+    Safe,
+    /// Istio's list, for every method.
+    Listed,
 }
 
 /// What may happen to a request.
@@ -25,6 +45,9 @@ pub struct Prediction {
     /// What may happen. Probabilities add up to 1.
     pub outcomes: Vec<Outcome>,
 }
+
+/// What we do.
+const OURS: Reading = Reading { layers: Layers::RuleFirst, retries: Retries::Safe };
 
 /// In which order a rule's header edits and its destination's are done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,14 +76,14 @@ impl Oracle {
     pub fn new(snapshot: &Snapshot, listener: &str) -> Oracle {
         let subject = Subject::new(snapshot).unwrap_or_else(|e| panic!("the proxy would refuse its config: {e}"));
         let listener = subject.view().listener(listener).unwrap_or_else(|| panic!("there is no listener {listener}"));
-        Oracle { subject, listener, layers: Layers::RuleFirst }
+        Oracle { subject, listener, reading: OURS }
     }
 
-    /// What might happen if header edits were done in this order.
-    pub fn predict_with(&mut self, layers: Layers, request: &Request) -> Prediction {
-        self.layers = layers;
+    /// What might happen if it were understood so.
+    pub fn predict_with(&mut self, reading: Reading, request: &Request) -> Prediction {
+        self.reading = reading;
         let prediction = self.predict(request);
-        self.layers = Layers::RuleFirst;
+        self.reading = OURS;
         prediction
     }
 
@@ -97,6 +120,9 @@ impl Oracle {
     fn forward(&self, request: &Request, told: &Value) -> Vec<(f64, Answer)> {
         let (outcome, forward) = (&told["outcome"], &told["action"]["forward"]);
         let mut answers = Vec::new();
+        let fail = Fail::of(&request.headers);
+        let tries = fail.map_or(1, |fail| self.tries(request, fail, &forward["retry"]));
+        let failed = fail.filter(|fail| fail.times >= tries).map(|fail| fail.what);
         for destination in list(&outcome["destinations"]) {
             let rule = &destination["rule"]["id"];
             let backend = list(&forward["backends"]).iter().find(|backend| backend["rule"] == *rule);
@@ -112,26 +138,64 @@ impl Oracle {
             if !request.body.is_empty() {
                 fields.push(("content-length".into(), request.body.len().to_string()));
             }
+            if tries > 1 {
+                fields.push(("x-envoy-attempt-count".into(), tries.to_string()));
+            }
+            let status = match failed {
+                Some(What::Status(status)) => status,
+                Some(What::Cut) => {
+                    answers.push((number(&destination["probability"]), broken(tries)));
+                    continue;
+                }
+                Some(What::Grpc(_)) | None => 200,
+            };
             let mut head = Head::new(&format!("{} {}", request.method, text(&outcome["target"])), fields);
             made_up(&mut head);
             let reply = edited(&self.edit(REPLY.map(owned), &forward["response"], &backend["response"]));
             for endpoint in list(&destination["endpoints"]).iter().filter(|one| one["draining"] == false) {
                 let address = text(&endpoint["address"]).parse().unwrap_or_else(|e| panic!("{endpoint}: {e}"));
-                let answer = Answer::Endpoint { address, head: head.clone(), reply: reply.clone() };
+                let answer = Answer::Endpoint { address, status, tries, head: head.clone(), reply: reply.clone() };
                 answers.push((number(&endpoint["probability"]), answer));
             }
         }
         answers
     }
 
-    /// The lines that `told` has, as they are when the edits among them are done in the order of [`Oracle::layers`].
+    /// How many tries there are of a request that endpoints fail so.
+    fn tries(&self, request: &Request, fail: Fail, policy: &Value) -> usize {
+        let of = |field: &str| list(&policy[field]).iter().map(text).collect::<Vec<_>>();
+        let (mut on, repeatable) = (of("on"), of("on_repeatable"));
+        let statuses: Vec<u64> = list(&policy["statuses"]).iter().filter_map(Value::as_u64).collect();
+        if self.reading.retries == Retries::Listed && !repeatable.is_empty() {
+            on.extend(["unavailable", "cancelled", "retriable-status-codes"]);
+        } else if may_be_repeated(request) {
+            on.extend(repeatable);
+        }
+        let reasons: Vec<&str> = match fail.what {
+            What::Cut => vec!["reset", "5xx", "gateway-error"],
+            What::Grpc(_) => vec!["unavailable"],
+            What::Status(status) => [
+                (status >= 500, "5xx"),
+                (matches!(status, 502..=504), "gateway-error"),
+                (status == 409, "retriable-4xx"),
+                (statuses.contains(&status.into()), "retriable-status-codes"),
+            ]
+            .into_iter()
+            .filter_map(|(holds, reason)| holds.then_some(reason))
+            .collect(),
+        };
+        let attempts = policy["attempts"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        1 + if reasons.iter().any(|reason| on.contains(reason)) { attempts.min(fail.times) } else { 0 }
+    }
+
+    /// The lines that `told` has, as they are when the edits among them are done in the order of [`Reading::layers`].
     fn in_their_order(
         &self,
         request: &Request,
         told: Vec<(String, String)>,
         [rule, destination]: [&Value; 2],
     ) -> Vec<(String, String)> {
-        if self.layers == Layers::RuleFirst {
+        if self.reading.layers == Layers::RuleFirst {
             return told;
         }
         let is = |names: &[(String, String)], name: &str| names.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
@@ -152,6 +216,7 @@ impl Oracle {
         let edits = own.map_or(&Value::Null, |own| &own["response"]);
         Answer::Local {
             status: status(&outcome["status"]),
+            tries: 0,
             location: location.map(str::to_owned),
             body: if location.is_some() { String::new() } else { text(&outcome["body"]).to_owned() },
             reply: edited(&self.edit(Vec::new(), edits, &Value::Null)),
@@ -166,7 +231,7 @@ impl Oracle {
         destination: &Value,
     ) -> Vec<(String, String)> {
         let mut fields = fields.into();
-        let steps: [(&Value, Step); 6] = match self.layers {
+        let steps: [(&Value, Step); 6] = match self.reading.layers {
             Layers::RuleFirst => [
                 (rule, remove),
                 (rule, set),
@@ -253,7 +318,18 @@ pub fn destination(answer: &Answer) -> String {
 }
 
 fn error(status: u16, body: &str) -> Answer {
-    Answer::Local { status, location: None, body: body.into(), reply: Vec::new() }
+    Answer::Local { status, tries: 0, location: None, body: body.into(), reply: Vec::new() }
+}
+
+/// The answer when the last try broke.
+fn broken(tries: usize) -> Answer {
+    Answer::Local { status: 503, tries, location: None, body: BROKEN.into(), reply: Vec::new() }
+}
+
+/// RFC 9110 §9.2.2, and the header that makes any request so.
+fn may_be_repeated(request: &Request) -> bool {
+    matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
+        || request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("idempotency-key"))
 }
 
 fn id(rule: &Value) -> String {

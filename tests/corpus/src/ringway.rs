@@ -1,9 +1,9 @@
 //! The proxies of a generated mesh: the control shim's library compiles the manifests, the real binaries run them.
 
-use crate::generate::request::{ID, Request};
+use crate::generate::request::Request;
 use crate::generate::{Mesh, Place};
 use crate::message::{Answer, Sharing, sharing};
-use crate::origins::Addresses;
+use crate::origins::{Addresses, Origins};
 use crate::predict::Oracle;
 use control_shim::mesh::{self, Options, Placement, PodPlan};
 use control_shim::object::{SourceFile, decode, objects};
@@ -96,10 +96,10 @@ impl Proxies {
     }
 
     /// Sends a request and takes the answer.
-    pub fn ask(&mut self, request: &Request) -> (Answer, Sharing) {
+    pub fn ask(&mut self, request: &Request, origins: &Origins) -> (Answer, Sharing) {
         let running = self.running.get_mut(&request.place).expect("every place has a proxy");
         let response = exchange(&mut running.client, request, || running.proxy.listener(request.place.listener()));
-        let mut answer = Answer::received(&response);
+        let mut answer = Answer::received(&response, origins.take_tries(request.id()));
         if let Answer::Endpoint { head, .. } = &mut answer {
             // Only that they came is compared: their values are the peer's business.
             if head.remove(crate::predict::PEER) && head.remove("x-envoy-peer-metadata-id") {
@@ -132,11 +132,10 @@ pub fn exchange(
 ) -> ringway_tests::harness::Response {
     let wire = request.wire();
     let response = client.try_send(&wire).and_then(|()| client.try_response(request.method == "HEAD"));
-    let response = response.unwrap_or_else(|e| panic!("no answer ({e}) to the request {}", request.headers[0].1));
+    let response = response.unwrap_or_else(|e| panic!("no answer ({e}) to the request {}", request.id()));
     if response.closes() {
         *client = Client::connect(address());
     }
-    debug_assert_eq!(request.headers[0].0, ID);
     response
 }
 

@@ -4,7 +4,7 @@ use crate::chi_square;
 use crate::dice::Dice;
 use crate::envoy::Envoy;
 use crate::envoy::differences::{Rows, is_authority_as_sent, settle};
-use crate::generate::request::{ID, Request};
+use crate::generate::request::{Fail, Request};
 use crate::generate::{Mesh, Place};
 use crate::message::{Answer, Sharing};
 use crate::origins::{Addresses, Origins};
@@ -60,13 +60,13 @@ pub fn against_the_evaluator(case: Case, seeds: &[u64], origins: &Origins) -> Re
         let bench = Bench::next(&mut bench, case, &mesh, &origins.addresses(&mesh.documents));
         let mut uncertain = Vec::new();
         for request in requests(&mesh) {
-            let (prediction, ..) = bench.ask(&mesh, &request)?;
-            if prediction.outcomes.len() > 1 && uncertain.len() < UNCERTAIN_MAX {
+            let (prediction, ..) = bench.ask(&mesh, &request, origins)?;
+            if is_uncertain(&request, &prediction) && uncertain.len() < UNCERTAIN_MAX {
                 uncertain.push((request, prediction));
             }
         }
         for (request, prediction) in uncertain {
-            let counted = frequencies(&prediction, &request, |request| bench.proxies.ask(request).0);
+            let counted = frequencies(&prediction, &request, |request| bench.proxies.ask(request, origins).0);
             counted.map_err(|e| format!("{e}\n{}", reproducer(&mesh, &request)))?;
         }
     }
@@ -107,9 +107,14 @@ impl Bench {
     }
 
     /// Sends a request to our proxy. The answer is one of those that the evaluator says are possible.
-    fn ask(&mut self, mesh: &Mesh, request: &Request) -> Result<(Prediction, Answer, Sharing), String> {
+    fn ask(
+        &mut self,
+        mesh: &Mesh,
+        request: &Request,
+        origins: &Origins,
+    ) -> Result<(Prediction, Answer, Sharing), String> {
         let prediction = self.oracle(request.place).predict(request);
-        let (answer, sharing) = self.proxies.ask(request);
+        let (answer, sharing) = self.proxies.ask(request, origins);
         if !prediction.allows(&answer) {
             return Err(format!(
                 "the proxy's answer is not the evaluator's\n{answer}possible\n{}{}",
@@ -118,7 +123,7 @@ impl Bench {
             ));
         }
         let rules = prediction.rules(&answer).into_iter().map(|rule| self.program.origin(rule)).collect();
-        self.rules.insert(request.headers[0].1.clone(), rules);
+        self.rules.insert(request.id().to_owned(), rules);
         Ok((prediction, answer, sharing))
     }
 
@@ -154,8 +159,8 @@ pub fn beside_envoy(case: Case, program: &Path, seeds: &[u64], origins: &Origins
         let bench = Bench::next(&mut bench, case, mesh, &manifests[number].1);
         let mut uncertain = Vec::new();
         for request in requests(mesh) {
-            let (prediction, ours, our_sharing) = bench.ask(mesh, &request)?;
-            let (theirs, their_sharing) = envoy.ask(number, &request);
+            let (prediction, ours, our_sharing) = bench.ask(mesh, &request, origins)?;
+            let (theirs, their_sharing) = envoy.ask(number, &request, origins);
             let settled = settle(bench.oracle(request.place), &request, &prediction, &theirs);
             let Some(settled) = settled else {
                 if is_authority_as_sent(&request, &conditions(mesh, &request)) {
@@ -175,12 +180,12 @@ pub fn beside_envoy(case: Case, program: &Path, seeds: &[u64], origins: &Origins
                 let told = reproducer(mesh, &request);
                 return Err(format!("Envoy shares otherwise: {their_sharing:?}, and we {our_sharing:?}\n{told}"));
             }
-            if settled.theirs.outcomes.len() > 1 && uncertain.len() < UNCERTAIN_MAX {
+            if is_uncertain(&request, &settled.theirs) && uncertain.len() < UNCERTAIN_MAX {
                 uncertain.push((request, settled.theirs));
             }
         }
         for (request, theirs) in uncertain {
-            let counted = frequencies(&theirs, &request, |request| envoy.ask(number, request).0);
+            let counted = frequencies(&theirs, &request, |request| envoy.ask(number, request, origins).0);
             counted.map_err(|e| format!("Envoy's shares are others: {e}\n{}", reproducer(mesh, &request)))?;
         }
     }
@@ -198,12 +203,16 @@ pub fn frequencies(
         *expected.entry(destination(&outcome.answer)).or_default() += outcome.probability;
     }
     let mut counted: BTreeMap<String, usize> = BTreeMap::new();
-    let mut again = request.clone();
-    again.headers[0] = (ID.into(), "again".into());
+    let again = request.clone().named("again");
     for _ in 0..REPEATS {
         *counted.entry(destination(&ask(&again))).or_default() += 1;
     }
     chi_square::check(&expected, &counted)
+}
+
+/// Whether a request's frequencies are worth counting: there are several, and no waits between tries.
+fn is_uncertain(request: &Request, prediction: &Prediction) -> bool {
+    prediction.outcomes.len() > 1 && Fail::of(&request.headers).is_none()
 }
 
 /// Who answered; by the proxy, with which status.

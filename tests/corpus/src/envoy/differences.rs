@@ -3,7 +3,7 @@
 use crate::generate::Place;
 use crate::generate::request::{ID, Request};
 use crate::message::{Answer, Head};
-use crate::predict::{Layers, Oracle, PEER, Prediction};
+use crate::predict::{BROKEN, Layers, Oracle, PEER, Prediction, Reading, Retries};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -20,7 +20,8 @@ const THEIR_HEADERS: [(&str, &str); 5] = [
 ];
 
 /// The rows of the table, by name. The table and this list are compared.
-pub const ROWS: [&str; 15] = [
+pub const ROWS: [&str; 17] = [
+    "answers-that-break-off",
     "attempt-count-header",
     "authority-as-sent",
     "content-length-zero",
@@ -36,6 +37,7 @@ pub const ROWS: [&str; 15] = [
     "redirect-authority-with-port",
     "redirect-default-port",
     "request-id-at-gateways",
+    "retries-by-default",
 ];
 
 /// Whether rules look at the authority, and this request writes it unlike they do: Envoy compares it as it was sent.
@@ -55,12 +57,15 @@ pub struct Settled {
 /// Compares Envoy's answer with the possible ones. Without `Some`, nothing settles the disagreement.
 pub fn settle(oracle: &mut Oracle, request: &Request, ours: &Prediction, theirs: &Answer) -> Option<Settled> {
     let (row, sent) = as_they_read_it(oracle, request, ours);
-    [Layers::RuleFirst, Layers::ByKind, Layers::DestinationFirst].into_iter().find_map(|layers| {
-        let mut prediction = oracle.predict_with(layers, &sent);
+    let layers = [Layers::RuleFirst, Layers::ByKind, Layers::DestinationFirst];
+    let readings = [Retries::Safe, Retries::Listed].map(|retries| layers.map(|layers| Reading { layers, retries }));
+    readings.into_iter().flatten().find_map(|reading| {
+        let mut prediction = oracle.predict_with(reading, &sent);
         prediction.outcomes.iter_mut().for_each(|outcome| decode_query_once(&mut outcome.answer));
         let mut rows = settle_one_of(request, &prediction, theirs)?;
         rows.extend(row);
-        rows.extend((layers != Layers::RuleFirst).then_some("edits-of-rule-and-destination"));
+        rows.extend((reading.layers != Layers::RuleFirst).then_some("edits-of-rule-and-destination"));
+        rows.extend((reading.retries != Retries::Safe).then_some("retries-by-default"));
         Some(Settled { rows, theirs: prediction })
     })
 }
@@ -100,11 +105,19 @@ fn settle_one_of(request: &Request, ours: &Prediction, theirs: &Answer) -> Optio
             (Answer::Local { location: Some(theirs), .. }, Answer::Local { location: Some(ours), .. }) => {
                 rows.extend(settle_locations(request, theirs, ours));
             }
-            (Answer::Local { reply: theirs, .. }, Answer::Local { status: 400.., reply: ours, .. })
-                if ours.is_empty() && !theirs.is_empty() =>
-            {
-                theirs.clear();
-                rows.insert("edits-of-own-errors");
+            (
+                Answer::Local { status: their_status, reply: theirs, body: their_body, .. },
+                Answer::Local { status: status @ 400.., reply: ours, body, .. },
+            ) => {
+                if ours.is_empty() && !theirs.is_empty() {
+                    theirs.clear();
+                    rows.insert("edits-of-own-errors");
+                }
+                if body == BROKEN && their_body.ends_with("reset reason: protocol error") {
+                    their_body.clone_from(body);
+                    *their_status = *status;
+                    rows.insert("answers-that-break-off");
+                }
             }
             _ => {}
         }

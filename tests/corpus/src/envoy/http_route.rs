@@ -1,6 +1,6 @@
 //! HTTPRoutes of one host → routes, the most specific match first.
 
-use super::virtual_service::{Edits, header, redirect_code, value_condition};
+use super::virtual_service::{Edits, header, redirect_code, retry_policy, value_condition};
 use super::{Manifests, full_host, list, name, namespace, text};
 use serde_json::{Value, json};
 use std::cmp::Reverse;
@@ -38,6 +38,7 @@ impl Manifests<'_> {
             let timeout = rule["timeouts"]["request"].as_str().unwrap_or("0s");
             let mut action = json!({"timeout": timeout, "cluster_not_found_response_code": "INTERNAL_SERVER_ERROR"});
             self.backends(route, rule, &mut action, &mut edits);
+            action["retry_policy"] = retry_policy(&in_istio_s_words(&rule["retry"])).unwrap_or_default();
             if let Some(rewrite) = filter("URLRewrite", "urlRewrite") {
                 authority = rewrite["hostname"].as_str().map(str::to_owned).or(authority);
                 rewrite_path(&rewrite["path"], one, &mut action);
@@ -82,6 +83,16 @@ impl Manifests<'_> {
         let host = full_host(text(&backend["name"]), backend["namespace"].as_str().unwrap_or(namespace(route)));
         self.cluster_name(&host, backend["port"].as_u64().unwrap_or_default(), "")
     }
+}
+
+/// `retry` as Istio understands it: the codes, beside what was certainly not processed.
+fn in_istio_s_words(retry: &Value) -> Value {
+    if retry.is_null() {
+        return Value::Null;
+    }
+    let codes: Vec<String> = list(&retry["codes"]).iter().map(Value::to_string).collect();
+    let on = ["connect-failure,refused-stream,unavailable,cancelled".to_owned(), codes.join(",")].join(",");
+    json!({"attempts": retry["attempts"], "retryOn": on, "backoff": retry["backoff"]})
 }
 
 /// "Exact" path, then the longest prefix, method, the most headers, the most query parameters. Patterns come after prefixes, as in Istio.

@@ -99,9 +99,14 @@ impl Manifests<'_> {
             let routes = match rules.iter().find(|rule| hosts_of(rule).contains(&host)) {
                 Some(rule) => self.virtual_service(rule, "mesh"),
                 None if !attached.is_empty() => self.http_routes(&attached),
-                None => vec![
-                    json!({"match": {"prefix": "/"}, "route": {"cluster": self.cluster_name(&host, 80, ""), "timeout": "0s"}}),
-                ],
+                None => vec![json!({
+                    "match": {"prefix": "/"},
+                    "route": {
+                        "cluster": self.cluster_name(&host, 80, ""),
+                        "timeout": "0s",
+                        "retry_policy": super::virtual_service::retry_policy(&Value::Null),
+                    },
+                })],
             };
             hosts.push(virtual_host(&with_port(names), routes));
             known.push(host);

@@ -10,7 +10,7 @@ mod virtual_service;
 use crate::generate::Place;
 use crate::generate::request::Request;
 use crate::message::{Answer, Sharing, sharing};
-use crate::origins::Addresses;
+use crate::origins::{Addresses, Origins};
 use crate::ringway::exchange;
 use ringway_tests::harness::{Client, Program, until};
 use serde_json::{Value, json};
@@ -87,10 +87,10 @@ impl Envoy {
     }
 
     /// Sends a request to a mesh and takes the answer.
-    pub fn ask(&mut self, mesh: usize, request: &Request) -> (Answer, Sharing) {
+    pub fn ask(&mut self, mesh: usize, request: &Request, origins: &Origins) -> (Answer, Sharing) {
         let (address, client) = self.clients.get_mut(&(mesh, request.place)).expect("every place has a listener");
         let response = exchange(client, request, || *address);
-        (Answer::received(&response), sharing(&response))
+        (Answer::received(&response, origins.take_tries(request.id())), sharing(&response))
     }
 }
 

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 /// The port of every place.
 const PORT: u64 = 80;
 
+/// What Istio tries again where nobody says it.
+const RETRY_ON: &str = "connect-failure,refused-stream,unavailable,cancelled,503";
+
 /// Edits of a request and of its response, in Envoy's words.
 #[derive(Default)]
 pub struct Edits {
@@ -54,6 +57,9 @@ impl Manifests<'_> {
                     action["weighted_clusters"] = json!({"clusters": clusters});
                 }
             }
+            if let Some(policy) = retry_policy(&rule["retries"]) {
+                action["retry_policy"] = policy;
+            }
             if let Some(uri) = rule["rewrite"]["uri"].as_str() {
                 action["prefix_rewrite"] = uri.into();
             }
@@ -88,6 +94,34 @@ impl Manifests<'_> {
         let host = full_host(text(&to["host"]), namespace(service));
         self.cluster_name(&host, to["port"]["number"].as_u64().unwrap_or(PORT), text(&to["subset"]))
     }
+}
+
+/// What is tried again: Istio's own list where nothing is written, nothing where `attempts` is 0.
+pub fn retry_policy(retries: &Value) -> Option<Value> {
+    let attempts = if retries.is_null() { 2 } else { retries["attempts"].as_u64().unwrap_or(0) };
+    let written = retries["retryOn"].as_str().unwrap_or(RETRY_ON);
+    let (codes, mut words): (Vec<&str>, Vec<&str>) = written.split(',').partition(|word| word.parse::<u16>().is_ok());
+    if !codes.is_empty() {
+        words.push("retriable-status-codes");
+    }
+    let codes: Vec<u16> = codes.iter().filter_map(|code| code.parse().ok()).collect();
+    let mut policy = json!({
+        "num_retries": attempts,
+        "retry_on": words.join(","),
+        "retriable_status_codes": codes,
+        "retry_host_predicate": [{
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": {"@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"},
+        }],
+        "host_selection_retry_max_attempts": 5,
+    });
+    if retries["perTryTimeout"].is_string() {
+        policy["per_try_timeout"] = seconds(&retries["perTryTimeout"]).into();
+    }
+    if retries["backoff"].is_string() {
+        policy["retry_back_off"] = json!({"base_interval": seconds(&retries["backoff"])});
+    }
+    (attempts > 0).then_some(policy)
 }
 
 /// Port and gateways are decided before any request comes.

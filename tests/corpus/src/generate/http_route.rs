@@ -55,6 +55,10 @@ fn rule(dice: &mut Dice, number: usize) -> Value {
         if dice.percent(10) {
             rule.insert("timeouts".into(), json!({"request": "10s"}));
         }
+        if dice.percent(30) {
+            let codes: Vec<u16> = dice.some(&[500, 503, 504], 2);
+            rule.insert("retry".into(), json!({"attempts": 1 + dice.below(3), "codes": codes, "backoff": "1ms"}));
+        }
     }
     if !filters.is_empty() {
         rule.insert("filters".into(), filters.into());

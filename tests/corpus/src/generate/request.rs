@@ -8,6 +8,50 @@ use std::fmt;
 
 /// The header that tells requests apart, in access logs too.
 pub const ID: &str = "x-request-id";
+/// The same for endpoints: a gateway may give a request another id.
+pub const CASE: &str = "x-case";
+/// The header by which a request asks endpoints to fail.
+pub const FAIL: &str = "x-fail";
+
+/// What endpoints do with the first tries of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fail {
+    /// What becomes of them.
+    pub what: What,
+    /// How many tries fail.
+    pub times: usize,
+}
+
+/// How a try fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// An answer with this status.
+    Status(u16),
+    /// An answer with status 200 and this `grpc-status`.
+    Grpc(u8),
+    /// The connection ends within the answer's first line.
+    Cut,
+}
+
+impl Fail {
+    /// What these headers ask for.
+    pub fn of(headers: &[(String, String)]) -> Option<Fail> {
+        let (_, value) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(FAIL))?;
+        let mut words = value.split(' ');
+        let (what, number, times) = (words.next()?, words.next()?, words.next()?);
+        let what = match what {
+            "status" => What::Status(number.parse().ok()?),
+            "grpc" => What::Grpc(number.parse().ok()?),
+            _ => What::Cut,
+        };
+        Some(Fail { what, times: times.parse().ok()? })
+    }
+
+    fn some(dice: &mut Dice) -> String {
+        let what = dice.pick(&["status 500", "status 503", "status 503", "status 409", "grpc 14", "cut 0"]);
+        format!("{what} {}", 1 + dice.below(3))
+    }
+}
 
 /// One request, as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +79,7 @@ impl Request {
             method: "GET".into(),
             target: String::new(),
             authority,
-            headers: vec![(ID.into(), id.into())],
+            headers: vec![(ID.into(), id.into()), (CASE.into(), id.into())],
             body: String::new(),
         };
         let conditions = mesh.conditions(site);
@@ -70,6 +114,12 @@ impl Request {
                 request.headers.push(("Access-Control-Request-Headers".into(), "x-user".into()));
             }
         }
+        if dice.percent(4) {
+            request.headers.push((FAIL.into(), Fail::some(dice)));
+            if dice.percent(20) {
+                request.headers.push(("Idempotency-Key".into(), id.into()));
+            }
+        }
         if dice.percent(15) {
             query.push((dice.pick(&["q", "other"]).into(), dice.pick(&VALUES).into()));
         }
@@ -82,6 +132,17 @@ impl Request {
             request.body = "a=1&b=2".into();
         }
         request
+    }
+
+    /// What it is called.
+    pub fn id(&self) -> &str {
+        &self.headers[0].1
+    }
+
+    /// The same request under another name.
+    pub fn named(mut self, id: &str) -> Request {
+        self.headers[..2].iter_mut().for_each(|(_, value)| *value = id.into());
+        self
     }
 
     /// Its bytes.

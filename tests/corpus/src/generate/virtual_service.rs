@@ -94,6 +94,9 @@ fn act(dice: &mut Dice, rule: &mut Map<String, Value>, prefixes: bool) {
             if dice.percent(15) {
                 rule.insert("timeout".into(), dice.pick(&["10s", "1m", "2.5s"]).into());
             }
+            if dice.percent(40) {
+                rule.insert("retries".into(), retries(dice));
+            }
         }
     }
     if dice.percent(35) {
@@ -105,6 +108,18 @@ fn act(dice: &mut Dice, rule: &mut Map<String, Value>, prefixes: bool) {
     if rule.contains_key("route") && dice.percent(15) {
         rule.insert("corsPolicy".into(), cors_policy(dice));
     }
+}
+
+fn retries(dice: &mut Dice) -> Value {
+    let mut retries = json!({"attempts": dice.below(4), "backoff": "1ms"});
+    if dice.percent(80) {
+        let on = ["5xx", "gateway-error", "retriable-4xx,503", "reset,cancelled", "unavailable,500", "connect-failure"];
+        retries["retryOn"] = dice.pick(&on).into();
+    }
+    if dice.percent(10) {
+        retries["perTryTimeout"] = "5s".into();
+    }
+    retries
 }
 
 fn fault(dice: &mut Dice) -> Value {

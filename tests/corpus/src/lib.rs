@@ -12,6 +12,7 @@ pub mod dice;
 pub mod envoy;
 pub mod generate;
 pub mod message;
+pub mod mirrors;
 pub mod origins;
 pub mod predict;
 pub mod ringway;

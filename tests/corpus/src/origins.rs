@@ -3,6 +3,7 @@
 use crate::generate::ENDPOINTS_MAX;
 use crate::generate::request::{CASE, Fail, What};
 use crate::message::{Head, ORIGIN};
+use crate::mirrors::SHADOW;
 use ringway_tests::harness::{Conn, Upstream, until};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -12,8 +13,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 /// Headers of every endpoint's answer that rules may edit.
 pub const REPLY: [(&str, &str); 3] =
     [("x-gone", "origin"), ("x-set", "origin"), ("access-control-allow-origin", "origin")];
-/// What a mirror's Host ends with, before the port.
-const SHADOW: &str = "-shadow";
 
 /// Pod name → where it is reached.
 pub type Addresses = BTreeMap<String, SocketAddr>;

@@ -2,6 +2,7 @@
 
 use crate::generate::request::{Fail, Request, What};
 use crate::message::{Answer, Head, edited, is_edited};
+use crate::mirrors::Mirror;
 use crate::origins::REPLY;
 use control_shim::explain::{self, Subject};
 use ringway_config::Snapshot;
@@ -28,6 +29,17 @@ pub struct Reading {
     pub layers: Layers,
     /// What is tried again where nobody wrote it.
     pub retries: Retries,
+    /// Where a key leads.
+    pub keys: Keys,
+}
+
+/// Where consistent hashing leads a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// To the endpoint that `explain` tells.
+    Told,
+    /// To another one of the same destination: the hash is another.
+    Anywhere,
 }
 
 /// What a policy is for that says nothing of it.
@@ -44,10 +56,12 @@ pub enum Retries {
 pub struct Prediction {
     /// What may happen. Probabilities add up to 1.
     pub outcomes: Vec<Outcome>,
+    /// Who gets copies of what is sent on.
+    pub mirrors: Vec<Mirror>,
 }
 
 /// What we do.
-const OURS: Reading = Reading { layers: Layers::RuleFirst, retries: Retries::Safe };
+const OURS: Reading = Reading { layers: Layers::RuleFirst, retries: Retries::Safe, keys: Keys::Told };
 
 /// In which order a rule's header edits and its destination's are done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +127,18 @@ impl Oracle {
             let answer = error(status(&told["fault"]["abort_status"]), "fault filter abort");
             outcomes.push(Outcome { probability: aborted, rule: id(&told["fault"]["rule"]), answer });
         }
-        Prediction { outcomes }
+        Prediction { outcomes, mirrors: self.mirrors(&told["action"]["forward"]["mirrors"]) }
+    }
+
+    /// The mirrors of a rule that have anybody.
+    fn mirrors(&self, told: &Value) -> Vec<Mirror> {
+        let view = self.subject.view();
+        let addresses = |mirror: &Value| {
+            assert_eq!(mirror["per_million"], 1_000_000, "copies of a share cannot be told request by request");
+            let cluster = view.cluster_named(text(&mirror["cluster"]))?;
+            Some(view.clusters()[cluster as usize].endpoints.clone().map(|id| view.endpoint(id).address).collect())
+        };
+        list(told).iter().filter_map(addresses).filter(|mirror: &Mirror| !mirror.is_empty()).collect()
     }
 
     /// The answers of a route's destinations, with their shares.
@@ -152,10 +177,20 @@ impl Oracle {
             let mut head = Head::new(&format!("{} {}", request.method, text(&outcome["target"])), fields);
             made_up(&mut head);
             let reply = edited(&self.edit(REPLY.map(owned), &forward["response"], &backend["response"]));
-            for endpoint in list(&destination["endpoints"]).iter().filter(|one| one["draining"] == false) {
+            let endpoints: Vec<&Value> =
+                list(&destination["endpoints"]).iter().filter(|one| one["draining"] == false).collect();
+            let settled = endpoints.iter().any(|one| number(&one["probability"]) == 0.0);
+            for endpoint in &endpoints {
                 let address = text(&endpoint["address"]).parse().unwrap_or_else(|e| panic!("{endpoint}: {e}"));
+                let probability = match self.reading.keys {
+                    Keys::Anywhere if settled => number(&destination["probability"]) / endpoints.len() as f64,
+                    _ => number(&endpoint["probability"]),
+                };
+                if probability == 0.0 {
+                    continue;
+                }
                 let answer = Answer::Endpoint { address, status, tries, head: head.clone(), reply: reply.clone() };
-                answers.push((number(&endpoint["probability"]), answer));
+                answers.push((probability, answer));
             }
         }
         answers

@@ -3,10 +3,11 @@
 use crate::chi_square;
 use crate::dice::Dice;
 use crate::envoy::Envoy;
-use crate::envoy::differences::{Rows, is_authority_as_sent, settle};
-use crate::generate::request::{Fail, Request};
+use crate::envoy::differences::{OTHER_HASH, Rows, is_authority_as_sent, settle, settle_copy};
+use crate::generate::request::{CASE, Fail, Request};
 use crate::generate::{Mesh, Place};
 use crate::message::{Answer, Sharing};
+use crate::mirrors;
 use crate::origins::{Addresses, Origins};
 use crate::predict::{Oracle, Outcome, Prediction, destination};
 use crate::ringway::{Program, Proxies, reproducer};
@@ -20,8 +21,12 @@ const REQUESTS: usize = 500;
 const MESHES: usize = 8;
 /// Requests, when nothing else is said.
 const CASES: usize = 6_000;
+/// What requests are called whose frequencies are counted.
+const AGAIN: &str = "again";
 /// Equal requests behind one χ².
 const REPEATS: usize = 400;
+/// Equal requests that go where their key leads.
+const STEADY: usize = 3;
 /// Requests of a mesh, among those with several outcomes, whose frequencies are counted.
 const UNCERTAIN_MAX: usize = 2;
 
@@ -69,6 +74,7 @@ pub fn against_the_evaluator(case: Case, seeds: &[u64], origins: &Origins) -> Re
             let counted = frequencies(&prediction, &request, |request| bench.proxies.ask(request, origins).0);
             counted.map_err(|e| format!("{e}\n{}", reproducer(&mesh, &request)))?;
         }
+        no_more_copies(origins)?;
     }
     bench.map_or(Ok(()), |bench| bench.check_logs())
 }
@@ -122,6 +128,9 @@ impl Bench {
                 reproducer(mesh, request)
             ));
         }
+        let copies = origins.take_copies(request.id(), mirrors::expected(&prediction.mirrors, &answer));
+        mirrors::check(&prediction.mirrors, &answer, &copies)
+            .map_err(|e| format!("{e}\n{}", reproducer(mesh, request)))?;
         let rules = prediction.rules(&answer).into_iter().map(|rule| self.program.origin(rule)).collect();
         self.rules.insert(request.id().to_owned(), rules);
         Ok((prediction, answer, sharing))
@@ -173,6 +182,18 @@ pub fn beside_envoy(case: Case, program: &Path, seeds: &[u64], origins: &Origins
                     reproducer(mesh, &request)
                 ));
             };
+            let wanted = mirrors::expected(&settled.theirs.mirrors, &theirs);
+            let mut copies = origins.take_copies(request.id(), wanted);
+            rows.extend(copies.iter_mut().filter_map(|copy| settle_copy(&theirs, &mut copy.head)));
+            mirrors::check(&settled.theirs.mirrors, &theirs, &copies)
+                .map_err(|e| format!("Envoy's copies: {e}\n{}", reproducer(mesh, &request)))?;
+            let other_hash = settled.rows.contains(OTHER_HASH);
+            if other_hash && prediction.outcomes.len() == 1 {
+                let again = request.clone().named(AGAIN);
+                if (0..STEADY).any(|_| destination(&envoy.ask(number, &again, origins).0) != destination(&theirs)) {
+                    return Err(format!("Envoy does not keep to one endpoint\n{}", reproducer(mesh, &request)));
+                }
+            }
             // Read in two ways, a request may meet two rules.
             let same_rule = !settled.rows.contains("query-decoding");
             rows.extend(settled.rows);
@@ -180,7 +201,7 @@ pub fn beside_envoy(case: Case, program: &Path, seeds: &[u64], origins: &Origins
                 let told = reproducer(mesh, &request);
                 return Err(format!("Envoy shares otherwise: {their_sharing:?}, and we {our_sharing:?}\n{told}"));
             }
-            if is_uncertain(&request, &settled.theirs) && uncertain.len() < UNCERTAIN_MAX {
+            if !other_hash && is_uncertain(&request, &settled.theirs) && uncertain.len() < UNCERTAIN_MAX {
                 uncertain.push((request, settled.theirs));
             }
         }
@@ -188,6 +209,7 @@ pub fn beside_envoy(case: Case, program: &Path, seeds: &[u64], origins: &Origins
             let counted = frequencies(&theirs, &request, |request| envoy.ask(number, request, origins).0);
             counted.map_err(|e| format!("Envoy's shares are others: {e}\n{}", reproducer(mesh, &request)))?;
         }
+        no_more_copies(origins)?;
     }
     Ok(rows)
 }
@@ -203,11 +225,17 @@ pub fn frequencies(
         *expected.entry(destination(&outcome.answer)).or_default() += outcome.probability;
     }
     let mut counted: BTreeMap<String, usize> = BTreeMap::new();
-    let again = request.clone().named("again");
+    let again = request.clone().named(AGAIN);
     for _ in 0..REPEATS {
         *counted.entry(destination(&ask(&again))).or_default() += 1;
     }
     chi_square::check(&expected, &counted)
+}
+
+/// A copy that came late is one too many.
+fn no_more_copies(origins: &Origins) -> Result<(), String> {
+    let late: Vec<_> = origins.take_rest().into_iter().filter(|copy| copy.head.get(CASE) != Some(AGAIN)).collect();
+    if late.is_empty() { Ok(()) } else { Err(format!("copies that nobody asked for: {late:#?}")) }
 }
 
 /// Whether a request's frequencies are worth counting: there are several, and no waits between tries.

@@ -9,11 +9,7 @@ impl Manifests<'_> {
         let mut clusters = Vec::new();
         for service in self.of_kind("Service") {
             let host = full_host(name(service), namespace(service));
-            let rule = self
-                .of_kind("DestinationRule")
-                .find(|rule| full_host(text(&rule["spec"]["host"]), namespace(rule)) == host);
-            let null = Value::Null;
-            let rule = rule.map_or(&null, |rule| &rule["spec"]);
+            let rule = self.rule_of(&host);
             for port in list(&service["spec"]["ports"]) {
                 let port = port["port"].as_u64().unwrap_or_default();
                 clusters.push(self.cluster(service, port, rule, &Value::Null));
@@ -37,17 +33,58 @@ impl Manifests<'_> {
             .filter_map(|pod| self.addresses.get(name(pod)))
             .map(|at| json!({"endpoint": {"address": super::listeners::address(&at.ip().to_string(), at.port())}}))
             .collect();
-        let simple = |policy: &Value| policy["loadBalancer"]["simple"].as_str().map(str::to_owned);
-        let balance = simple(&subset["trafficPolicy"]).or_else(|| simple(&rule["trafficPolicy"]));
+        let balancer = balancer(rule, subset);
+        let hash = &balancer["consistentHash"];
+        let policy = match balancer["simple"].as_str() {
+            Some(simple) => simple,
+            None if hash["maglev"].is_object() => "MAGLEV",
+            None if hash.is_object() => "RING_HASH",
+            None => "LEAST_REQUEST",
+        };
         let cluster_name = self.cluster_name(&host, port, text(&subset["name"]));
-        json!({
+        let mut cluster = json!({
             "name": cluster_name,
             "type": "STATIC",
             "connect_timeout": "10s",
-            "lb_policy": balance.unwrap_or_else(|| "LEAST_REQUEST".into()),
+            "lb_policy": policy,
             "load_assignment": {"cluster_name": cluster_name, "endpoints": [{"lb_endpoints": endpoints}]},
-        })
+        });
+        if policy == "MAGLEV" {
+            cluster["maglev_lb_config"] = json!({"table_size": hash["maglev"]["tableSize"]});
+        }
+        if policy == "RING_HASH" {
+            let size = hash["ringHash"]["minimumRingSize"].as_u64().unwrap_or(1024);
+            cluster["ring_hash_lb_config"] = json!({"minimum_ring_size": size});
+        }
+        cluster
     }
+
+    /// What routes to a destination have to hash.
+    pub fn hash_policy(&self, host: &str, subset: &str) -> Option<Value> {
+        let rule = self.rule_of(host);
+        let subset = list(&rule["subsets"]).iter().find(|one| one["name"] == *subset).unwrap_or(&Value::Null);
+        let hash = &balancer(rule, subset)["consistentHash"];
+        if let Some(name) = hash["httpHeaderName"].as_str() {
+            return Some(json!({"header": {"header_name": name}}));
+        }
+        if let Some(name) = hash["httpQueryParameterName"].as_str() {
+            return Some(json!({"query_parameter": {"name": name}}));
+        }
+        (hash["useSourceIp"] == true).then(|| json!({"connection_properties": {"source_ip": true}}))
+    }
+
+    /// The `spec` of a host's DestinationRule.
+    fn rule_of(&self, host: &str) -> &Value {
+        let mut rules = self.of_kind("DestinationRule");
+        let rule = rules.find(|rule| full_host(text(&rule["spec"]["host"]), namespace(rule)) == host);
+        rule.map_or(&Value::Null, |rule| &rule["spec"])
+    }
+}
+
+/// A subset's `loadBalancer` takes the place of the rule's.
+fn balancer<'a>(rule: &'a Value, subset: &'a Value) -> &'a Value {
+    let [own, general] = [subset, rule].map(|of| &of["trafficPolicy"]["loadBalancer"]);
+    if own.is_object() { own } else { general }
 }
 
 fn has_labels(pod: &Value, wanted: &Value) -> bool {

@@ -3,7 +3,7 @@
 use crate::generate::Place;
 use crate::generate::request::{ID, Request};
 use crate::message::{Answer, Head};
-use crate::predict::{BROKEN, Layers, Oracle, PEER, Prediction, Reading, Retries};
+use crate::predict::{BROKEN, Keys, Layers, Oracle, PEER, Prediction, Reading, Retries};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -19,12 +19,17 @@ const THEIR_HEADERS: [(&str, &str); 5] = [
     ("original-path-header", "x-envoy-original-path"),
 ];
 
+/// The row of keys that lead elsewhere.
+pub const OTHER_HASH: &str = "consistent-hash-choice";
+
 /// The rows of the table, by name. The table and this list are compared.
-pub const ROWS: [&str; 17] = [
+pub const ROWS: [&str; 19] = [
     "answers-that-break-off",
     "attempt-count-header",
     "authority-as-sent",
+    "consistent-hash-choice",
     "content-length-zero",
+    "copies-are-requests-from-inside",
     "edits-of-own-errors",
     "edits-of-rule-and-destination",
     "expected-timeout-header",
@@ -54,17 +59,39 @@ pub struct Settled {
     pub theirs: Prediction,
 }
 
+/// Takes out of a copy what Envoy writes because it sends it as a request of its own.
+pub fn settle_copy(answer: &Answer, copy: &mut Head) -> Option<&'static str> {
+    const FORWARDED_FOR: &str = "x-forwarded-for";
+    let Answer::Endpoint { head, .. } = answer else { return None };
+    let mut own = copy.remove("x-envoy-internal");
+    let before = head.get(FORWARDED_FOR);
+    if let Some((_, value)) = copy.fields.iter_mut().find(|(name, _)| name == FORWARDED_FOR)
+        && before != Some(value.as_str())
+    {
+        own = true;
+        match before {
+            Some(before) if value.starts_with(before) => *value = before.to_owned(),
+            Some(_) => {}
+            None => copy.fields.retain(|(name, _)| name != FORWARDED_FOR),
+        }
+    }
+    own.then_some("copies-are-requests-from-inside")
+}
+
 /// Compares Envoy's answer with the possible ones. Without `Some`, nothing settles the disagreement.
 pub fn settle(oracle: &mut Oracle, request: &Request, ours: &Prediction, theirs: &Answer) -> Option<Settled> {
     let (row, sent) = as_they_read_it(oracle, request, ours);
     let layers = [Layers::RuleFirst, Layers::ByKind, Layers::DestinationFirst];
-    let readings = [Retries::Safe, Retries::Listed].map(|retries| layers.map(|layers| Reading { layers, retries }));
+    let readings = [(Keys::Told, Retries::Safe), (Keys::Anywhere, Retries::Safe), (Keys::Anywhere, Retries::Listed)]
+        .map(|(keys, retries)| layers.map(|layers| Reading { layers, retries, keys }));
     readings.into_iter().flatten().find_map(|reading| {
         let mut prediction = oracle.predict_with(reading, &sent);
         prediction.outcomes.iter_mut().for_each(|outcome| decode_query_once(&mut outcome.answer));
+        let told = oracle.predict_with(Reading { keys: Keys::Told, ..reading }, &sent);
         let mut rows = settle_one_of(request, &prediction, theirs)?;
         rows.extend(row);
         rows.extend((reading.layers != Layers::RuleFirst).then_some("edits-of-rule-and-destination"));
+        rows.extend((reading.keys != Keys::Told && prediction != told).then_some(OTHER_HASH));
         rows.extend((reading.retries != Retries::Safe).then_some("retries-by-default"));
         Some(Settled { rows, theirs: prediction })
     })

@@ -1,9 +1,12 @@
 //! HTTPRoutes of one host → routes, the most specific match first.
 
-use super::virtual_service::{Edits, header, redirect_code, retry_policy, value_condition};
+use super::virtual_service::{Edits, cors_policy, header, mirror_policy, redirect_code, retry_policy, value_condition};
 use super::{Manifests, full_host, list, name, namespace, text};
 use serde_json::{Value, json};
 use std::cmp::Reverse;
+
+/// Seconds that a preflight's answer holds, where a CORS filter does not say it.
+const CORS_MAX_AGE: u64 = 5;
 
 impl Manifests<'_> {
     /// What these routes say together.
@@ -38,6 +41,15 @@ impl Manifests<'_> {
             let timeout = rule["timeouts"]["request"].as_str().unwrap_or("0s");
             let mut action = json!({"timeout": timeout, "cluster_not_found_response_code": "INTERNAL_SERVER_ERROR"});
             self.backends(route, rule, &mut action, &mut edits);
+            let mirrors = list(&rule["filters"]).iter().filter(|f| f["type"] == "RequestMirror");
+            let copy = |filter: &Value| {
+                let mirror = &filter["requestMirror"];
+                let percent = mirror["percent"].as_u64().unwrap_or(100);
+                mirror_policy(&self.backend(route, &mirror["backendRef"]), percent * 10_000)
+            };
+            action["request_mirror_policies"] = mirrors.map(copy).collect();
+            let to = list(&rule["backendRefs"]).iter().map(|one| self.backend_host(route, one));
+            action["hash_policy"] = to.flat_map(|host| self.hash_policy(&host, "")).collect();
             action["retry_policy"] = retry_policy(&in_istio_s_words(&rule["retry"])).unwrap_or_default();
             if let Some(rewrite) = filter("URLRewrite", "urlRewrite") {
                 authority = rewrite["hostname"].as_str().map(str::to_owned).or(authority);
@@ -49,6 +61,9 @@ impl Manifests<'_> {
             json!({"route": action})
         };
         edits.write(&mut made);
+        if let Some(cors) = filter("CORS", "cors") {
+            made["typed_per_filter_config"]["envoy.filters.http.cors"] = cors_policy(&istio_cors(&cors));
+        }
         made
     }
 
@@ -79,10 +94,29 @@ impl Manifests<'_> {
         }
     }
 
+    fn backend_host(&self, route: &Value, backend: &Value) -> String {
+        full_host(text(&backend["name"]), backend["namespace"].as_str().unwrap_or(namespace(route)))
+    }
+
     fn backend(&self, route: &Value, backend: &Value) -> String {
-        let host = full_host(text(&backend["name"]), backend["namespace"].as_str().unwrap_or(namespace(route)));
+        let host = self.backend_host(route, backend);
         self.cluster_name(&host, backend["port"].as_u64().unwrap_or_default(), "")
     }
+}
+
+/// A CORS filter as Istio's `corsPolicy`: a preflight that does not match is answered here.
+fn istio_cors(cors: &Value) -> Value {
+    let origin = |origin: &Value| match text(origin).split_once('*') {
+        Some(("", "")) | None => json!({"exact": origin}),
+        Some((before, after)) => {
+            json!({"regex": format!("{}.*{}", before.replace('.', "\\."), after.replace('.', "\\."))})
+        }
+    };
+    let mut policy = cors.clone();
+    policy["allowOrigins"] = list(&cors["allowOrigins"]).iter().map(origin).collect();
+    policy["maxAge"] = format!("{}s", cors["maxAge"].as_u64().unwrap_or(CORS_MAX_AGE)).into();
+    policy["unmatchedPreflights"] = "IGNORE".into();
+    policy
 }
 
 /// `retry` as Istio understands it: the codes, beside what was certainly not processed.

@@ -63,6 +63,13 @@ impl Manifests<'_> {
             if let Some(uri) = rule["rewrite"]["uri"].as_str() {
                 action["prefix_rewrite"] = uri.into();
             }
+            if let Some(pattern) = rule["rewrite"]["uriRegexRewrite"]["match"].as_str() {
+                let new = &rule["rewrite"]["uriRegexRewrite"]["rewrite"];
+                action["regex_rewrite"] = json!({"pattern": {"regex": pattern}, "substitution": new});
+            }
+            action["request_mirror_policies"] = self.mirrors(service, rule).into();
+            let to = list(&rule["route"]).iter().map(|one| self.host_and_subset(service, one));
+            action["hash_policy"] = to.flat_map(|(host, subset)| self.hash_policy(&host, &subset)).collect();
             let authority = rule["rewrite"]["authority"].as_str().map(str::to_owned).or(authority);
             if let Some(authority) = authority {
                 action["host_rewrite_literal"] = authority.into();
@@ -87,6 +94,23 @@ impl Manifests<'_> {
         let mut cluster = json!({"name": self.destination(service, destination), "weight": destination["weight"]});
         edits.write(&mut cluster);
         cluster
+    }
+
+    /// Who gets copies: of all requests, where nothing else is said.
+    fn mirrors(&self, service: &Value, rule: &Value) -> Vec<Value> {
+        let copy = |to: &Value, percentage: &Value| {
+            let cluster = self.destination(service, &json!({"destination": to}));
+            let millionths = percentage["value"].as_f64().unwrap_or(100.0) * 10_000.0;
+            mirror_policy(&cluster, millionths as u64)
+        };
+        let one = rule["mirror"].is_object().then(|| copy(&rule["mirror"], &rule["mirrorPercentage"]));
+        let several = list(&rule["mirrors"]).iter().map(|mirror| copy(&mirror["destination"], &mirror["percentage"]));
+        one.into_iter().chain(several).collect()
+    }
+
+    fn host_and_subset(&self, service: &Value, destination: &Value) -> (String, String) {
+        let to = &destination["destination"];
+        (full_host(text(&to["host"]), namespace(service)), text(&to["subset"]).to_owned())
     }
 
     fn destination(&self, service: &Value, destination: &Value) -> String {
@@ -122,6 +146,14 @@ pub fn retry_policy(retries: &Value) -> Option<Value> {
         policy["retry_back_off"] = json!({"base_interval": seconds(&retries["backoff"])});
     }
     (attempts > 0).then_some(policy)
+}
+
+/// Copies of so many requests of a million.
+pub fn mirror_policy(cluster: &str, millionths: u64) -> Value {
+    json!({
+        "cluster": cluster,
+        "runtime_fraction": {"default_value": {"numerator": millionths, "denominator": "MILLION"}},
+    })
 }
 
 /// Port and gateways are decided before any request comes.
@@ -235,7 +267,7 @@ fn fault(fault: &Value) -> Value {
     filter
 }
 
-fn cors_policy(policy: &Value) -> Value {
+pub fn cors_policy(policy: &Value) -> Value {
     let origin = |origin: &Value| match origin["regex"].as_str() {
         Some(regex) => json!({"safe_regex": {"regex": regex}}),
         None => origin.clone(),

@@ -49,6 +49,16 @@ fn rule(dice: &mut Dice, number: usize) -> Value {
         if dice.percent(30) {
             filters.push(json!({"type": "URLRewrite", "urlRewrite": rewrite(dice, prefixes)}));
         }
+        if dice.percent(10) {
+            let mut mirror = json!({"backendRef": {"name": dice.pick(&own_services()), "port": 80}});
+            if dice.percent(30) {
+                mirror["percent"] = dice.pick(&[0, 100]).into();
+            }
+            filters.push(json!({"type": "RequestMirror", "requestMirror": mirror}));
+        }
+        if dice.percent(10) {
+            filters.push(json!({"type": "CORS", "cors": cors(dice)}));
+        }
         let backends = 1 + if dice.percent(35) { 1 + dice.below(2) } else { 0 };
         let weighted = backends > 1;
         rule.insert("backendRefs".into(), (0..backends).map(|_| backend(dice, weighted)).collect::<Vec<_>>().into());
@@ -149,10 +159,29 @@ fn redirect(dice: &mut Dice, prefixes: bool) -> Value {
     Value::Object(redirect)
 }
 
+fn cors(dice: &mut Dice) -> Value {
+    let mut cors = json!({"allowOrigins": [dice.pick(&["https://a.example", "*", "https://*.example"])]});
+    for (field, value) in [
+        ("allowMethods", json!(["GET", "PUT"])),
+        ("allowHeaders", json!(["x-user", "content-type"])),
+        ("exposeHeaders", json!(["x-set"])),
+        ("maxAge", json!(600)),
+        ("allowCredentials", json!(true)),
+    ] {
+        if dice.percent(40) {
+            cors[field] = value;
+        }
+    }
+    cors
+}
+
+/// Namespace `shop` has no grant for services of others.
+fn own_services() -> Vec<&'static str> {
+    SERVICES.iter().filter(|service| service.namespace == NAMESPACE).map(|service| service.name).collect()
+}
+
 fn backend(dice: &mut Dice, weighted: bool) -> Value {
-    // Namespace `shop` has no grant for services of others: one of its own, or none at all.
-    let own: Vec<&str> = SERVICES.iter().filter(|s| s.namespace == NAMESPACE).map(|s| s.name).collect();
-    let name = if dice.percent(4) { "nobody" } else { dice.pick(&own) };
+    let name = if dice.percent(4) { "nobody" } else { dice.pick(&own_services()) };
     let mut backend = json!({"name": name, "port": 80});
     if weighted {
         backend["weight"] = dice.pick(&[0, 1, 10, 50]).into();

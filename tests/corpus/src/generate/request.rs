@@ -89,6 +89,9 @@ impl Request {
         if dice.percent(20) {
             path.push_str(dice.pick(&TAILS));
         }
+        if dice.percent(8) {
+            path = written_otherwise(dice, &path);
+        }
         let mut query = values(dice, &condition["queryParams"]);
         if let Some(method) = condition["method"]["exact"].as_str() {
             request.method = method.into();
@@ -114,7 +117,7 @@ impl Request {
                 request.headers.push(("Access-Control-Request-Headers".into(), "x-user".into()));
             }
         }
-        if dice.percent(4) {
+        if dice.percent(2) {
             request.headers.push((FAIL.into(), Fail::some(dice)));
             if dice.percent(20) {
                 request.headers.push(("Idempotency-Key".into(), id.into()));
@@ -179,6 +182,19 @@ fn path(dice: &mut Dice, condition: &Value) -> String {
         path = path.to_uppercase();
     }
     path
+}
+
+/// A path that means the same, or nearly, and is not in the normal form.
+fn written_otherwise(dice: &mut Dice, path: &str) -> String {
+    match dice.below(7) {
+        0 => path.replacen('a', "%61", 1),
+        1 => path.replacen('/', "/./", 1),
+        2 => format!("/x/..{path}"),
+        3 => path.replacen('/', "//", 1),
+        4 => format!("{path}/y/%2e%2e"),
+        5 => path.replacen('/', "/%2F", 1),
+        _ => format!("{path};v=1"),
+    }
 }
 
 /// Names with values that mostly meet these conditions; at times one is left out.

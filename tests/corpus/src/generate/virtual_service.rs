@@ -1,6 +1,6 @@
 //! VirtualServices as people might write them.
 
-use super::words::{HEADERS, METHODS, NEW_PATHS, QUERIES, edits, path_match, value_matches};
+use super::words::{HEADERS, METHODS, NEW_PATHS, PATH_REWRITES, QUERIES, edits, path_match, value_matches};
 use super::{NAMESPACE, SERVICES, SUBSETS};
 use crate::dice::Dice;
 use serde_json::{Map, Value, json};
@@ -94,6 +94,9 @@ fn act(dice: &mut Dice, rule: &mut Map<String, Value>, prefixes: bool) {
             if dice.percent(15) {
                 rule.insert("timeout".into(), dice.pick(&["10s", "1m", "2.5s"]).into());
             }
+            if dice.percent(12) {
+                mirror(dice, rule);
+            }
             if dice.percent(40) {
                 rule.insert("retries".into(), retries(dice));
             }
@@ -107,6 +110,26 @@ fn act(dice: &mut Dice, rule: &mut Map<String, Value>, prefixes: bool) {
     }
     if rule.contains_key("route") && dice.percent(15) {
         rule.insert("corsPolicy".into(), cors_policy(dice));
+    }
+}
+
+/// All or nothing: a share of the requests is another test's business.
+fn mirror(dice: &mut Dice, rule: &mut Map<String, Value>) {
+    let to = |dice: &mut Dice| {
+        let mut to = json!({"host": dice.pick(&SERVICES).name_for(dice)});
+        if dice.percent(30) {
+            to["subset"] = dice.pick(&SUBSETS).into();
+        }
+        to
+    };
+    if dice.percent(40) {
+        let one = |dice: &mut Dice| json!({"destination": to(dice), "percentage": {"value": dice.pick(&[0.0, 100.0])}});
+        rule.insert("mirrors".into(), json!([one(dice), one(dice)]));
+        return;
+    }
+    rule.insert("mirror".into(), to(dice));
+    if dice.percent(30) {
+        rule.insert("mirrorPercentage".into(), json!({"value": dice.pick(&[0.0, 100.0])}));
     }
 }
 
@@ -189,8 +212,13 @@ fn destination(dice: &mut Dice, weighted: bool) -> Value {
 
 fn rewrite(dice: &mut Dice) -> Value {
     let mut rewrite = Map::new();
-    if dice.percent(80) {
-        rewrite.insert("uri".into(), dice.pick(&NEW_PATHS).into());
+    match dice.below(10) {
+        0..=5 => drop(rewrite.insert("uri".into(), dice.pick(&NEW_PATHS).into())),
+        6..=7 => {
+            let (pattern, new) = dice.pick(&PATH_REWRITES);
+            rewrite.insert("uriRegexRewrite".into(), json!({"match": pattern, "rewrite": new}));
+        }
+        _ => {}
     }
     if rewrite.is_empty() || dice.percent(30) {
         rewrite.insert("authority".into(), "inside.example".into());
@@ -280,7 +308,24 @@ pub fn destination_rule(dice: &mut Dice, service: &super::Service) -> Value {
 }
 
 fn policy(dice: &mut Dice) -> Value {
+    if dice.percent(25) {
+        return json!({"loadBalancer": {"consistentHash": consistent_hash(dice)}});
+    }
     json!({"loadBalancer": {"simple": dice.pick(&["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST"])}})
+}
+
+fn consistent_hash(dice: &mut Dice) -> Value {
+    let mut hash = match dice.below(4) {
+        0 | 1 => json!({"httpHeaderName": dice.pick(&HEADERS)}),
+        2 => json!({"httpQueryParameterName": dice.pick(&QUERIES)}),
+        _ => json!({"useSourceIp": true}),
+    };
+    match dice.below(3) {
+        0 => hash["maglev"] = json!({"tableSize": 1021}),
+        1 => hash["ringHash"] = json!({"minimumRingSize": 1024}),
+        _ => {}
+    }
+    hash
 }
 
 /// The conditions of a VirtualService's rules, for requests to aim at.

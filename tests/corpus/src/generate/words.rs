@@ -10,6 +10,14 @@ pub const PATHS: [&str; 10] =
 pub const TAILS: [&str; 6] = ["", "x", "/", "/x", "/x/y", ".html"];
 /// New paths.
 pub const NEW_PATHS: [&str; 6] = ["/", "/new", "/new/", "/v2/api", "/deep/er/path", "/n-1"];
+/// Patterns of new paths, and what is written for what they match.
+pub const PATH_REWRITES: [(&str, &str); 5] = [
+    ("^/api/v([0-9]+)", "/v\\1"),
+    ("/(a)(/b)?", "/new\\2/\\1"),
+    ("[a-z]+", "x"),
+    ("^/$", "/index"),
+    ("(?i)/CART/(.*)", "/basket/\\1/"),
+];
 /// Headers that rules look at.
 pub const HEADERS: [&str; 4] = ["x-user", "x-env", "x-tier", "x-Mixed-Case"];
 /// Values of headers and query parameters.

@@ -1,0 +1,419 @@
+//! The command line.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringway_engine::choose::Choice;
+
+use crate::gate::{Allowance, Condition, Figure};
+use crate::plan::Plan;
+use crate::report::ci::{self, Verdict};
+use crate::report::json::Report;
+use crate::report::{hdr, text, time};
+use crate::run::{self, Measured, Second};
+use crate::scenario::{Arrivals, RequestText, Scenario, StageText};
+
+const MET: u8 = 0;
+const MISSED: u8 = 1;
+const USAGE: u8 = 2;
+const INCONCLUSIVE: u8 = 3;
+
+/// Load for HTTP/1.1 servers, with latencies that count from when each request was due.
+#[derive(Parser, Debug)]
+#[command(name = "ringway-load", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run one load and report it.
+    Run(RunArgs),
+    /// Find the highest rate at which an objective is met.
+    Search(SearchArgs),
+}
+
+#[derive(Args, Debug)]
+struct LoadArgs {
+    /// `http://host[:port][/path]`, or a scenario file (TOML).
+    #[arg(value_name = "URL|SCENARIO.toml")]
+    target: String,
+    /// Connections over all threads [default: 50].
+    #[arg(short, long, value_name = "N")]
+    connections: Option<usize>,
+    /// Threads [default: 1].
+    #[arg(short, long, value_name = "N")]
+    threads: Option<usize>,
+    /// How long is counted [default: 10s].
+    #[arg(short, long, value_name = "TIME")]
+    duration: Option<String>,
+    /// How long the load runs before it is counted [default: 2s].
+    #[arg(long, value_name = "TIME")]
+    warmup: Option<String>,
+    /// A request without a whole reply after this has failed [default: 10s].
+    #[arg(long, value_name = "TIME")]
+    timeout: Option<String>,
+    /// How arrivals are spaced [default: constant].
+    #[arg(long, value_enum)]
+    arrivals: Option<Arrivals>,
+    /// A new connection for every request.
+    #[arg(long)]
+    new_connections: bool,
+    /// The method [default: GET].
+    #[arg(short = 'X', long, value_name = "METHOD")]
+    method: Option<String>,
+    /// A header line, as in `-H 'accept: text/html'`; may be repeated.
+    #[arg(short = 'H', long = "header", value_name = "LINE")]
+    headers: Vec<String>,
+    /// The body.
+    #[arg(long, value_name = "TEXT")]
+    body: Option<String>,
+    /// The body, from a file.
+    #[arg(long, value_name = "FILE")]
+    body_file: Option<PathBuf>,
+    /// A good reply has one of these statuses [default: 200 to 399].
+    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
+    expect_status: Vec<u16>,
+    /// The same seed makes the same arrivals and the same mix [default: 1].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// auto, uring or epoll.
+    #[arg(long, default_value = "auto", value_name = "DRIVER")]
+    io_backend: Choice,
+    /// How the result is written to standard output.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Args, Debug)]
+struct RunArgs {
+    #[command(flatten)]
+    load: LoadArgs,
+    /// Requests per second, over all threads, whatever the target does.
+    #[arg(short, long, value_name = "N", conflicts_with = "closed")]
+    rate: Option<f64>,
+    /// A rate that changes: `100:10s,100-1000:30s`.
+    #[arg(long, value_name = "STAGES", conflicts_with_all = ["rate", "closed", "duration"])]
+    stages: Option<String>,
+    /// A closed loop: every connection asks again as soon as it has its reply.
+    #[arg(long)]
+    closed: bool,
+    /// In a closed loop: the pause between a reply and the next request.
+    #[arg(long, value_name = "TIME", requires = "closed")]
+    think: Option<String>,
+    /// Exit with 1 if this holds: `p99>5ms`, `errors>0.1%`, `rate<1000`, `unsent>0`; may be repeated.
+    #[arg(long, value_name = "CONDITION")]
+    fail_if: Vec<String>,
+    /// An earlier run (`--output json`) to compare with.
+    #[arg(long, value_name = "RUN.json", requires = "max_regression")]
+    baseline: Option<PathBuf>,
+    /// How much worse than the baseline figures may be: `p99=5%,rate=3%`.
+    #[arg(long, value_name = "FIGURE=PERCENT", value_delimiter = ',', requires = "baseline")]
+    max_regression: Vec<String>,
+    /// Also write the JSON here.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Also write an HdrHistogram V2 log here.
+    #[arg(long, value_name = "FILE")]
+    hdr: Option<PathBuf>,
+    /// Also write the conditions as JUnit here.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Also append a Markdown summary here (in GitHub's CI: "$GITHUB_STEP_SUMMARY").
+    #[arg(long, value_name = "FILE")]
+    step_summary: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct SearchArgs {
+    #[command(flatten)]
+    load: LoadArgs,
+    /// What must hold: `p99=5ms`. Fewer than 0.1 % failures and no unsent requests are asked for besides.
+    #[arg(long, value_name = "FIGURE=TIME")]
+    slo: String,
+    /// The first rate tried.
+    #[arg(long, value_name = "N", default_value_t = 100.0)]
+    from: f64,
+    /// The highest rate tried.
+    #[arg(long, value_name = "N", default_value_t = 1e6)]
+    to: f64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run_once(&args),
+        Command::Search(args) => search(&args),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::from(USAGE)
+    })
+}
+
+fn run_once(args: &RunArgs) -> Result<ExitCode, String> {
+    let mut scenario = args.load.scenario()?;
+    if args.rate.is_some() || args.closed || args.stages.is_some() {
+        (scenario.rate, scenario.closed, scenario.stages) = (args.rate, Some(args.closed), Vec::new());
+    }
+    if let Some(text) = &args.stages {
+        scenario.stages = stages(text)?;
+    }
+    scenario.think = args.think.clone().or(scenario.think);
+    let conditions = parsed::<Condition>(&args.fail_if)?;
+    let allowances = parsed::<Allowance>(&args.max_regression)?;
+    let baseline = args.baseline.as_ref().map(|path| {
+        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Report::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+    });
+    let baseline = baseline.transpose()?;
+    let plan = scenario.plan()?;
+    let measured = measure(&plan)?;
+    let report = Report::new(&plan, &measured);
+
+    let mut verdicts: Vec<(Figure, Verdict)> = Vec::new();
+    for (text, condition) in args.fail_if.iter().zip(&conditions) {
+        let failure = condition.verdict(&report);
+        verdicts.push((condition.figure, Verdict { condition: format!("not {text}"), failure }));
+    }
+    if let Some(baseline) = &baseline {
+        for (text, allowance) in args.max_regression.iter().zip(&allowances) {
+            let failure = allowance.verdict(&report, baseline);
+            verdicts.push((allowance.figure, Verdict { condition: format!("baseline {text}"), failure }));
+        }
+    }
+    let plain: Vec<Verdict> = verdicts.iter().map(|(_, verdict)| verdict.clone()).collect();
+    write_files(args, &report, &measured, &plain)?;
+    match args.load.output {
+        Output::Text => print(&text::render(&report)),
+        Output::Json => print(&pretty(&report)),
+    }?;
+    Ok(ExitCode::from(judge(&report, &verdicts)))
+}
+
+/// The exit code, with its reasons on standard error. Failures count whatever the generator did; times only if it was fit to measure them.
+fn judge(report: &Report, verdicts: &[(Figure, Verdict)]) -> u8 {
+    let missed = || verdicts.iter().filter_map(|(figure, v)| Some((*figure, v.failure.as_ref()?)));
+    for (_, failure) in missed() {
+        eprintln!("missed: {failure}");
+    }
+    let is_count = |figure: Figure| matches!(figure, Figure::Errors | Figure::Unsent);
+    if missed().any(|(figure, _)| is_count(figure)) {
+        MISSED
+    } else if report.generator.unfit && verdicts.iter().any(|(figure, _)| !is_count(*figure)) {
+        eprintln!("inconclusive: the generator was not fit to measure times (see the warnings)");
+        INCONCLUSIVE
+    } else if missed().next().is_some() {
+        MISSED
+    } else {
+        MET
+    }
+}
+
+fn write_files(args: &RunArgs, report: &Report, measured: &Measured, verdicts: &[Verdict]) -> Result<(), String> {
+    let write = |path: &Option<PathBuf>, bytes: &dyn Fn() -> Result<Vec<u8>, String>| match path {
+        None => Ok(()),
+        Some(path) => std::fs::write(path, bytes()?).map_err(|e| format!("{}: {e}", path.display())),
+    };
+    write(&args.json, &|| Ok(pretty(report).into_bytes()))?;
+    write(&args.hdr, &|| hdr::log(measured))?;
+    write(&args.junit, &|| Ok(ci::junit(report, verdicts).into_bytes()))?;
+    if let Some(path) = &args.step_summary {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        let text = ci::markdown(report, verdicts);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Doubles the rate until the objective is missed, then halves the gap until it is within 5 %.
+fn search(args: &SearchArgs) -> Result<ExitCode, String> {
+    let (figure, bound) = args.slo.split_once('=').ok_or("--slo: write p99=5ms")?;
+    let conditions = [
+        format!("{figure}>{bound}").parse::<Condition>()?,
+        "errors>0.1%".parse::<Condition>()?,
+        "unsent>0".parse::<Condition>()?,
+    ];
+    let scenario = args.load.scenario()?;
+    if scenario.closed == Some(true) || !scenario.stages.is_empty() {
+        return Err("search: sets the rate itself; the scenario must not have `closed` or `stages`".into());
+    }
+    if !(args.from > 0.0 && args.from <= args.to) {
+        return Err("search: --from is above 0 and not above --to".into());
+    }
+    let (mut met, mut missed): (Option<(f64, Report)>, Option<f64>) = (None, None);
+    let mut rate = args.from;
+    loop {
+        let plan = Scenario { rate: Some(rate), ..scenario.clone() }.plan()?;
+        let report = Report::new(&plan, &measure(&plan)?);
+        let failures: Vec<String> = conditions.iter().filter_map(|c| c.verdict(&report)).collect();
+        let p99 = time(report.percentile(99.0) as u64);
+        if failures.is_empty() {
+            eprintln!("{rate:.0}/s: met (p99 {p99})");
+            met = Some((rate, report));
+        } else {
+            eprintln!("{rate:.0}/s: missed ({})", failures.join("; "));
+            if report.generator.unfit {
+                eprintln!("inconclusive: {}", report.generator.doubts.join("; "));
+                return Ok(ExitCode::from(INCONCLUSIVE));
+            }
+            missed = Some(rate);
+        }
+        rate = match (&met, missed) {
+            (Some((met, _)), None) if *met >= args.to => break,
+            (Some((met, _)), None) => (met * 2.0).min(args.to),
+            (Some((met, _)), Some(missed)) if missed / met <= 1.05 => break,
+            (Some((met, _)), Some(missed)) => (met * missed).sqrt(),
+            (None, _) => break,
+        };
+    }
+    let Some((rate, report)) = met else {
+        eprintln!("missed: not even {:.0}/s meets {}", args.from, args.slo);
+        return Ok(ExitCode::from(MISSED));
+    };
+    match args.load.output {
+        Output::Json => print(&pretty(&report)),
+        Output::Text => print(&format!("{rate:.0} requests/s meet {}\n\n{}", args.slo, text::render(&report))),
+    }?;
+    Ok(ExitCode::from(MET))
+}
+
+fn measure(plan: &Plan) -> Result<Measured, String> {
+    let stop = Arc::new(AtomicBool::new(false));
+    // The first Ctrl-C ends the run and reports it, the second one ends the program.
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone()).map_err(|e| e.to_string())?;
+        signal_hook::flag::register(signal, stop.clone()).map_err(|e| e.to_string())?;
+    }
+    let live = std::io::stderr().is_terminal();
+    let total = plan.duration.as_secs();
+    let measured = run::run(plan, &stop, |second| {
+        if live {
+            eprint!("\r\x1b[K{}", progress(second, total));
+        }
+    });
+    if live {
+        eprint!("\r\x1b[K");
+    }
+    measured
+}
+
+fn progress(second: &Second, total: u64) -> String {
+    let tally = &second.tally;
+    format!(
+        "{:>4}/{total} s  {:>8}/s  p50 {:>9}  p99 {:>9}  max {:>9}  failed {}",
+        second.second + 1,
+        tally.requests,
+        time(tally.latency.value_at_quantile(0.5)),
+        time(tally.latency.value_at_quantile(0.99)),
+        time(tally.latency.max()),
+        tally.failed()
+    )
+}
+
+impl LoadArgs {
+    /// The file's scenario, or an empty one, under what the command line says.
+    fn scenario(&self) -> Result<Scenario, String> {
+        let mut scenario = if self.target.contains("://") {
+            Scenario { url: Some(self.target.clone()), ..Scenario::default() }
+        } else if self.target.ends_with(".toml") {
+            Scenario::read(std::path::Path::new(&self.target))?
+        } else {
+            return Err(format!("`{0}` is neither a URL (http://{0}) nor a scenario (.toml)", self.target));
+        };
+        scenario.backend = self.io_backend;
+        scenario.connections = self.connections.or(scenario.connections);
+        scenario.threads = self.threads.or(scenario.threads);
+        scenario.duration = self.duration.clone().or(scenario.duration);
+        scenario.warmup = self.warmup.clone().or(scenario.warmup);
+        scenario.timeout = self.timeout.clone().or(scenario.timeout);
+        scenario.arrivals = self.arrivals.or(scenario.arrivals);
+        scenario.seed = self.seed.or(scenario.seed);
+        if self.new_connections {
+            scenario.new_connections = Some(true);
+        }
+        for line in &self.headers {
+            let (name, value) = line.split_once(':').ok_or_else(|| format!("-H `{line}`: write 'name: value'"))?;
+            scenario.headers.insert(name.trim().to_string(), value.trim().to_string());
+        }
+        if !self.expect_status.is_empty() {
+            scenario.expect.get_or_insert_default().status = self.expect_status.clone();
+        }
+        if self.method.is_some() || self.body.is_some() || self.body_file.is_some() {
+            if !scenario.request.is_empty() {
+                return Err("--method and --body: the scenario has its own requests".into());
+            }
+            // Relative to where the command runs.
+            let folder = std::env::current_dir().map_err(|e| e.to_string())?;
+            scenario.request.push(RequestText {
+                method: self.method.clone(),
+                body: self.body.clone(),
+                body_file: self.body_file.as_ref().map(|file| folder.join(file)),
+                ..RequestText::default()
+            });
+        }
+        Ok(scenario)
+    }
+}
+
+/// `100:10s,100-1000:30s`.
+fn stages(text: &str) -> Result<Vec<StageText>, String> {
+    let wrong = |part: &str| format!("--stages: `{part}` is no stage: write 100:10s or 100-1000:30s");
+    let number = |text: &str, part: &str| text.trim().parse::<f64>().map_err(|_| wrong(part));
+    text.split(',')
+        .map(|part| {
+            let (rate, time) = part.split_once(':').ok_or_else(|| wrong(part))?;
+            let (from, to) = rate.split_once('-').unwrap_or((rate, rate));
+            let (from, to) = (Some(number(from, part)?), Some(number(to, part)?));
+            Ok(StageText { rate: None, from, to, r#for: time.trim().to_string() })
+        })
+        .collect()
+}
+
+fn parsed<T: std::str::FromStr<Err = String>>(texts: &[String]) -> Result<Vec<T>, String> {
+    texts.iter().map(|text| text.parse()).collect()
+}
+
+fn pretty(report: &Report) -> String {
+    serde_json::to_string_pretty(report).unwrap_or_default() + "\n"
+}
+
+fn print(text: &str) -> Result<(), String> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn stages_of_the_command_line() {
+        let stages = stages("100:10s, 100-1000:30s").unwrap();
+        assert_eq!((stages[0].from, stages[0].to, stages[0].r#for.as_str()), (Some(100.0), Some(100.0), "10s"));
+        assert_eq!((stages[1].from, stages[1].to, stages[1].r#for.as_str()), (Some(100.0), Some(1000.0), "30s"));
+        assert!(super::stages("100").unwrap_err().contains("`100` is no stage"));
+    }
+}

@@ -1,0 +1,245 @@
+//! `--fail-if` and `--baseline`: turns a run into an exit code.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::report::json::Report;
+use crate::report::time;
+
+/// A figure of a run that conditions can speak of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Figure {
+    /// A percentile of latency, 0 to 100.
+    Percentile(f64),
+    /// The mean latency.
+    Mean,
+    /// The longest latency.
+    Max,
+    /// Failed requests as a part of all.
+    Errors,
+    /// Requests per second.
+    Rate,
+    /// Requests that were due and never sent.
+    Unsent,
+}
+
+/// How a figure compares with its bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// Greater.
+    Above,
+    /// Less.
+    Below,
+}
+
+/// A condition under which a run has failed: `p99>5ms`, `errors>0.1%`, `rate<1000`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    /// Of what.
+    pub figure: Figure,
+    /// Which way.
+    pub comparison: Comparison,
+    /// Nanoseconds, a part of 1, or requests per second.
+    pub bound: f64,
+}
+
+/// How much worse than in the baseline a figure may be: `p99=5%`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Allowance {
+    /// Of what.
+    pub figure: Figure,
+    /// As a part of 1.
+    pub part: f64,
+}
+
+impl Figure {
+    /// Its value in a report: nanoseconds, a part of 1, requests per second or a count.
+    pub fn of(self, report: &Report) -> f64 {
+        match self {
+            Figure::Percentile(p) => report.percentile(p),
+            Figure::Mean => report.latency.mean_ns,
+            Figure::Max => report.latency.max_ns as f64,
+            Figure::Errors => report.errors.share,
+            Figure::Rate => report.rate,
+            Figure::Unsent => report.unsent as f64,
+        }
+    }
+
+    fn is_time(self) -> bool {
+        matches!(self, Figure::Percentile(_) | Figure::Mean | Figure::Max)
+    }
+
+    fn more_is_better(self) -> bool {
+        self == Figure::Rate
+    }
+
+    fn show(self, value: f64) -> String {
+        match self {
+            figure if figure.is_time() => time(value as u64),
+            Figure::Errors => format!("{:.3} %", value * 100.0),
+            Figure::Rate => format!("{value:.1}/s"),
+            _ => format!("{value}"),
+        }
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Figure::Percentile(p) => write!(f, "p{p}"),
+            Figure::Mean => f.write_str("mean"),
+            Figure::Max => f.write_str("max"),
+            Figure::Errors => f.write_str("errors"),
+            Figure::Rate => f.write_str("rate"),
+            Figure::Unsent => f.write_str("unsent"),
+        }
+    }
+}
+
+impl FromStr for Figure {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Figure, String> {
+        match text {
+            "mean" => Ok(Figure::Mean),
+            "max" => Ok(Figure::Max),
+            "errors" => Ok(Figure::Errors),
+            "rate" => Ok(Figure::Rate),
+            "unsent" => Ok(Figure::Unsent),
+            _ => {
+                let percent = text.strip_prefix('p').and_then(|p| p.parse::<f64>().ok());
+                percent.filter(|p| (0.0..=100.0).contains(p)).map(Figure::Percentile).ok_or_else(|| {
+                    format!("`{text}` is no figure: p50, p99, p99.9, …, mean, max, errors, rate or unsent")
+                })
+            }
+        }
+    }
+}
+
+impl FromStr for Condition {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Condition, String> {
+        let at =
+            text.find(['>', '<']).ok_or_else(|| format!("`{text}` is no condition: write p99>5ms or rate<1000"))?;
+        let comparison = if text.as_bytes()[at] == b'>' { Comparison::Above } else { Comparison::Below };
+        let figure: Figure = text[..at].trim().parse()?;
+        let bound = text[at + 1..].trim();
+        let bound = if figure.is_time() {
+            duration(bound)?.as_nanos() as f64
+        } else if let Some(percent) = bound.strip_suffix('%') {
+            number(percent)? / 100.0
+        } else {
+            number(bound)?
+        };
+        Ok(Condition { figure, comparison, bound })
+    }
+}
+
+impl FromStr for Allowance {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Allowance, String> {
+        let wrong = || format!("`{text}` is no allowance: write p99=5%");
+        let (figure, part) = text.split_once('=').ok_or_else(wrong)?;
+        let part = number(part.trim().strip_suffix('%').ok_or_else(wrong)?)? / 100.0;
+        Ok(Allowance { figure: figure.trim().parse()?, part })
+    }
+}
+
+impl Condition {
+    /// What to say when the run has failed by this condition.
+    pub fn verdict(&self, report: &Report) -> Option<String> {
+        let value = self.figure.of(report);
+        let (failed, word) = match self.comparison {
+            Comparison::Above => (value > self.bound, "above"),
+            Comparison::Below => (value < self.bound, "below"),
+        };
+        let figure = self.figure;
+        failed.then(|| format!("{figure} is {}: {word} {}", figure.show(value), figure.show(self.bound)))
+    }
+}
+
+impl Allowance {
+    /// What to say when the run is worse than the baseline by more than is allowed.
+    pub fn verdict(&self, report: &Report, baseline: &Report) -> Option<String> {
+        let (now, before) = (self.figure.of(report), self.figure.of(baseline));
+        let worse = if self.figure.more_is_better() { before - now } else { now - before };
+        let figure = self.figure;
+        (worse > before * self.part).then(|| {
+            format!(
+                "{figure} is {}, and was {} in the baseline: more than {} % worse",
+                figure.show(now),
+                figure.show(before),
+                self.part * 100.0
+            )
+        })
+    }
+}
+
+/// `250us`, `5ms`, `1.5s`, `2m`.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let digits = text.find(|c: char| c.is_alphabetic() || c == 'µ').unwrap_or(text.len());
+    let unit = match &text[digits..] {
+        "ns" => 1.0,
+        "us" | "µs" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        "m" => 60e9,
+        "h" => 3600e9,
+        _ => return Err(format!("`{text}` is no time: write 250us, 5ms, 1.5s, 2m or 1h")),
+    };
+    let value = number(text[..digits].trim())? * unit;
+    // A year: sums of such times stay far from any overflow.
+    if value > 365.0 * 86_400e9 {
+        return Err(format!("`{text}` is longer than a year"));
+    }
+    Ok(std::time::Duration::from_nanos(value as u64))
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    let number = text.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+    number.ok_or_else(|| format!("`{text}` is no number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_read() {
+        let condition = |figure, comparison, bound| Ok(Condition { figure, comparison, bound });
+        for (text, expected) in [
+            ("p99>5ms", condition(Figure::Percentile(99.0), Comparison::Above, 5e6)),
+            ("p99.9 > 250us", condition(Figure::Percentile(99.9), Comparison::Above, 250e3)),
+            ("errors>0.1%", condition(Figure::Errors, Comparison::Above, 0.001)),
+            ("rate<1000", condition(Figure::Rate, Comparison::Below, 1000.0)),
+        ] {
+            assert_eq!(text.parse::<Condition>(), expected, "{text}");
+        }
+        for (text, error) in [
+            ("p99", "no condition"),
+            ("p101>1ms", "no figure"),
+            ("p99>5", "no time"),
+            ("errors>x%", "no number"),
+            ("mean>-1ms", "no number"),
+        ] {
+            let said = text.parse::<Condition>().unwrap_err();
+            assert!(said.contains(error), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn times_are_read() {
+        for (text, nanos) in [("250us", 250_000), ("250µs", 250_000), ("1.5s", 1_500_000_000), ("2m", 120_000_000_000)]
+        {
+            assert_eq!(duration(text).map(|d| d.as_nanos()), Ok(nanos), "{text}");
+        }
+        for text in ["", "5", "ms", "5 parsecs", "1e40s", "-1s", "nans"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn allowances_are_read() {
+        assert_eq!("p99=5%".parse(), Ok(Allowance { figure: Figure::Percentile(99.0), part: 0.05 }));
+        assert!("p99=5".parse::<Allowance>().is_err() && "p99".parse::<Allowance>().is_err());
+    }
+}

@@ -1,0 +1,19 @@
+//! A load generator for HTTP/1.1 whose latencies are true.
+//!
+//! Requests are due at moments that the target has no influence on (an open loop), and a latency counts from that moment, also while every
+//! connection waits for a server that hangs. What the generator itself was late is measured beside it, and so is its own CPU; a run in which it was
+//! the bottleneck says so.
+//!
+//! One thread a core, nothing shared: a [`worker`] owns its connections, its share of the [`arrivals`] and its [`tally`], on the same engine as the
+//! proxy (`docs/design/0002-load-generator.md` says why). [`run`] starts the workers and merges what they tell once a second.
+
+pub mod arrivals;
+pub mod cli;
+pub mod gate;
+pub mod plan;
+pub mod reply;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod tally;
+pub mod worker;

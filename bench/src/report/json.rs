@@ -1,0 +1,198 @@
+//! The JSON of a run: what `--output json` prints, `--baseline` reads, and reports are drawn from.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{Load, Plan};
+use crate::run::{Doubt, Measured};
+use crate::tally::Cause;
+
+/// Says what the JSON is; a reader refuses another one.
+pub const SCHEMA: &str = "ringway-load/1";
+/// Percentiles in every report.
+const PERCENTILES: [f64; 10] = [0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0];
+
+/// A run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// What was asked.
+    pub target: String,
+    /// `open` or `closed`.
+    pub load: String,
+    /// Requests per second that were due; 0 in a closed loop.
+    pub target_rate: f64,
+    /// Connections and threads.
+    pub connections: usize,
+    /// Threads of the generator.
+    pub threads: usize,
+    /// `uring` or `epoll`.
+    pub backend: String,
+    /// Seconds that were counted.
+    pub duration_s: f64,
+    /// Requests that ended, well or not.
+    pub requests: u64,
+    /// Of those per second.
+    pub rate: f64,
+    /// Requests that were due and never got a connection.
+    pub unsent: u64,
+    /// From when requests were due.
+    pub latency: Latency,
+    /// Failures.
+    pub errors: Errors,
+    /// Replies by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Requests by name in the mix.
+    pub kinds: BTreeMap<String, u64>,
+    /// Connections opened while counting.
+    pub connects: u64,
+    /// Bytes of replies.
+    pub bytes_read: u64,
+    /// Bytes of requests.
+    pub bytes_written: u64,
+    /// How the generator itself did.
+    pub generator: Generator,
+    /// By second.
+    pub seconds: Vec<SecondOfRun>,
+}
+
+/// Latency, nanoseconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Latency {
+    /// The mean.
+    pub mean_ns: f64,
+    /// The longest.
+    pub max_ns: u64,
+    /// Percentile to value.
+    pub percentiles: Vec<(f64, u64)>,
+    /// All of it: HdrHistogram V2, compressed, base64.
+    pub histogram: String,
+}
+
+/// Failures.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Errors {
+    /// As a part of all requests that were due.
+    pub share: f64,
+    /// By cause; causes without failures are left out.
+    pub causes: BTreeMap<String, u64>,
+}
+
+/// The generator's own part.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Generator {
+    /// The part of its threads that it used, 0 to 1.
+    pub cpu_share: f64,
+    /// CPU microseconds per request.
+    pub cpu_us_per_request: f64,
+    /// How late requests were sent, nanoseconds.
+    pub lateness_p50_ns: u64,
+    /// The same, 99.9th percentile.
+    pub lateness_p999_ns: u64,
+    /// The generator was too late or too busy for the times to be trusted.
+    pub unfit: bool,
+    /// What makes the figures doubtful, for people.
+    pub doubts: Vec<String>,
+}
+
+/// A second.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SecondOfRun {
+    /// Since counting began.
+    pub second: u64,
+    /// Requests that ended in it.
+    pub requests: u64,
+    /// Of those, failed.
+    pub errors: u64,
+    /// Latency.
+    pub p50_ns: u64,
+    /// Latency.
+    pub p99_ns: u64,
+    /// Latency.
+    pub max_ns: u64,
+}
+
+impl Report {
+    /// Of a finished run.
+    pub fn new(plan: &Plan, measured: &Measured) -> Report {
+        let doubts = measured.doubts(&plan.load);
+        let total = &measured.total;
+        let latency = &total.latency;
+        let requests = total.requests.max(1) as f64;
+        Report {
+            schema: SCHEMA.to_string(),
+            target: plan.url.clone(),
+            load: if matches!(plan.load, Load::Open { .. }) { "open" } else { "closed" }.to_string(),
+            target_rate: plan.target_rate(),
+            connections: plan.connections,
+            threads: plan.threads,
+            backend: measured.backend.name().to_string(),
+            duration_s: measured.duration.as_secs_f64(),
+            requests: total.requests,
+            rate: measured.rate(),
+            unsent: measured.unsent,
+            latency: Latency {
+                mean_ns: latency.mean(),
+                max_ns: latency.max(),
+                percentiles: PERCENTILES.map(|p| (p, latency.value_at_percentile(p))).to_vec(),
+                histogram: super::hdr::encode(latency),
+            },
+            errors: Errors {
+                share: measured.error_share(),
+                causes: Cause::ALL
+                    .iter()
+                    .filter(|cause| total.failed_by(**cause) > 0)
+                    .map(|cause| (cause.name().to_string(), total.failed_by(*cause)))
+                    .collect(),
+            },
+            statuses: total.statuses.clone(),
+            kinds: plan.mix.iter().map(|r| r.name.clone()).zip(total.kinds.iter().copied()).collect(),
+            connects: total.connects,
+            bytes_read: total.bytes_read,
+            bytes_written: total.bytes_written,
+            generator: Generator {
+                cpu_share: measured.own_cpu,
+                cpu_us_per_request: measured.own_cpu_time.as_secs_f64() * 1e6 / requests,
+                lateness_p50_ns: total.lateness.value_at_quantile(0.5),
+                lateness_p999_ns: total.lateness.value_at_quantile(0.999),
+                unfit: doubts.iter().any(|doubt| matches!(doubt, Doubt::Late(_) | Doubt::Busy(_))),
+                doubts: doubts.iter().map(Doubt::message).collect(),
+            },
+            seconds: measured
+                .seconds
+                .iter()
+                .map(|second| SecondOfRun {
+                    second: second.second,
+                    requests: second.tally.requests,
+                    errors: second.tally.failed(),
+                    p50_ns: second.tally.latency.value_at_quantile(0.5),
+                    p99_ns: second.tally.latency.value_at_quantile(0.99),
+                    max_ns: second.tally.latency.max(),
+                })
+                .collect(),
+        }
+    }
+
+    /// Reads what [`Report::new`] wrote.
+    pub fn parse(text: &str) -> Result<Report, String> {
+        let report: Report = serde_json::from_str(text).map_err(|e| format!("not a run of ringway-load: {e}"))?;
+        if report.schema != SCHEMA {
+            return Err(format!("its schema is `{}`, this program reads `{SCHEMA}`", report.schema));
+        }
+        Ok(report)
+    }
+
+    /// A percentile of latency, nanoseconds: from the whole histogram, or from the nearest one that was written.
+    pub fn percentile(&self, p: f64) -> f64 {
+        match super::hdr::decode(&self.latency.histogram) {
+            Some(histogram) => histogram.value_at_percentile(p) as f64,
+            None => {
+                let nearest =
+                    self.latency.percentiles.iter().min_by(|a, b| (a.0 - p).abs().total_cmp(&(b.0 - p).abs()));
+                nearest.map_or(0.0, |(_, value)| *value as f64)
+            }
+        }
+    }
+}

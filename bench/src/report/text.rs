@@ -1,0 +1,89 @@
+//! A run for people.
+
+use std::fmt::Write;
+
+use super::json::Report;
+use super::{bytes, time};
+
+/// Width of the longest bar.
+const BAR_WIDTH: usize = 40;
+
+/// The whole report.
+pub fn render(report: &Report) -> String {
+    let mut out = String::new();
+    // Writing to a String does not fail.
+    let _ = write(report, &mut out);
+    out
+}
+
+fn write(report: &Report, out: &mut String) -> std::fmt::Result {
+    let asked = match report.load.as_str() {
+        "open" => format!("{:.0} requests/s due", report.target_rate),
+        _ => "each connection as fast as it is answered".to_string(),
+    };
+    writeln!(
+        out,
+        "{}: {asked}, {} connections, {} thread{} ({}), {:.1} s counted",
+        report.target,
+        report.connections,
+        report.threads,
+        if report.threads == 1 { "" } else { "s" },
+        report.backend,
+        report.duration_s
+    )?;
+    writeln!(out)?;
+    writeln!(out, "Requests   {:>12}   {:.1}/s", report.requests, report.rate)?;
+    let causes: Vec<String> = report.errors.causes.iter().map(|(cause, n)| format!("{cause} {n}")).collect();
+    let failed: u64 = report.errors.causes.values().sum();
+    let causes = if causes.is_empty() { String::new() } else { format!(": {}", causes.join(", ")) };
+    writeln!(out, "Failed     {failed:>12}   {:.3} %{causes}", report.errors.share * 100.0)?;
+    if report.unsent > 0 {
+        writeln!(out, "Never sent {:>12}   no connection was free", report.unsent)?;
+    }
+    let statuses: Vec<String> = report.statuses.iter().map(|(status, n)| format!("{status} × {n}")).collect();
+    if !statuses.is_empty() {
+        writeln!(out, "Statuses   {}", statuses.join(", "))?;
+    }
+    if report.kinds.len() > 1 {
+        let kinds: Vec<String> = report.kinds.iter().map(|(name, n)| format!("{name} × {n}")).collect();
+        writeln!(out, "Kinds      {}", kinds.join(", "))?;
+    }
+    writeln!(
+        out,
+        "Bytes      {} read, {} written; {} connections opened",
+        bytes(report.bytes_read),
+        bytes(report.bytes_written),
+        report.connects
+    )?;
+    writeln!(out)?;
+    let from = if report.load == "open" { "when it was due" } else { "when the connection was free" };
+    writeln!(
+        out,
+        "Latency of a request, from {from} to the end of its reply: mean {}",
+        time(report.latency.mean_ns as u64)
+    )?;
+    let longest = report.latency.max_ns.max(1) as f64;
+    for (percentile, value) in &report.latency.percentiles {
+        let bar = "▇".repeat((*value as f64 / longest * BAR_WIDTH as f64).round() as usize);
+        let name = match percentile {
+            p if *p == 0.0 => "min".to_string(),
+            p if *p == 100.0 => "max".to_string(),
+            p => format!("p{p}"),
+        };
+        writeln!(out, "  {name:<7}{:>9}  {bar}", time(*value))?;
+    }
+    writeln!(out)?;
+    let generator = &report.generator;
+    writeln!(
+        out,
+        "Generator: {:.0} % of its threads, {:.2} µs of CPU a request; sent {} late (p50), {} (p99.9)",
+        generator.cpu_share * 100.0,
+        generator.cpu_us_per_request,
+        time(generator.lateness_p50_ns),
+        time(generator.lateness_p999_ns)
+    )?;
+    for doubt in &generator.doubts {
+        writeln!(out, "warning: {doubt}")?;
+    }
+    Ok(())
+}

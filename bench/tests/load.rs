@@ -1,0 +1,293 @@
+//! The program from outside: real processes, real sockets, and a server whose every pause is known.
+
+// Test code: what cannot happen in a sound environment may panic.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// What the server does with a request; `None` closes the connection without a byte.
+type Answer = dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync;
+
+/// A server of threads. It can be stopped and goes on where it was, as a process that got SIGSTOP does.
+struct Server {
+    address: SocketAddr,
+    paused: Arc<(Mutex<bool>, Condvar)>,
+    requests: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Server {
+    fn start(answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Server {
+            address: listener.local_addr().unwrap(),
+            paused: Arc::default(),
+            requests: Arc::default(),
+            connections: Arc::default(),
+        };
+        let answer: Arc<Answer> = Arc::new(answer);
+        let (paused, requests, connections) =
+            (server.paused.clone(), server.requests.clone(), server.connections.clone());
+        // Ends with the test's process.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                connections.fetch_add(1, SeqCst);
+                let (answer, paused, requests) = (answer.clone(), paused.clone(), requests.clone());
+                std::thread::spawn(move || serve(stream, &*answer, &paused, &requests));
+            }
+        });
+        server
+    }
+
+    fn pause(&self, pause: bool) {
+        *self.paused.0.lock().unwrap() = pause;
+        self.paused.1.notify_all();
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+}
+
+fn serve(mut stream: TcpStream, answer: &Answer, paused: &(Mutex<bool>, Condvar), requests: &AtomicUsize) {
+    let _ = stream.set_nodelay(true);
+    let (mut seen, mut buf) = (Vec::new(), [0; 4096]);
+    loop {
+        while let Some(end) = seen.windows(4).position(|w| w == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&seen[..end + 4]).into_owned();
+            let body: usize =
+                head.lines().find_map(|l| l.strip_prefix("Content-Length: ").map(|n| n.parse().unwrap())).unwrap_or(0);
+            if seen.len() < end + 4 + body {
+                break;
+            }
+            seen.drain(..end + 4 + body);
+            requests.fetch_add(1, SeqCst);
+            let mut is_paused = paused.0.lock().unwrap();
+            while *is_paused {
+                is_paused = paused.1.wait(is_paused).unwrap();
+            }
+            drop(is_paused);
+            match answer(&head) {
+                Some(bytes) => {
+                    let closes = bytes.windows(17).any(|w| w == b"Connection: close");
+                    if stream.write_all(&bytes).is_err() || closes {
+                        let _ = stream.shutdown(Shutdown::Both);
+                        return;
+                    }
+                }
+                None => return,
+            }
+        }
+        match stream.read(&mut buf) {
+            Ok(0) | Err(_) => return,
+            Ok(n) => seen.extend_from_slice(&buf[..n]),
+        }
+    }
+}
+
+fn reply(body: &str) -> Option<Vec<u8>> {
+    Some(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes())
+}
+
+fn ringway_load(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ringway-load")).args(args).output().unwrap()
+}
+
+fn json(args: &[&str]) -> Value {
+    let output = ringway_load(&[args, &["--output", "json"]].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    serde_json::from_str(&text).unwrap_or_else(|e| {
+        panic!("{args:?}: {e}\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    })
+}
+
+fn percentile_ms(run: &Value, p: f64) -> f64 {
+    let all = run["latency"]["percentiles"].as_array().unwrap();
+    let found = all.iter().find(|pair| pair[0].as_f64() == Some(p)).unwrap();
+    found[1].as_f64().unwrap() / 1e6
+}
+
+/// Waits for what a server has seen.
+fn until(what: &str, done: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// 3,000 requests are due in 6 s. Those 500 that are due while the server stands still for 1 s wait for what is left of that second, from 1,000 ms down
+/// to 0: a tenth of all wait 400 ms or longer, a hundredth 940 ms or longer. A generator that waits for replies before it sends sees next to nothing of it.
+fn latencies_of_a_server_that_stops_are_true(backend: &str) {
+    let server = Server::start(|_| reply("ok"));
+    let run = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            until("a third of the requests", || server.requests.load(SeqCst) >= 1_000);
+            server.pause(true);
+            std::thread::sleep(Duration::from_secs(1));
+            server.pause(false);
+        });
+        json(&[
+            "run",
+            &server.url(),
+            "--rate",
+            "500",
+            "--connections",
+            "10",
+            "--duration",
+            "6s",
+            "--warmup",
+            "0s",
+            "--io-backend",
+            backend,
+        ])
+    });
+    let (p90, p99) = (percentile_ms(&run, 90.0), percentile_ms(&run, 99.0));
+    assert!((375.0..=425.0).contains(&p90), "p90 is {p90} ms\n{run:#}");
+    assert!((915.0..=965.0).contains(&p99), "p99 is {p99} ms\n{run:#}");
+    assert_eq!((run["requests"].as_u64(), run["unsent"].as_u64()), (Some(3_000), Some(0)), "{run:#}");
+}
+
+#[test]
+fn latencies_of_a_server_that_stops_are_true_on_uring() {
+    latencies_of_a_server_that_stops_are_true("auto");
+}
+
+#[test]
+fn latencies_of_a_server_that_stops_are_true_on_epoll() {
+    latencies_of_a_server_that_stops_are_true("epoll");
+}
+
+#[test]
+fn every_failure_has_its_cause() {
+    let silent = Server::start(|_| reply("never"));
+    silent.pause(true);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let cases = [
+        (Server::start(|_| None), "closed"),
+        (Server::start(|_| Some(b"SSH-2.0-x\r\n".to_vec())), "malformed"),
+        (
+            Server::start(|_| Some(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nhi".to_vec())),
+            "short-reply",
+        ),
+        (Server::start(|_| Some(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n".to_vec())), "status"),
+        (silent, "timeout"),
+    ];
+    let mut urls: Vec<(String, &str)> = cases.iter().map(|(server, cause)| (server.url(), *cause)).collect();
+    urls.push((format!("http://{nobody}/"), "refused"));
+    for (url, cause) in urls {
+        let run =
+            json(&["run", &url, "--rate", "100", "-c", "100", "-d", "500ms", "--warmup", "0s", "--timeout", "100ms"]);
+        let causes = run["errors"]["causes"].as_object().unwrap();
+        assert_eq!(causes.keys().collect::<Vec<_>>(), [cause], "{run:#}");
+        assert_eq!(run["requests"], causes[cause], "{run:#}");
+        assert!(run["requests"].as_u64() >= Some(45), "{run:#}");
+    }
+}
+
+#[test]
+fn a_closed_loop_keeps_its_connections_and_new_ones_are_new() {
+    let server = Server::start(|_| reply("ok"));
+    let run = json(&["run", &server.url(), "--closed", "-c", "4", "-d", "300ms", "--warmup", "0s"]);
+    assert_eq!((server.connections.load(SeqCst), run["load"].as_str()), (4, Some("closed")), "{run:#}");
+    assert!(run["requests"].as_u64() > Some(100) && run["errors"]["share"] == 0.0, "{run:#}");
+
+    let run =
+        json(&["run", &server.url(), "--rate", "100", "-c", "4", "-d", "500ms", "--warmup", "0s", "--new-connections"]);
+    assert_eq!((run["connects"].as_u64(), run["requests"].as_u64()), (Some(50), Some(50)), "{run:#}");
+}
+
+#[test]
+fn a_scenario_mixes_requests_in_their_proportion() {
+    let server = Server::start(|head| {
+        let (method, rest) = head.split_once(' ').unwrap();
+        assert!(head.contains("\r\nX-Team: tea\r\n"), "{head}");
+        match (method, rest.split(' ').next().unwrap()) {
+            ("GET", path) if ["/users/1", "/users/2"].contains(&path) => reply("user"),
+            ("POST", "/orders") => Some(
+                b"HTTP/1.1 201 Created\r\nLocation: /orders/1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_vec(),
+            ),
+            _ => None,
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mix.toml");
+    std::fs::write(folder.path().join("users.csv"), "id\n1\n2\n").unwrap();
+    let text = format!(
+        "url = 'http://{}'\nrate = 1000\nduration = '1s'\nwarmup = '0s'\nthreads = 2\narrivals = 'poisson'\ndata = 'users.csv'\n\
+         headers = {{ X-Team = 'tea' }}\n\
+         [[request]]\nname = 'read'\nweight = 3\npath = '/users/{{id}}'\nexpect = {{ status = [200], body-bytes = 4 }}\n\
+         [[request]]\nname = 'write'\nmethod = 'POST'\npath = '/orders'\nbody = 'x'\nexpect = {{ status = [201], headers = {{ Location = '/orders/1' }} }}\n",
+        server.address
+    );
+    std::fs::write(&file, text).unwrap();
+    let run = json(&["run", file.to_str().unwrap()]);
+    assert_eq!(run["errors"]["share"], 0.0, "{run:#}");
+    let (reads, all) = (run["kinds"]["read"].as_f64().unwrap(), run["requests"].as_f64().unwrap());
+    // Five standard deviations of 1,000 throws.
+    assert!((reads / all - 0.75).abs() < 5.0 * (0.75f64 * 0.25 / 1000.0).sqrt(), "{run:#}");
+    // The same seed, the same arrivals: what differs is how many of the last ones still found a connection.
+    let due = |run: &Value| run["requests"].as_u64().unwrap() + run["unsent"].as_u64().unwrap();
+    assert_eq!(due(&json(&["run", file.to_str().unwrap()])), due(&run));
+}
+
+#[test]
+fn gates_are_exit_codes() {
+    let (good, bad) = (Server::start(|_| reply("ok")), Server::start(|_| None));
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (baseline, junit, summary, log) = (path("run.json"), path("junit.xml"), path("summary.md"), path("run.hlog"));
+    let code = |server: &Server, args: &[&str]| {
+        let url = server.url();
+        let fixed = ["run", url.as_str(), "--rate", "200", "-d", "1s", "--warmup", "0s"];
+        ringway_load(&[&fixed[..], args].concat()).status.code()
+    };
+    assert_eq!(code(&good, &["--fail-if", "errors>0.1%", "--json", &baseline, "--hdr", &log]), Some(0));
+    assert_eq!(code(&bad, &["--fail-if", "errors>0.1%", "--junit", &junit, "--step-summary", &summary]), Some(1));
+    assert_eq!(code(&good, &["--fail-if", "p99>5"]), Some(2));
+    assert_eq!(code(&good, &["--baseline", &baseline, "--max-regression", "errors=1%"]), Some(0));
+    assert_eq!(code(&bad, &["--baseline", &baseline, "--max-regression", "errors=1%"]), Some(1));
+
+    let read = |path: &str| std::fs::read_to_string(path).unwrap();
+    assert!(read(&junit).contains("tests=\"1\" failures=\"1\""), "{}", read(&junit));
+    assert!(read(&summary).contains("❌ `not errors>0.1%`"), "{}", read(&summary));
+    assert!(read(&log).lines().any(|l| l.starts_with("Tag=latency,0.000,1.000,")), "{}", read(&log));
+}
+
+#[test]
+fn overload_is_said_and_not_hidden() {
+    let server = Server::start(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        reply("slow")
+    });
+    // One connection of 50 requests a second, for 200 that are due.
+    let run = json(&["run", &server.url(), "--rate", "200", "-c", "1", "-d", "1s", "--warmup", "0s"]);
+    let (done, unsent) = (run["requests"].as_u64().unwrap(), run["unsent"].as_u64().unwrap());
+    assert_eq!(done + unsent, 200, "{run:#}");
+    assert!(unsent >= 140, "{run:#}");
+    assert!(run["generator"]["doubts"].to_string().contains("every connection was busy"), "{run:#}");
+}
+
+#[test]
+fn wrong_use_says_how_to_mend_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.toml");
+    std::fs::write(&file, "url = 'http://127.0.0.1'\n\nconections = 5\n").unwrap();
+    for (args, said) in [
+        (vec!["run", "127.0.0.1:80"], "neither a URL"),
+        (vec!["run", "http://127.0.0.1:1"], "no rate"),
+        (vec!["run", file.to_str().unwrap()], "x.toml:3:1: unknown field `conections`"),
+        (vec!["run", "https://127.0.0.1:1", "--closed"], "TLS is not spoken yet"),
+    ] {
+        let output = ringway_load(&args);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && text.contains(said), "{args:?}: {:?} {text}", output.status);
+    }
+}

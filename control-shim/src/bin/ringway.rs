@@ -22,6 +22,8 @@ enum Command {
     Plan(cli::plan::Arguments),
     /// Say why a request goes where it goes, with the manifest line behind every step.
     Explain(cli::explain::Arguments),
+    /// Say what the status of the Gateway API's objects would be: who is accepted, what is attached.
+    Status(cli::status::Arguments),
     /// Show a snapshot file in readable form.
     Dump(cli::dump::Arguments),
     #[command(hide = true)]
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => cli::check::run(&arguments),
         Command::Plan(arguments) => cli::plan::run(&arguments),
         Command::Explain(arguments) => cli::explain::run(&arguments),
+        Command::Status(arguments) => cli::status::run(&arguments),
         Command::Dump(arguments) => cli::dump::run(&arguments),
         Command::Leash(arguments) => cli::leash::run(&arguments),
     }

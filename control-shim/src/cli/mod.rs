@@ -8,6 +8,7 @@ pub mod leash;
 pub mod plan;
 pub mod run;
 mod sarif;
+pub mod status;
 
 /// How a subcommand writes its result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

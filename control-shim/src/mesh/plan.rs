@@ -169,7 +169,8 @@ pub(super) fn gateway_ports(objects: &Objects, plan: &PodPlan) -> BTreeSet<u16> 
                 ports.extend(gateway.servers.iter().map(|server| server.port));
             }
             Object::K8sGateway(gateway) if serves(plan, gateway.meta.namespace(), gateway.meta.name()) => {
-                ports.extend(gateway.listeners.iter().map(|listener| listener.port));
+                let served = gateway.listeners.iter().filter(|listener| listener.problem.is_none());
+                ports.extend(served.map(|listener| listener.port));
             }
             _ => {}
         }
@@ -209,7 +210,8 @@ pub fn gateways_without_pod(objects: &Objects, plans: &[PodPlan], options: &Opti
     for entry in objects.iter() {
         let Object::K8sGateway(gateway) = &entry.object else { continue };
         let (namespace, name) = (gateway.meta.namespace(), gateway.meta.name());
-        if plans.iter().any(|plan| plan.sidecar && serves(plan, namespace, name)) {
+        let nothing = gateway.listeners.iter().all(|listener| listener.problem.is_some());
+        if nothing || plans.iter().any(|plan| plan.sidecar && serves(plan, namespace, name)) {
             continue;
         }
         let labels = Labels::from([(GATEWAY_NAME_LABEL.to_string(), name.to_string())]);

@@ -23,6 +23,8 @@ pub struct Context {
     /// What may be taken for granted.
     pub options: Options,
     diagnostics: RefCell<Vec<Diagnostic>>,
+    /// Errors about parts that are left out; the rest of the object stands.
+    parts: RefCell<Vec<Diagnostic>>,
     /// What was asked for; kept in a survey alone.
     asked: Option<RefCell<Vec<Asked>>>,
 }
@@ -57,7 +59,8 @@ const DIAGNOSTICS_MAX: usize = 100;
 impl Context {
     /// For one document of `file`.
     pub fn new(file: Arc<SourceFile>, options: Options) -> Self {
-        Context { file, object: None, options, diagnostics: RefCell::default(), asked: None }
+        let (diagnostics, parts) = Default::default();
+        Context { file, object: None, options, diagnostics, parts, asked: None }
     }
 
     /// The same, which also keeps what is asked for.
@@ -71,8 +74,9 @@ impl Context {
     }
 
     /// Everything found, and everything asked for.
-    pub(super) fn surveyed(self) -> (Vec<Diagnostic>, Vec<Asked>) {
-        (self.diagnostics.into_inner(), self.asked.map(RefCell::into_inner).unwrap_or_default())
+    pub(super) fn surveyed(mut self) -> (Vec<Diagnostic>, Vec<Asked>) {
+        let asked = self.asked.take();
+        (self.finish(), asked.map(RefCell::into_inner).unwrap_or_default())
     }
 
     fn ask(&self, asked: impl FnOnce() -> Asked) {
@@ -88,7 +92,9 @@ impl Context {
 
     /// Everything found.
     pub fn finish(self) -> Vec<Diagnostic> {
-        self.diagnostics.into_inner()
+        let mut all = self.diagnostics.into_inner();
+        all.extend(self.parts.into_inner());
+        all
     }
 
     /// The spot of a span of this file.
@@ -99,6 +105,16 @@ impl Context {
     /// Adds an error.
     pub fn error(&self, span: Span, code: &'static str, message: impl Into<String>, mend: impl Into<String>) {
         self.say(Severity::Error, span, code, message.into(), mend.into());
+    }
+
+    /// Adds an error about a part that is left out, for the sake of the others.
+    pub fn part_error(&self, span: Span, code: &'static str, message: String, mend: &str) {
+        let mut parts = self.parts.borrow_mut();
+        if parts.len() < DIAGNOSTICS_MAX {
+            let mut diagnostic = Diagnostic::error(code, message, mend).at(self.spot(span).place());
+            diagnostic.object = self.object.clone();
+            parts.push(diagnostic);
+        }
     }
 
     /// Adds a warning.

@@ -31,6 +31,8 @@ pub struct Parent {
     pub kind: ParentKind,
     /// Namespace.
     pub namespace: String,
+    /// Whether the reference says it, or means the route's own.
+    pub namespace_given: bool,
     /// Name.
     pub name: String,
     /// One listener of the gateway.
@@ -154,7 +156,7 @@ fn parent(item: &Field<'_>, own: &str) -> Option<Parent> {
         false => f.text(),
     });
     let kind = fields.get("kind").map_or(Some("Gateway"), |f| f.text());
-    let namespace = fields.get("namespace").and_then(|f| f.text()).unwrap_or(own).to_string();
+    let namespace = fields.get("namespace").and_then(|f| f.text());
     let name = fields.require("name").and_then(|f| f.text());
     let section = fields.get("sectionName").and_then(|f| f.text()).map(String::from);
     let port = fields.get("port").and_then(|f| f.port());
@@ -163,11 +165,14 @@ fn parent(item: &Field<'_>, own: &str) -> Option<Parent> {
         ("gateway.networking.k8s.io", "Gateway") => ParentKind::Gateway,
         ("" | "core", "Service") => ParentKind::Service,
         (group, kind) => {
-            item.not_supported(format!("a parent of kind {kind} in group `{group}`"));
+            // Its other parents are not worse off for it.
+            let message = format!("a parent of kind {kind} in group `{group}` is not supported yet");
+            item.context.part_error(item.node.span, "not-supported-yet", message, "attach to a Gateway or a Service");
             return None;
         }
     };
-    Some(Parent { kind, namespace, name: name?.to_string(), section, port, spot: item.spot() })
+    let (namespace_given, namespace) = (namespace.is_some(), namespace.unwrap_or(own).to_string());
+    Some(Parent { kind, namespace, namespace_given, name: name?.to_string(), section, port, spot: item.spot() })
 }
 
 fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
@@ -195,8 +200,13 @@ fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
         timeout_ms: 0,
         retry: Retries::Unsaid,
     };
+    let mut filters: Vec<&str> = Vec::new();
     for filter_item in fields.get("filters").map(|f| f.items()).unwrap_or_default() {
-        filter(&filter_item, &mut rule, own);
+        let Some(kind) = filter(&filter_item, &mut rule, own) else { continue };
+        if kind != "RequestMirror" && filters.contains(&kind) {
+            filter_item.error("duplicate-filter", format!("a rule has one {kind} at most"), "merge the two");
+        }
+        filters.push(kind);
     }
     let (mut request_ms, mut backend_ms) = (0, 0);
     if let Some(mut timeouts) = fields.get("timeouts").and_then(|f| f.fields("timeouts")) {
@@ -220,6 +230,9 @@ fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
         item.error("limit", format!("a rule has {MIRRORS_MAX} mirrors at most"), "remove some");
     }
     rule.mirrors.retain(|(_, per_million)| *per_million > 0);
+    if filters.contains(&"RequestRedirect") && filters.contains(&"URLRewrite") {
+        item.error(INCOMPATIBLE_FILTERS, "a rule has either RequestRedirect or URLRewrite", "remove one of the two");
+    }
     if rule.redirect.is_some() && !rule.backends.is_empty() {
         item.error("conflict", "a rule with RequestRedirect may not have backendRefs", "remove one of the two");
     }
@@ -298,6 +311,8 @@ fn name_value(item: &Field<'_>) -> Option<(String, StringMatch)> {
     Some((name?.to_string(), value))
 }
 
+/// Code of filters that exclude each other.
+pub const INCOMPATIBLE_FILTERS: &str = "incompatible-filters";
 /// Types of filters, as the API names them.
 const FILTER_TYPES: &[&str] = &[
     "RequestHeaderModifier",
@@ -312,8 +327,9 @@ const FILTER_TYPES: &[&str] = &[
 /// The fields of those that are refused everywhere.
 const OTHER_FILTERS: &[&str] = &["extensionRef", "externalAuth"];
 
-fn filter(item: &Field<'_>, rule: &mut Rule, own: &str) {
-    let Some(mut fields) = item.fields("a filter") else { return };
+/// Puts a filter into a rule; its type.
+fn filter<'a>(item: &Field<'a>, rule: &mut Rule, own: &str) -> Option<&'a str> {
+    let mut fields = item.fields("a filter")?;
     let kind = fields.require("type").and_then(|f| f.text_among(FILTER_TYPES)).unwrap_or("");
     match kind {
         "RequestHeaderModifier" => {
@@ -355,6 +371,7 @@ fn filter(item: &Field<'_>, rule: &mut Rule, own: &str) {
     if !item.context.broken() {
         fields.finish();
     }
+    Some(kind)
 }
 
 fn modifier(field: &Field<'_>, mut authority: Option<&mut String>) -> HeaderEdits {

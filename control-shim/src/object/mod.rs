@@ -143,6 +143,8 @@ pub struct Meta {
     pub annotations: Labels,
     /// `metadata.creationTimestamp`, as text (RFC 3339 in UTC sorts as text); empty when unset. Decides between conflicting objects.
     pub created: String,
+    /// `metadata.generation`: which version of the spec this is; 0 when unset, as in a file that no cluster has seen.
+    pub generation: u64,
     /// Where the document starts.
     pub spot: Spot,
 }

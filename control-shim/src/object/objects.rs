@@ -46,6 +46,8 @@ pub struct Loaded {
     pub files: Vec<Arc<str>>,
     /// Objects that are there and refused.
     pub broken: BTreeSet<ObjectRef>,
+    /// Those of them that were understood as far as they are right.
+    pub refused: Vec<Arc<Entry>>,
     /// Files in which something could not even be named; what they held before stays.
     pub unreadable: BTreeSet<Arc<str>>,
 }
@@ -266,18 +268,24 @@ impl Loader {
             self.loaded.broken.insert(reference);
             return;
         }
-        let object = object.filter(|_| !broken);
         let before = self.map.remove(&reference);
-        let Some(object) = object else {
-            self.loaded.broken.insert(reference);
-            return;
+        let object = match object {
+            Some(object) if !broken => object,
+            refused => {
+                let entry = refused.map(|object| Arc::new(Entry { object, rank: Rank(self.rank) }));
+                self.loaded.refused.extend(entry);
+                self.loaded.broken.insert(reference);
+                return;
+            }
         };
         if let Some(before) = before.filter(|before| before.object != object) {
             let message = format!("{reference} replaces the one at {}", before.object.meta().spot);
             let diagnostic = Diagnostic::notice("replaced", message, "").at(spot.place()).about(reference.clone());
             self.loaded.diagnostics.push(diagnostic);
         }
-        self.loaded.broken.remove(&reference);
+        if self.loaded.broken.remove(&reference) {
+            self.loaded.refused.retain(|entry| entry.object.meta().reference != reference);
+        }
         self.map.insert(reference, Arc::new(Entry { object, rank: Rank(self.rank) }));
     }
 
@@ -518,13 +526,13 @@ fn meta(root: &mut Fields<'_>, reference: ObjectRef) -> Option<Meta> {
     let labels = fields.get("labels").map(|f| f.labels()).unwrap_or_default();
     let annotations = fields.get("annotations").map(|f| f.labels()).unwrap_or_default();
     let created = fields.get("creationTimestamp").and_then(|f| f.scalar()).unwrap_or("").to_string();
+    let generation = fields.get("generation").and_then(|f| f.number(0, i64::MAX as u64)).unwrap_or(0);
     fields.harmless(&[
         "name",
         "namespace",
         "generateName",
         "uid",
         "resourceVersion",
-        "generation",
         "managedFields",
         "ownerReferences",
         "finalizers",
@@ -533,5 +541,5 @@ fn meta(root: &mut Fields<'_>, reference: ObjectRef) -> Option<Meta> {
         "deletionGracePeriodSeconds",
     ]);
     fields.finish();
-    Some(Meta { reference, labels, annotations, created, spot: root.spot() })
+    Some(Meta { reference, labels, annotations, created, generation, spot: root.spot() })
 }

@@ -17,6 +17,8 @@ pub(super) struct GatewayPort<'p> {
     pub view: View<'p>,
     /// Declared number.
     pub number: u16,
+    /// The same, unless it is bound to another one, as on a machine where it takes rights.
+    pub reachable: Option<u16>,
     /// Name of its listener.
     pub listener: String,
     /// Routes by domain.
@@ -43,8 +45,9 @@ impl Pass<'_> {
                 .flat_map(|gateway| gateway.servers.iter().map(move |server| (*gateway, server)))
                 .filter(|(_, server)| server.port == *number)
                 .collect();
-            let mut port =
-                GatewayPort { view, number: *number, listener: format!("gateway-{number}"), hosts: BTreeMap::new() };
+            let reachable = Some(*number).filter(|number| address.port() == *number);
+            let listener = format!("gateway-{number}");
+            let mut port = GatewayPort { view, number: *number, reachable, listener, hosts: BTreeMap::new() };
             let (rule, protocol) = match servers.first() {
                 Some((gateway, first)) => {
                     self.warn_about_protocols(&servers, first.protocol);

@@ -1,13 +1,12 @@
 //! HTTPRoute → routes, sorted by how specific they are, as the Gateway API says.
 
+use super::attach::in_force;
 use super::cluster::ClusterKey;
-use super::gateway_api::domains;
 use super::virtual_service::Routes;
 use super::{Pass, View};
 use crate::mesh::service_host;
-use crate::object::http_route::{BackendRef, HttpRoute, Parent, ParentKind, Rule};
-use crate::object::objects::K8S_GATEWAY;
-use crate::object::service::{Carried, Service, ServicePort};
+use crate::object::http_route::{BackendRef, HttpRoute, ParentKind, Rule};
+use crate::object::service::{Carried, Service};
 use crate::object::{Meta, Object, ObjectRef, Objects};
 use ringway_config::model::{Action, Backend, Forward, Match, Mirror, PathMatch, Redirect, Route, RuleId};
 use std::cmp::Reverse;
@@ -73,23 +72,9 @@ impl<'a> HttpRoutes<'a> {
 
     /// Those that hold for a service's port as seen from a view: the client's own, else the service's.
     pub fn of_service(&self, view: View<'_>, service: &Service, port: u16) -> Vec<&'a HttpRoute> {
-        let (namespace, name) = (service.meta.namespace(), service.meta.name());
-        let attached = |route: &&HttpRoute| {
-            let here = |parent: &Parent| {
-                parent.kind == ParentKind::Service
-                    && (parent.namespace.as_str(), parent.name.as_str()) == (namespace, name)
-                    && parent.port.is_none_or(|wanted| wanted == port)
-            };
-            route.parents.iter().any(here)
-        };
-        let all: Vec<_> =
-            self.by_service.get(&(namespace, name)).into_iter().flatten().copied().filter(attached).collect();
-        let consumer: Vec<_> =
-            all.iter().copied().filter(|route| route.meta.namespace() == view && view != namespace).collect();
-        if !consumer.is_empty() {
-            return consumer;
-        }
-        all.into_iter().filter(|route| route.meta.namespace() == namespace).collect()
+        let of = self.by_service.get(&(service.meta.namespace(), service.meta.name()));
+        let all = of.into_iter().flatten().copied();
+        in_force(all, |route| (&route.meta, &route.parents), view, service, port)
     }
 
     fn granted(&self, kind: &str, from: &str, to: &str, name: &str) -> bool {
@@ -97,6 +82,15 @@ impl<'a> HttpRoutes<'a> {
             .get(&(kind, from, to))
             .is_some_and(|names| names.iter().any(|granted| granted.is_empty() || *granted == name))
     }
+}
+
+/// Why a backend cannot be had.
+pub(super) struct Unresolved {
+    /// Reason of the condition `ResolvedRefs`.
+    pub reason: &'static str,
+    pub code: &'static str,
+    pub message: String,
+    pub mend: String,
 }
 
 /// How specific a match is; smaller comes first. Exact, then the longest path, then method, headers, query.
@@ -112,12 +106,25 @@ fn precedence(matches: &Match) -> impl Ord + use<> {
 
 impl Pass<'_> {
     /// Appends what these routes say together, the most specific match first; equal ones in order of age, then of rules.
-    pub(super) fn http_route_routes(&self, attached: &[&HttpRoute], view: View<'_>, into: &mut Routes) {
+    /// `port` is the listener's, where clients can come back to it: what a redirect means that names neither scheme nor port.
+    pub(super) fn http_route_routes(
+        &self,
+        attached: &[&HttpRoute],
+        view: View<'_>,
+        port: Option<u16>,
+        into: &mut Routes,
+    ) {
         let mut sorted = Vec::new();
         for route in attached {
             for rule in &route.rules {
                 let action = u32::try_from(into.actions.len()).unwrap_or(u32::MAX);
-                let made = self.rule_action(route, rule, view, &mut into.clusters);
+                let mut made = self.rule_action(route, rule, view, &mut into.clusters);
+                if let (Action::Redirect(redirect), Some(port)) = (&mut made, port)
+                    && redirect.scheme.is_empty()
+                    && redirect.port == 0
+                {
+                    redirect.port = port;
+                }
                 into.actions.push(made);
                 for one in &rule.matches {
                     let id = self.rule(&route.meta, &one.path, &one.spot);
@@ -214,22 +221,32 @@ impl Pass<'_> {
 
     /// The cluster of a backend of any kind of route, or a diagnostic that says what is missing.
     pub(super) fn backend_cluster(&self, route: &Meta, backend: &BackendRef, carried: Carried) -> Option<ClusterKey> {
+        match self.resolve_backend(route, backend, carried) {
+            Ok(key) => Some(key),
+            Err(Unresolved { code, message, mend, .. }) => {
+                let message = match carried {
+                    _ if backend.copies => format!("{message}; it gets no copies"),
+                    Carried::Http => format!("{message}; its share of the requests gets {MISSING_STATUS}"),
+                    Carried::Tcp => format!("{message}; its share of the connections is closed"),
+                };
+                self.findings.error(&route.reference, &backend.spot, code, message, mend);
+                None
+            }
+        }
+    }
+
+    /// The cluster of a backend of any kind of route.
+    pub(super) fn resolve_backend(
+        &self,
+        route: &Meta,
+        backend: &BackendRef,
+        carried: Carried,
+    ) -> Result<ClusterKey, Unresolved> {
         let object = &route.reference;
-        let fail = |code, message: String, mend: String| {
-            let message = match carried {
-                _ if backend.copies => format!("{message}; it gets no copies"),
-                Carried::Http => format!("{message}; its share of the requests gets {MISSING_STATUS}"),
-                Carried::Tcp => format!("{message}; its share of the connections is closed"),
-            };
-            self.findings.error(object, &backend.spot, code, message, mend);
-            None
-        };
+        let fail = |reason, code, message: String, mend: String| Err(Unresolved { reason, code, message, mend });
         if let Some(foreign) = &backend.foreign {
-            return fail(
-                "not-supported-yet",
-                format!("a backend of kind {foreign} is not supported yet"),
-                "use a Service".into(),
-            );
+            let message = format!("a backend of kind {foreign} is not supported yet");
+            return fail("InvalidKind", "not-supported-yet", message, "use a Service".into());
         }
         let own = route.namespace();
         let granted = || self.http_routes.granted(&object.kind, own, &backend.namespace, &backend.name);
@@ -238,7 +255,8 @@ impl Pass<'_> {
                 "no ReferenceGrant in `{}` lets {}s of `{own}` use Service `{}`",
                 backend.namespace, object.kind, backend.name
             );
-            return fail("not-granted", message, format!("add a ReferenceGrant to namespace `{}`", backend.namespace));
+            let mend = format!("add a ReferenceGrant to namespace `{}`", backend.namespace);
+            return fail("RefNotPermitted", "not-granted", message, mend);
         }
         let reference = ObjectRef::new("Service", &backend.namespace, &backend.name);
         let Some(Object::Service(service)) = self.mesh.objects.get(&reference).map(|entry| &entry.object) else {
@@ -247,79 +265,34 @@ impl Pass<'_> {
                 .registry
                 .nearest(&host)
                 .map_or("add the Service".to_string(), |near| format!("did you mean `{near}`?"));
-            return fail("unknown-backend", format!("there is no {reference}"), mend);
+            return fail("BackendNotFound", "unknown-backend", format!("there is no {reference}"), mend);
         };
         let ports: Vec<String> = service.ports.iter().map(|port| port.port.to_string()).collect();
         let mend = format!("its ports: {}", ports.join(", "));
         let Some(number) = backend.port else {
-            return fail("missing-field", "a Service as backend has to have a port".into(), mend);
+            let message = "a Service as backend has to have a port".into();
+            return fail("BackendNotFound", "missing-field", message, mend);
         };
         match service.ports.iter().find(|port| port.port == number) {
-            None => fail("unknown-port", format!("{reference} has no port {number}"), mend),
+            None => fail("BackendNotFound", "unknown-port", format!("{reference} has no port {number}"), mend),
             Some(port) if port.carried != carried => {
                 let (is, name) = if carried == Carried::Http { ("opaque TCP", "http") } else { ("HTTP", "tcp") };
                 let message = format!("port {number} of {reference} carries {is}");
-                fail("protocol-mismatch", message, format!("name the port {name}"))
+                fail("UnsupportedProtocol", "protocol-mismatch", message, format!("name the port {name}"))
             }
             Some(_) => {
                 let host = service_host(service, &self.mesh.options.cluster_domain);
-                Some(ClusterKey { host, port: number, subset: String::new() })
+                Ok(ClusterKey { host, port: number, subset: String::new() })
             }
         }
     }
 
-    /// Parents that are not there, and routes that no listener takes.
+    /// Parents that are not there, and routes that no parent takes.
     pub(super) fn check_http_route_parents(&self) {
         for route in self.http_routes.iter() {
             // Also finds broken backends of routes that are attached to nothing.
-            self.http_route_routes(&[route], "", &mut Routes::default());
-            for parent in &route.parents {
-                self.check_parent(route, parent);
-            }
-        }
-    }
-
-    fn check_parent(&self, route: &HttpRoute, parent: &Parent) {
-        let object = &route.meta.reference;
-        let kind = match parent.kind {
-            ParentKind::Gateway => K8S_GATEWAY,
-            ParentKind::Service => "Service",
-        };
-        let reference = ObjectRef::new(kind, &parent.namespace, &parent.name);
-        match self.mesh.objects.get(&reference).map(|entry| &entry.object) {
-            None => {
-                let message = format!("there is no {reference} to attach to");
-                self.findings.error(object, &parent.spot, "unknown-parent", message, "add it, or correct the name");
-            }
-            Some(Object::Service(service)) => {
-                if let Some(port) = parent.port.filter(|port| !service.ports.iter().any(|other| other.port == *port)) {
-                    let message = format!("{reference} has no port {port}");
-                    self.findings.error(object, &parent.spot, "unknown-port", message, "correct the port");
-                }
-                let here = |port: &&ServicePort| parent.port.is_none_or(|wanted| wanted == port.port);
-                if let Some(port) = service.ports.iter().filter(here).find(|port| port.carried == Carried::Tcp) {
-                    let message =
-                        format!("port {} of {reference} carries opaque TCP; this route does nothing for it", port.port);
-                    self.findings.warning(object, &parent.spot, "not-applied", message, "name the port http");
-                }
-                if !route.hostnames.is_empty() {
-                    let message = "`hostnames` do not count for a parent of kind Service".to_string();
-                    self.findings.warning(object, &parent.spot, "not-honoured", message, "");
-                }
-            }
-            Some(Object::K8sGateway(gateway)) => {
-                let only = HttpRoute { parents: vec![parent.clone()], ..route.clone() };
-                let taken = |listener| {
-                    self.attaches(&only.meta, &only.parents, gateway, listener)
-                        && !domains(&only.hostnames, listener).is_empty()
-                };
-                if !gateway.listeners.iter().any(taken) {
-                    let message = format!("no listener of {reference} takes this route");
-                    let mend = "look at sectionName, port, hostnames and the listener's allowedRoutes";
-                    self.findings.error(object, &parent.spot, "not-attached", message, mend);
-                }
-            }
-            Some(_) => {}
+            self.http_route_routes(&[route], "", None, &mut Routes::default());
+            self.check_parents(&route.into());
         }
     }
 }

@@ -3,6 +3,7 @@
 //! One API kind a file. Reads no files, no clock, no randomness: the same mesh gives the same bytes. Every blob is encoded once and shared by all
 //! proxies that hold it. A broken reference is never a dangling one: its share of the traffic answers with its rule id.
 
+mod attach;
 mod cluster;
 mod compiled;
 mod delegate;
@@ -20,12 +21,14 @@ mod rules;
 mod scope;
 mod settle;
 mod shards;
+mod status;
 mod ties;
 mod virtual_service;
 
 pub use compiled::{Compiled, HostConfig, ProxyConfig};
 pub use rules::Rules;
 pub use settle::translate;
+pub use status::statuses;
 
 use crate::diagnostic::Diagnostic;
 use crate::mesh::{Mesh, Selectors};

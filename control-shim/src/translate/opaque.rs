@@ -1,20 +1,19 @@
 //! What opaque listeners do: `tcp` and `tls` rules of VirtualServices, TCPRoutes and TLSRoutes of the Gateway API.
 
+use super::attach::{domains, in_force};
 use super::cluster::ClusterKey;
 use super::gateway::GatewayPort;
-use super::gateway_api::domains;
+use super::gateway_api::{narrow, narrower};
 use super::virtual_service::{Seat, gateway_key, seated};
 use super::{Pass, View, intersect};
 use crate::mesh::Pod;
 use crate::object::gateway::{Gateway, Server};
 use crate::object::gateway_api::{K8sGateway, K8sListener, K8sProtocol};
-use crate::object::http_route::ParentKind;
-use crate::object::objects::K8S_GATEWAY;
 use crate::object::opaque_route::{OpaqueRoute, Selector};
-use crate::object::service::Carried;
+use crate::object::service::{Carried, Service};
 use crate::object::subnet::Subnet;
 use crate::object::virtual_service::{Destination, VirtualService};
-use crate::object::{Object, ObjectRef, Objects, Spot, selects};
+use crate::object::{Object, Objects, Spot, selects};
 use ringway_config::Blob;
 use ringway_config::model::{ListenerProtocol, RuleId, TcpBackend, TlsRoute};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +36,12 @@ impl<'a> OpaqueRoutes<'a> {
             (route.meta.created.is_empty(), &route.meta.created, route.meta.namespace(), route.meta.name())
         });
         OpaqueRoutes { all }
+    }
+
+    /// Those that hold for a service's port as seen from a namespace; TLSRoutes or TCPRoutes.
+    fn of_service(&self, tls: bool, view: View<'_>, service: &Service, port: u16) -> Vec<&'a OpaqueRoute> {
+        let all = self.all.iter().copied().filter(|route| route.tls == tls);
+        in_force(all, |route| (&route.meta, &route.parents), view, service, port)
     }
 }
 
@@ -225,17 +230,47 @@ impl Pass<'_> {
                     return self.tcp(self.backends(route, view), view, blobs);
                 }
                 let mut names = domains(&route.hostnames, listener);
-                names.retain(|name| !super::gateway_api::narrower(listeners, listener, name));
+                names.retain(|name| !narrower(listeners, listener, name));
                 if !names.is_empty() {
                     routes.push(self.tls_route(names, self.backends(route, view), view, &mut clusters));
                 }
             }
         }
-        if listeners.iter().any(|(_, listener)| listener.protocol == K8sProtocol::Tls) {
+        if listeners.iter().any(|(_, listener)| listener.protocol == Some(K8sProtocol::Tls)) {
+            // Names of a narrower listener that no route of it takes are closed, not left to a wider one.
+            for (gateway, listener) in narrow(listeners) {
+                let name = &listener.hostname;
+                if !routes.iter().any(|route| route.names.contains(name)) {
+                    let rule = self.rule(&gateway.meta, &listener.path, &listener.spot);
+                    routes.push(TlsRoute { rule, names: vec![name.clone()], ..TlsRoute::default() });
+                }
+            }
             self.put_clusters(&clusters, view, blobs);
             return ListenerProtocol::Tls { routes };
         }
         ListenerProtocol::Tcp { backends: Vec::new(), rule: RuleId(0), idle_timeout_ms: 0 }
+    }
+
+    /// What routes attached to a Service say about a port that carries TLS, for the clients of a namespace.
+    pub(super) fn service_tls_routes(
+        &self,
+        at: OpaqueSeat<'_>,
+        service: &Service,
+        clusters: &mut BTreeSet<ClusterKey>,
+    ) -> Vec<TlsRoute> {
+        let routes = self.opaque_routes.of_service(true, &at.pod.namespace, service, at.seat.port);
+        let any = || vec!["*".to_string()];
+        let made = routes.into_iter().map(|route| {
+            let names = if route.hostnames.is_empty() { any() } else { route.hostnames.clone() };
+            self.tls_route(names, self.backends(route, at.seat.view), at.seat.view, clusters)
+        });
+        made.collect()
+    }
+
+    /// The same for bytes: the oldest route alone.
+    pub(super) fn service_tcp_route(&self, at: OpaqueSeat<'_>, service: &Service) -> Option<Tunnel> {
+        let routes = self.opaque_routes.of_service(false, &at.pod.namespace, service, at.seat.port);
+        routes.first().map(|route| self.backends(route, at.seat.view))
     }
 
     fn backends(&self, route: &OpaqueRoute, view: View<'_>) -> Tunnel {
@@ -248,39 +283,11 @@ impl Pass<'_> {
         tunnel
     }
 
-    /// Broken backends of all TCPRoutes and TLSRoutes, parents that are not there, and routes that no listener takes.
+    /// Broken backends of all TCPRoutes and TLSRoutes, parents that are not there, and routes that no parent takes.
     pub(super) fn check_opaque_routes(&self) {
         for route in &self.opaque_routes.all {
             self.backends(route, "");
-            for parent in &route.parents {
-                let object = &route.meta.reference;
-                let fail = |code, message: String, mend: &str| {
-                    self.findings.error(object, &parent.spot, code, message, mend);
-                };
-                if parent.kind == ParentKind::Service {
-                    let message = format!("a parent of kind Service is not supported yet for a {}", object.kind);
-                    fail("not-supported-yet", message, "attach it to a Gateway");
-                    continue;
-                }
-                let reference = ObjectRef::new(K8S_GATEWAY, &parent.namespace, &parent.name);
-                let found = self.mesh.objects.get(&reference).map(|entry| &entry.object);
-                let Some(Object::K8sGateway(gateway)) = found else {
-                    fail(
-                        "unknown-parent",
-                        format!("there is no {reference} to attach to"),
-                        "add it, or correct the name",
-                    );
-                    continue;
-                };
-                let takes = |listener: &K8sListener| {
-                    self.attaches(&route.meta, std::slice::from_ref(parent), gateway, listener)
-                        && !domains(&route.hostnames, listener).is_empty()
-                };
-                if !gateway.listeners.iter().any(takes) {
-                    let mend = "look at sectionName, port, hostnames, and the listener's protocol and allowedRoutes";
-                    fail("not-attached", format!("no listener of {reference} takes this route"), mend);
-                }
-            }
+            self.check_parents(&(*route).into());
         }
     }
 

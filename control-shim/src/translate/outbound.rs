@@ -115,7 +115,7 @@ impl Pass<'_> {
             return routes;
         }
         if !attached.is_empty() {
-            self.http_route_routes(&attached, view, &mut routes);
+            self.http_route_routes(&attached, view, Some(port.number), &mut routes);
             return routes;
         }
         let key = ClusterKey { host: destination.host.clone(), port: port.number, subset: String::new() };
@@ -162,12 +162,23 @@ impl Pass<'_> {
             let at = OpaqueSeat { seat, pod, addresses: &addresses };
             let services = self.virtual_services.of_host(view, host);
             let mut needed = BTreeSet::new();
-            // TLS ports take `tls` rules and others `tcp` rules, as in Istio.
+            // TLS ports take `tls` rules and others `tcp` rules, as in Istio. Routes of the Gateway API come second, TLSRoutes before TCPRoutes.
+            let attached = match destination.kind {
+                DestinationKind::Service(service) => Some(service),
+                DestinationKind::Entry(_) => None,
+            };
             let mut routes = Vec::new();
             if port.tls {
                 routes = services.iter().flat_map(|service| self.tls_rules(service, at, &["*"], &mut needed)).collect();
+                if routes.is_empty() {
+                    routes =
+                        attached.map_or_else(Vec::new, |service| self.service_tls_routes(at, service, &mut needed));
+                }
             }
-            let routed = services.iter().filter(|_| !port.tls).find_map(|service| self.tcp_rule(service, at));
+            let mut routed = services.iter().filter(|_| !port.tls).find_map(|service| self.tcp_rule(service, at));
+            if routed.is_none() && routes.is_empty() {
+                routed = attached.and_then(|service| self.service_tcp_route(at, service));
+            }
             let protocol = if routes.is_empty() {
                 let straight = || Tunnel {
                     rule: declared,

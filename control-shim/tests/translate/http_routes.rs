@@ -138,3 +138,26 @@ fn a_route_that_no_listener_takes_is_an_error() {
     let text = apps() + &route("r", "{name: wall}", "  rules: [{backendRefs: [{name: web, port: 80}]}]\n");
     assert_eq!(world(&text).codes(), ["unknown-parent"]);
 }
+
+#[test]
+fn a_host_of_a_narrower_listener_is_not_left_to_a_wider_one() {
+    let rules = "  rules: [{backendRefs: [{name: web, port: 80}]}]\n";
+    let narrow = "  hostnames: [x.example.com]\n  rules: [{backendRefs: [{name: other, port: 80}]}]\n";
+    let text = apps() + &route("a", AT_DOOR, rules);
+    let alone = good(&text);
+    assert_eq!(alone.knock("door-any", 80, "y.example.com", Request::default()), Answer::Status(404));
+    assert_eq!(alone.knock("door-any", 80, "y.test", Request::default()), to(WEB));
+    let both = good(&(text + &route("b", "{name: door, sectionName: wild}", narrow)));
+    assert_eq!(both.knock("door-any", 80, "x.example.com", Request::default()), to(OTHER));
+    assert_eq!(both.knock("door-any", 80, "y.example.com", Request::default()), Answer::Status(404));
+}
+
+#[test]
+fn a_listener_that_cannot_be_served_leaves_the_others_alone() {
+    let listener = "  - {name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: c}]}}\n";
+    let text = apps() + listener + &route("a", AT_DOOR, "  rules: [{backendRefs: [{name: web, port: 80}]}]\n");
+    let found = world(&text);
+    assert_eq!(found.codes(), ["not-supported-yet"]);
+    assert_eq!(found.knock("door-any", 80, "h.test", Request::default()), to(WEB));
+    assert_eq!(found.mesh.pods.iter().find_map(|pod| pod.gateway.get(&443)), None);
+}

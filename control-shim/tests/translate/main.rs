@@ -20,4 +20,5 @@ mod retries;
 mod samples;
 mod services;
 mod sidecars;
+mod statuses;
 mod virtual_services;

@@ -2,7 +2,7 @@
 
 use super::manifests::{Seeded, World, app, good, world};
 use ringway_config::Order;
-use ringway_policy::{Connection, State, Step, View, decide_tcp, decide_tls};
+use ringway_policy::{Connection, Reason, State, Step, View, decide_tcp, decide_tls};
 use std::net::Ipv4Addr;
 
 /// Where a connection goes: a cluster, or why it is closed. A server name is said at TLS listeners only.
@@ -15,7 +15,7 @@ fn connect(world: &World, workload: &str, listener: &str, server_name: Option<&s
     let connection = Connection { listener: id, client: Ipv4Addr::LOCALHOST.into(), now: 0 };
     let name = server_name.map(str::as_bytes);
     let step = match decide_tls(&view, connection, name, &mut state, &mut Seeded(7), &mut ()) {
-        Step::Reject(ringway_policy::Reason::NoListener) => {
+        Step::Reject(Reason::NoListener) => {
             assert_eq!(server_name, None, "{listener} does not look at server names");
             decide_tcp(&view, connection, &mut state, &mut Seeded(7), &mut ())
         }
@@ -217,6 +217,11 @@ fn routes_of_the_gateway_api() {
     assert_eq!(knock(Some("a.example.com")), cluster("a", 443));
     assert_eq!(knock(Some("b.example.com")), cluster("a", 443));
     assert_eq!(knock(Some("x.example.com")), cluster("b", 443));
+    // A narrower listener's names are not left to a wider one.
+    let elsewhere = K8S.replace("hostnames: [a.example.com, b.example.com, c.test]", "hostnames: [b.example.com]");
+    let elsewhere = good(&(raw("a") + &raw("b") + &elsewhere));
+    let closed = connect(&elsewhere, "door-ringway", "gateway-443", Some("a.example.com"));
+    assert_eq!(closed, Reason::NoRoute.details());
     assert_eq!(knock(Some("c.test")), CLOSED);
     assert_eq!(connect(&world, "door-ringway", "gateway-9000", None), cluster("b", 9000));
 }
@@ -230,18 +235,14 @@ fn broken_routes_of_the_gateway_api() {
         ("parentRefs: [{name: door, port: 9000}]", "parentRefs: [{name: gate}]", &["unknown-parent"]),
         (
             "parentRefs: [{name: door, port: 9000}]",
-            "parentRefs: [{kind: Service, group: '', name: a}]",
-            &["not-supported-yet"],
+            "parentRefs: [{kind: Service, group: '', name: a, port: 1}]",
+            &["unknown-port"],
         ),
-        (
-            "tls: {mode: Passthrough}",
-            "tls: {mode: Terminate}",
-            &["not-supported-yet", "not-supported-yet", "unknown-parent", "unknown-parent", "unknown-parent"],
-        ),
+        ("tls: {mode: Passthrough}", "tls: {mode: Terminate}", &["not-supported-yet", "not-supported-yet"]),
         (
             "port: 9000, protocol: TCP",
             "port: 443, protocol: TCP",
-            &["conflict", "unknown-parent", "unknown-parent", "unknown-parent"],
+            &["conflict", "conflict", "conflict", "not-attached"],
         ),
         (
             "rules: [{backendRefs: [{name: b, port: 9000}]}]",
@@ -267,4 +268,43 @@ fn broken_routes_of_the_gateway_api() {
         + grant
         + &K8S.replace("{name: b, port: 9000}", "{name: far, namespace: far, port: 9000}");
     assert_eq!(connect(&good(&text), "door-ringway", "gateway-9000", None), "outbound|9000||far.far.svc.cluster.local");
+}
+
+const SERVICE_ROUTES: &str = "---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: {name: names}
+spec:
+  parentRefs: [{kind: Service, group: '', name: a, port: 443}]
+  hostnames: [b.test]
+  rules: [{backendRefs: [{name: b, port: 443}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {name: producer}
+spec:
+  parentRefs: [{kind: Service, group: '', name: a}]
+  rules: [{backendRefs: [{name: b, port: 9000}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {name: consumer, namespace: far}
+spec:
+  parentRefs: [{kind: Service, group: '', name: a, namespace: default, port: 9000}]
+  rules: [{backendRefs: [{name: far, port: 9000}]}]
+";
+
+#[test]
+fn routes_of_services() {
+    let far = raw("far").replace("namespace: default", "namespace: far");
+    let world = good(&(raw("a") + &raw("b") + &far + SERVICE_ROUTES));
+    let full = "a.default.svc.cluster.local";
+    let ask = |from: &str, port: u16, name| connect(&world, from, &format!("outbound|{port}|{full}"), name);
+    // A TLSRoute comes before a TCPRoute; what it does not name is closed.
+    assert_eq!(ask("b-v1", 443, Some("b.test")), cluster("b", 443));
+    assert_eq!(ask("b-v1", 443, Some("a.test")), CLOSED);
+    assert_eq!(ask("b-v1", 9000, None), cluster("b", 9000));
+    // A consumer's route is for its own namespace.
+    assert_eq!(ask("far-v1", 9000, None), "outbound|9000||far.far.svc.cluster.local");
+    assert_eq!(ask("far-v1", 443, Some("b.test")), cluster("b", 443));
 }

@@ -2,7 +2,7 @@
 //!
 //! [`generate`] makes manifests and requests from a seed. [`ringway`] compiles the manifests with the control shim's library and runs the real
 //! proxies; [`predict`] reads what `ringway explain` says; [`envoy`] translates the same manifests for Envoy and knows where it differs. Endpoints
-//! ([`origins`]) are in the test and say what they saw.
+//! ([`origins`]) are in the test and say what they saw. What a proxy does over time has a stage of its own ([`over_time`]).
 
 // Test code: what cannot happen in a sound environment may panic.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -14,6 +14,7 @@ pub mod generate;
 pub mod message;
 pub mod mirrors;
 pub mod origins;
+pub mod over_time;
 pub mod predict;
 pub mod ringway;
 pub mod run;

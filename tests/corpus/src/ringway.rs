@@ -46,14 +46,14 @@ impl Program {
         let compiled = translate(&mesh, None);
         let order = Order { incarnation: 1, sequence };
         let snapshot = |place: Place| {
-            let proxy = compiled.proxy(place.node()).unwrap_or_else(|| panic!("{} has no proxy", place.node()));
+            let proxy = compiled.proxy(place.node())?;
             let namespace = place.node().split_once('/').map_or("", |(namespace, _)| namespace);
             let hosts: Vec<_> = compiled.hosts(namespace).into_values().filter(|_| proxy.asks).cloned().collect();
             let blobs = compiled.blobs(proxy, &hosts).expect("the provenance fits");
             let snapshot = Snapshot::from_blobs(order, blobs.into_values().collect());
-            (place, snapshot.unwrap_or_else(|e| panic!("no closed snapshot for {}: {e}", place.node())))
+            Some((place, snapshot.unwrap_or_else(|e| panic!("no closed snapshot for {}: {e}", place.node()))))
         };
-        let snapshots = Place::ALL.into_iter().map(snapshot).collect();
+        let snapshots = Place::ALL.into_iter().filter_map(snapshot).collect();
         Program { snapshots, compiled }
     }
 
@@ -73,7 +73,7 @@ impl Program {
 }
 
 impl Proxies {
-    /// Starts one for each place.
+    /// Starts one for each place that the mesh has a proxy at.
     pub fn start(case: Case, program: &Program) -> Proxies {
         let start = |place: Place| {
             let mut config = Config::http(Role::Outbound);
@@ -85,7 +85,7 @@ impl Proxies {
             let client = Client::connect(proxy.listener(place.listener()));
             (place, Running { proxy, link, client })
         };
-        Proxies { running: Place::ALL.into_iter().map(start).collect() }
+        Proxies { running: program.snapshots.keys().copied().map(start).collect() }
     }
 
     /// Brings them another mesh; their listeners and connections stay.
@@ -93,6 +93,11 @@ impl Proxies {
         for (place, running) in &mut self.running {
             running.link.publish(&program.snapshots[place]);
         }
+    }
+
+    /// The proxy of a place.
+    pub fn at(&self, place: Place) -> &Proxy {
+        &self.running[&place].proxy
     }
 
     /// Sends a request and takes the answer.

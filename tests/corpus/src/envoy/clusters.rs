@@ -1,5 +1,6 @@
 //! Services and the subsets of their DestinationRules → clusters.
 
+use super::traffic_policy::TrafficPolicy;
 use super::{Manifests, full_host, list, name, namespace, text};
 use serde_json::{Value, json};
 
@@ -26,16 +27,16 @@ impl Manifests<'_> {
 
     fn cluster(&self, service: &Value, port: u64, rule: &Value, subset: &Value) -> Value {
         let host = full_host(name(service), namespace(service));
-        let endpoints: Vec<Value> = self
-            .of_kind("Pod")
-            .filter(|pod| namespace(pod) == namespace(service))
-            .filter(|pod| has_labels(pod, &service["spec"]["selector"]) && has_labels(pod, &subset["labels"]))
-            .filter_map(|pod| self.addresses.get(name(pod)))
-            .map(|at| json!({"endpoint": {"address": super::listeners::address(&at.ip().to_string(), at.port())}}))
-            .collect();
+        let pods = self.of_kind("Pod").filter(|pod| {
+            namespace(pod) == namespace(service)
+                && has_labels(pod, &service["spec"]["selector"])
+                && has_labels(pod, &subset["labels"])
+        });
+        let pods: Vec<&Value> = pods.filter(|pod| self.addresses.contains_key(name(pod))).collect();
+        let policy = TrafficPolicy { rule: &rule["trafficPolicy"], subset: &subset["trafficPolicy"] };
         let balancer = balancer(rule, subset);
         let hash = &balancer["consistentHash"];
-        let policy = match balancer["simple"].as_str() {
+        let algorithm = match balancer["simple"].as_str() {
             Some(simple) => simple,
             None if hash["maglev"].is_object() => "MAGLEV",
             None if hash.is_object() => "RING_HASH",
@@ -46,13 +47,19 @@ impl Manifests<'_> {
             "name": cluster_name,
             "type": "STATIC",
             "connect_timeout": "10s",
-            "lb_policy": policy,
-            "load_assignment": {"cluster_name": cluster_name, "endpoints": [{"lb_endpoints": endpoints}]},
+            "lb_policy": algorithm,
+            "load_assignment": {"cluster_name": cluster_name, "endpoints": self.by_priority(&pods, policy)},
+            "circuit_breakers": {"thresholds": [policy.breakers()]},
         });
-        if policy == "MAGLEV" {
+        policy.watch(&mut cluster);
+        if let Some(slow_start) = policy.slow_start() {
+            let config = if algorithm == "ROUND_ROBIN" { "round_robin_lb_config" } else { "least_request_lb_config" };
+            cluster[config] = json!({"slow_start_config": slow_start});
+        }
+        if algorithm == "MAGLEV" {
             cluster["maglev_lb_config"] = json!({"table_size": hash["maglev"]["tableSize"]});
         }
-        if policy == "RING_HASH" {
+        if algorithm == "RING_HASH" {
             let size = hash["ringHash"]["minimumRingSize"].as_u64().unwrap_or(1024);
             cluster["ring_hash_lb_config"] = json!({"minimum_ring_size": size});
         }

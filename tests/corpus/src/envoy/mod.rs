@@ -5,6 +5,7 @@ mod clusters;
 pub mod differences;
 mod http_route;
 mod listeners;
+mod traffic_policy;
 mod virtual_service;
 
 use crate::generate::Place;
@@ -31,6 +32,7 @@ pub(crate) struct Manifests<'a> {
 pub struct Envoy {
     /// (mesh, place) → a connection to its listener, and where that listens.
     clients: BTreeMap<(usize, Place), (SocketAddr, Client)>,
+    admin: SocketAddr,
     _program: Program,
 }
 
@@ -58,9 +60,14 @@ pub fn config(meshes: &[(String, Addresses)]) -> Value {
 impl Envoy {
     /// Runs this program on these meshes, and waits until it serves.
     pub fn start(program: PathBuf, meshes: &[(String, Addresses)]) -> Envoy {
+        Envoy::run(program, &config(meshes))
+    }
+
+    /// Runs it on this config.
+    pub fn run(program: PathBuf, config: &Value) -> Envoy {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let (file, admin) = (dir.path().join("envoy.json"), dir.path().join("admin"));
-        std::fs::write(&file, config(meshes).to_string()).expect("a temporary folder takes a file");
+        std::fs::write(&file, config.to_string()).expect("a temporary folder takes a file");
         let mut command = Command::new(program);
         command.args(["--concurrency", "1", "--use-dynamic-base-id", "--disable-hot-restart", "--log-level", "error"]);
         command.arg("--config-path").arg(&file).arg("--admin-address-path").arg(&admin);
@@ -83,7 +90,17 @@ impl Envoy {
             clients.insert((number.parse().expect("a number"), place), (address, Client::connect(address)));
         }
         program.keep(dir);
-        Envoy { clients, _program: program }
+        Envoy { clients, admin, _program: program }
+    }
+
+    /// A new connection to the only mesh's listener for a place.
+    pub fn connect(&self, place: Place) -> Client {
+        Client::connect(self.clients[&(0, place)].0)
+    }
+
+    /// What its admin server says.
+    pub fn admin(&self, path: &str) -> String {
+        Client::connect(self.admin).get("localhost", path).text()
     }
 
     /// Sends a request to a mesh and takes the answer.

@@ -145,12 +145,7 @@ impl Mesh {
 
     fn service(&mut self, dice: &mut Dice, service: &Service) {
         let Service { name, namespace, sidecars } = *service;
-        self.documents.push(json!({
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
-        }));
+        self.documents.push(service_of_app(name, namespace));
         for version in SUBSETS {
             for number in 0..1 + dice.below(REPLICAS_MAX) {
                 let inject = if sidecars { "true" } else { "false" };
@@ -251,7 +246,18 @@ impl Mesh {
     }
 }
 
-fn pod(name: &str, namespace: &str, labels: Value) -> Value {
+/// A Service of the pods with its name as `app`.
+pub fn service_of_app(name: &str, namespace: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+    })
+}
+
+/// A pod with an app at port 8080.
+pub fn pod(name: &str, namespace: &str, labels: Value) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",

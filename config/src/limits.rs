@@ -24,6 +24,10 @@ pub const PER_MILLION_MAX: u32 = 1_000_000;
 pub const HASH_TABLE_SIZE_MAX: u32 = 1 << 20;
 /// Attributes of a generated cookie.
 pub const COOKIE_ATTRIBUTES_MAX: usize = 16;
+/// Probes of a TCP keepalive, as Linux takes them.
+pub const KEEPALIVE_PROBES_MAX: u32 = 127;
+/// Seconds of a TCP keepalive, as Linux takes them.
+pub const KEEPALIVE_S_MAX: u32 = 32_767;
 /// Labels of a place, and of a failover priority.
 pub const PLACE_LABELS_MAX: usize = 64;
 /// Entries of `distribute`, localities of one of them, and regions of `failover`.

@@ -6,10 +6,12 @@
 use std::net::SocketAddr;
 
 mod balance;
+mod connection;
 mod locality;
 
 pub use crate::retry::{BACKOFF_GROWTH_MAX, BACKOFF_MS, Retry, RetryBudget, RetryOn};
 pub use balance::{Balance, ConsistentHash, HashCookie, HashKey, Warmup};
+pub use connection::{ConnectionRules, Keepalive};
 pub use locality::{Distribute, FailoverLabel, LocalityRule, Place};
 
 /// What a blob is. The numbers are part of the format.
@@ -479,6 +481,8 @@ pub struct Cluster {
     pub idle_timeout_ms: u64,
     /// Requests on one connection; 0 is unlimited.
     pub max_requests_per_connection: u32,
+    /// What else is said of its connections; `None` is nothing.
+    pub connection: Option<ConnectionRules>,
     /// Connections of one proxy to this cluster; 0 is unlimited.
     pub max_connections: u32,
     /// Requests of one proxy that wait for a connection; 0 is unlimited.

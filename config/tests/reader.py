@@ -299,6 +299,17 @@ def cluster(blob):
     found = [outlier(o) for o in r.span(35)]
     need(len(found) <= 1, "more than one outlier detection")
     out["outlier"] = found[0] if found else None
+    rules = [connection(c) for c in r.span(36)]
+    need(len(rules) <= 1, "more than one set of connection rules")
+    out["connection"] = rules[0] if rules else None
+    return out
+
+
+def connection(r):
+    out = {"duration_max_ms": r.u64()}
+    keepalive = {name: r.u32() for name in ("probes", "time_s", "interval_s")}
+    out["keepalive"] = keepalive if r.flag() else None
+    r.reserved(3)
     return out
 
 

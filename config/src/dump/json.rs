@@ -46,6 +46,10 @@ pub fn content(m: &Model) -> Value {
             "retry_budget": {"share": m.retry_budget.share, "floor": m.retry_budget.floor}, "service_host": m.service_host, "service_name": m.service_name,
             "service_namespace": m.service_namespace, "mesh_internal": m.mesh_internal,
             "outlier": m.outlier.as_ref().map(outlier),
+            "connection": m.connection.as_ref().map(|c| json!({
+                "duration_max_ms": c.duration_max_ms,
+                "keepalive": c.keepalive.map(|k| json!({"probes": k.probes, "time_s": k.time_s, "interval_s": k.interval_s})),
+            })),
         }),
         Model::Endpoints(m) => json!({
             "workloads": m.workloads.iter().map(workload).collect::<Vec<_>>(),

@@ -323,6 +323,7 @@ impl<W: Write> Dump<'_, W> {
         let (whole, part) = (share / 100, share % 100);
         let floor = if floor == u32::MAX { "∞".to_owned() } else { floor.to_string() };
         writeln!(self.out, ", retries ≤ {whole}.{part:02} % and always {floor}")?;
+        c.connection.iter().try_for_each(|rules| self.connection(rules))?;
         c.outlier.iter().try_for_each(|outlier| self.outlier(outlier))?;
         c.hash.iter().try_for_each(|hash| self.hash(hash))?;
         c.locality.iter().try_for_each(|locality| self.locality(locality))?;
@@ -352,6 +353,21 @@ impl<W: Write> Dump<'_, W> {
                 writeln!(self.out)
             }
         }
+    }
+
+    fn connection(&mut self, rules: &ConnectionRules) -> fmt::Result {
+        let duration = rules.duration_max_ms;
+        write!(
+            self.out,
+            "  a connection lasts {}",
+            if duration == 0 { "any time".to_owned() } else { millis(duration) }
+        )?;
+        if let Some(k) = rules.keepalive {
+            let own = |n: u32, unit: &str| if n == 0 { "the system's".to_owned() } else { format!("{n}{unit}") };
+            let (probes, time, interval) = (own(k.probes, ""), own(k.time_s, " s"), own(k.interval_s, " s"));
+            write!(self.out, ", keepalive after {time}, every {interval}, probes {probes}")?;
+        }
+        writeln!(self.out)
     }
 
     fn outlier(&mut self, o: &OutlierDetection) -> fmt::Result {

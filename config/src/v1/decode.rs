@@ -283,6 +283,7 @@ impl<'a> Decoder<'a> {
                 aggression: r.aggression.get(),
             }),
             outlier: self.records(section::OUTLIER, h.outlier).next().map(|o| self.outlier(o)),
+            connection: self.records(section::CONNECTION, h.connection).next().map(connection),
         }
     }
 
@@ -421,4 +422,13 @@ impl<'a> Decoder<'a> {
 fn address(a: &AddressRecord) -> SocketAddr {
     let v6 = Ipv6Addr::from(a.ip);
     SocketAddr::new(v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4), a.port.get())
+}
+
+fn connection(c: &ConnectionRecord) -> ConnectionRules {
+    let keepalive = Keepalive {
+        probes: c.keepalive_probes.get(),
+        time_s: c.keepalive_time_s.get(),
+        interval_s: c.keepalive_interval_s.get(),
+    };
+    ConnectionRules { duration_max_ms: c.duration_max_ms.get(), keepalive: (c.keepalive != 0).then_some(keepalive) }
 }

@@ -276,6 +276,7 @@ fn put_cluster<'m>(w: &mut Writer<'m>, m: &'m Cluster) {
     let warmup: Vec<WarmupRecord> = m.warmup.iter().map(put_warmup).collect();
     let locality: Vec<LocalityRecord> = m.locality.iter().map(|l| put_locality(w, l)).collect();
     let outlier = put_outlier(w, m.outlier.as_ref());
+    let connection: Vec<ConnectionRecord> = m.connection.iter().map(put_connection).collect();
     let head = ClusterRecord {
         rule: U32::new(m.rule.0),
         protocol: m.protocol as u8,
@@ -298,6 +299,7 @@ fn put_cluster<'m>(w: &mut Writer<'m>, m: &'m Cluster) {
         retry_floor: U32::new(m.retry_budget.floor),
         locality: w.records(section::LOCALITY, &locality),
         outlier,
+        connection: w.records(section::CONNECTION, &connection),
     };
     w.records(section::HEAD, &[head]);
 }
@@ -411,6 +413,18 @@ fn put_outlier<'m>(w: &mut Writer<'m>, m: Option<&'m OutlierDetection>) -> Span 
         error_codes: w.records(section::STATUS, &codes),
     };
     w.records(section::OUTLIER, &[record])
+}
+
+fn put_connection(m: &ConnectionRules) -> ConnectionRecord {
+    let keepalive = m.keepalive.unwrap_or_default();
+    ConnectionRecord {
+        duration_max_ms: U64::new(m.duration_max_ms),
+        keepalive_probes: U32::new(keepalive.probes),
+        keepalive_time_s: U32::new(keepalive.time_s),
+        keepalive_interval_s: U32::new(keepalive.interval_s),
+        keepalive: u8::from(m.keepalive.is_some()),
+        reserved: [0; 3],
+    }
 }
 
 fn put_endpoints<'m>(w: &mut Writer<'m>, m: &'m EndpointSet) {

@@ -51,8 +51,9 @@ pub mod section {
     pub const FAILOVER_REGION: u16 = 33;
     pub const NAMED_ENDPOINT: u16 = 34;
     pub const OUTLIER: u16 = 35;
+    pub const CONNECTION: u16 = 36;
     /// Ids from here on are unknown to this version.
-    pub const END: u16 = 36;
+    pub const END: u16 = 37;
 
     /// A section in words.
     pub fn name(id: u16) -> &'static str {
@@ -93,6 +94,7 @@ pub mod section {
             "failover region",
             "named endpoint",
             "outlier detection",
+            "connection rules",
         ];
         NAMES.get(id as usize).copied().unwrap_or("of an unknown id")
     }
@@ -128,6 +130,7 @@ pub mod section {
                 FAILOVER_LABEL,
                 FAILOVER_REGION,
                 OUTLIER,
+                CONNECTION,
                 STATUS,
             ],
             Kind::Policy => &[],

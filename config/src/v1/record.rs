@@ -66,11 +66,14 @@ records! {
     CorsRecord = 40 { origins: Span, methods: Str, headers: Str, expose: Str, max_age_s: U32, has_max_age: u8, credentials: u8, forward_unmatched: u8,
         reserved: u8 }
     /// Head of a cluster. `protocol` 1 = HTTP/1.1, 2 = TCP; `balance` 1 = least request, 2 = round robin, 3 = random, 4 = ring hash, 5 = Maglev.
-    /// `hash`, `warmup`, `locality` and `outlier` are at most one record.
-    ClusterRecord = 108 { rule: U32, protocol: u8, balance: u8, mesh_internal: u8, reserved: u8, endpoints: Str, connect_timeout_ms: U32,
+    /// `hash`, `warmup`, `locality`, `outlier` and `connection` are at most one record.
+    ClusterRecord = 116 { rule: U32, protocol: u8, balance: u8, mesh_internal: u8, reserved: u8, endpoints: Str, connect_timeout_ms: U32,
         idle_timeout_ms: U64, max_requests_per_connection: U32, max_connections: U32, max_pending_requests: U32,
         max_requests: U32, service_host: Str, service_name: Str, service_namespace: Str, hash: Span, warmup: Span, retry_share: U32,
-        retry_floor: U32, locality: Span, outlier: Span }
+        retry_floor: U32, locality: Span, outlier: Span, connection: Span }
+    /// What is said of connections. `keepalive` 0: no probes, and the fields of them are zero.
+    ConnectionRecord = 24 { duration_max_ms: U64, keepalive_probes: U32, keepalive_time_s: U32, keepalive_interval_s: U32, keepalive: u8,
+        reserved: [u8; 3] }
     /// What is hashed. `kind` 1 = header, 2 = cookie, 3 = source address, 4 = query parameter; the last four fields are a cookie's.
     HashRecord = 40 { kind: u8, generated: u8, reserved: U16, table_size: U32, name: Str, path: Str, ttl_ms: U64, attributes: Span }
     /// An attribute of a generated cookie.

@@ -338,49 +338,67 @@ fn outlier() -> impl Strategy<Value = Option<OutlierDetection>> {
     option::of(one)
 }
 
+fn connection() -> impl Strategy<Value = ConnectionRules> {
+    let keepalive = (0..=127u32, 0..=32_767u32, 0..=32_767u32);
+    let keepalive = keepalive.prop_map(|(probes, time_s, interval_s)| Keepalive { probes, time_s, interval_s });
+    (0..1_000_000u64, option::of(keepalive))
+        .prop_map(|(duration_max_ms, keepalive)| ConnectionRules { duration_max_ms, keepalive })
+}
+
 fn cluster() -> impl Strategy<Value = Cluster> {
     let protocol = prop_oneof![Just(Protocol::Http1), Just(Protocol::Tcp)];
     let numbers = (any::<u32>(), 0..1_000_000u64, any::<u32>(), any::<[u32; 3]>());
     let texts = (name(), name(), line(), line(), line());
     let budget = (0..=10_000u32, any::<u32>()).prop_map(|(share, floor)| RetryBudget { share, floor });
-    (texts, rule(), protocol, balance(), numbers, (budget, outlier()), any::<bool>(), option::of(locality())).prop_map(
-        |(
-            texts,
-            rule,
-            protocol,
-            (balance, hash, warmup),
-            numbers,
-            (retry_budget, outlier),
-            mesh_internal,
-            locality,
-        )| {
-            let (name, endpoints, service_host, service_name, service_namespace) = texts;
-            let (connect_timeout_ms, idle_timeout_ms, max_requests_per_connection, limits) = numbers;
-            let [max_connections, max_pending_requests, max_requests] = limits;
-            Cluster {
-                name,
+    (
+        texts,
+        rule(),
+        protocol,
+        balance(),
+        numbers,
+        (budget, outlier(), option::of(connection())),
+        any::<bool>(),
+        option::of(locality()),
+    )
+        .prop_map(
+            |(
+                texts,
                 rule,
                 protocol,
-                balance,
-                hash,
-                warmup,
-                locality,
-                endpoints,
-                connect_timeout_ms,
-                idle_timeout_ms,
-                max_requests_per_connection,
-                max_connections,
-                max_pending_requests,
-                max_requests,
-                retry_budget,
-                outlier,
-                service_host,
-                service_name,
-                service_namespace,
+                (balance, hash, warmup),
+                numbers,
+                (retry_budget, outlier, connection),
                 mesh_internal,
-            }
-        },
-    )
+                locality,
+            )| {
+                let (name, endpoints, service_host, service_name, service_namespace) = texts;
+                let (connect_timeout_ms, idle_timeout_ms, max_requests_per_connection, limits) = numbers;
+                let [max_connections, max_pending_requests, max_requests] = limits;
+                Cluster {
+                    name,
+                    rule,
+                    protocol,
+                    balance,
+                    hash,
+                    warmup,
+                    locality,
+                    endpoints,
+                    connect_timeout_ms,
+                    idle_timeout_ms,
+                    max_requests_per_connection,
+                    max_connections,
+                    max_pending_requests,
+                    max_requests,
+                    retry_budget,
+                    outlier,
+                    connection,
+                    service_host,
+                    service_name,
+                    service_namespace,
+                    mesh_internal,
+                }
+            },
+        )
 }
 
 fn endpoint_set() -> impl Strategy<Value = EndpointSet> {

@@ -69,6 +69,12 @@ fn warming(edit: impl FnOnce(&mut Warmup)) -> Model {
     cluster(|c| c.warmup = Some(warmup))
 }
 
+fn connection(edit: impl FnOnce(&mut ConnectionRules, &mut Keepalive)) -> Model {
+    let (mut rules, mut keepalive) = (ConnectionRules::default(), Keepalive::default());
+    edit(&mut rules, &mut keepalive);
+    cluster(|c| c.connection = Some(ConnectionRules { keepalive: Some(keepalive), ..rules }))
+}
+
 fn outlier(edit: impl FnOnce(&mut OutlierDetection)) -> Model {
     let mut o = OutlierDetection { interval_ms: 1, ..OutlierDetection::default() };
     edit(&mut o);
@@ -202,6 +208,10 @@ fn each_rule_is_refused_by_field_and_fault() {
             Order,
         ),
         (endpoint(|e| e.endpoints[0].place = 1), "place", Index),
+        (connection(|c, _| c.duration_max_ms = u64::MAX), "duration_max_ms", Range),
+        (connection(|_, k| k.probes = 128), "keepalive_probes", Range),
+        (connection(|_, k| k.time_s = 32_768), "keepalive_time_s", Range),
+        (connection(|_, k| k.interval_s = 32_768), "keepalive_interval_s", Range),
         (outlier(|o| o.interval_ms = 0), "interval_ms", Range),
         (outlier(|o| o.max_ejection_percent = 101), "max_ejection_percent", Range),
         (outlier(|o| o.min_health_percent = 101), "min_health_percent", Range),

@@ -164,6 +164,10 @@ pub fn models() -> Vec<Model> {
                 from: "eu/*".into(),
                 to: vec![("eu/a".into(), 80), ("us".into(), 20)],
             }])),
+            connection: Some(ConnectionRules {
+                duration_max_ms: 90_000,
+                keepalive: Some(Keepalive { probes: 3, time_s: 60, interval_s: 0 }),
+            }),
             outlier: Some(OutlierDetection {
                 consecutive_5xx_errors: 5,
                 interval_ms: 10_000,

@@ -52,6 +52,8 @@ pub struct Options {
     pub root_namespace: String,
     /// Of clusters whose DestinationRule has none.
     pub connect_timeout_ms: u32,
+    /// Probes on idle connections, where a rule says nothing.
+    pub keepalive: Option<model::Keepalive>,
     /// Of routes that say nothing; `None` never tries again.
     pub retry: Option<Retry>,
     /// Of clusters whose DestinationRule has none.
@@ -78,6 +80,7 @@ impl Default for Options {
             stand_in_gateways: true,
             root_namespace: mesh_config::REFERENCE[1].into(),
             connect_timeout_ms: CONNECT_TIMEOUT_MS,
+            keepalive: None,
             retry: Some(Retry::default()),
             locality: None,
             fixed: Fixed::default(),
@@ -98,6 +101,7 @@ impl Options {
             self.policy.path_normalization = config.path_normalization.unwrap_or(self.policy.path_normalization);
             self.root_namespace = config.root_namespace.clone().unwrap_or(self.root_namespace);
             self.connect_timeout_ms = config.connect_timeout_ms.unwrap_or(self.connect_timeout_ms);
+            self.keepalive = config.keepalive.or(self.keepalive);
             self.retry = config.retry.clone().unwrap_or(self.retry);
             self.locality = config.locality.clone().or(self.locality);
         }

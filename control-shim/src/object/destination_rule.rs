@@ -6,7 +6,8 @@ use super::locality::LocalitySetting;
 use super::outlier::{Outlier, outlier};
 use super::patterns::{self, ExportTo};
 use super::{Labels, Meta, Spot, retries};
-use ringway_config::model::{LocalityRule, RetryBudget};
+use ringway_config::limits::{KEEPALIVE_PROBES_MAX, KEEPALIVE_S_MAX};
+use ringway_config::model::{ConnectionRules, Keepalive, LocalityRule, RetryBudget};
 use std::collections::BTreeSet;
 
 /// A DestinationRule.
@@ -99,6 +100,8 @@ pub struct Pool {
     pub idle_timeout_ms: Option<u64>,
     /// Of opaque connections.
     pub tcp_idle_timeout_ms: Option<u64>,
+    /// `tcp.maxConnectionDuration` and `tcp.tcpKeepalive`.
+    pub connection: Option<ConnectionRules>,
     /// `http.maxRetries`.
     pub max_retries: Option<RetryBudget>,
 }
@@ -119,6 +122,11 @@ impl TrafficPolicy {
             policy.outlier = over.outlier.or(policy.outlier);
         }
         policy
+    }
+
+    /// Whether it has limits and times of connections, on any port.
+    pub fn has_pool(&self) -> bool {
+        self.pool.is_some() || self.ports.iter().any(|(_, policy)| policy.pool.is_some())
     }
 
     fn at(&self, port: u16) -> TrafficPolicy {
@@ -199,7 +207,7 @@ fn traffic_policy(field: &Field<'_>, with_ports: bool) -> TrafficPolicy {
 /// Istio's limits are of 32 bits with a sign.
 const LIMIT_MAX: u64 = i32::MAX as u64;
 
-fn connection_pool(field: &Field<'_>) -> Pool {
+pub(super) fn connection_pool(field: &Field<'_>) -> Pool {
     let mut pool = Pool::default();
     let limit = |f: Option<Field<'_>>| f.and_then(|f| u32::try_from(f.number(0, LIMIT_MAX)?).ok()).unwrap_or(0);
     let Some(mut fields) = field.fields("a connection pool") else { return pool };
@@ -208,8 +216,10 @@ fn connection_pool(field: &Field<'_>) -> Pool {
         let timeout = tcp.get("connectTimeout").and_then(|f| f.duration_ms());
         pool.connect_timeout_ms = timeout.map(|ms| u32::try_from(ms.max(1)).unwrap_or(u32::MAX));
         pool.tcp_idle_timeout_ms = tcp.get("idleTimeout").and_then(|f| f.duration_ms());
-        tcp.not_honoured(&["tcpKeepalive"]);
-        tcp.not_supported(&["maxConnectionDuration"]);
+        let duration_max_ms = tcp.get("maxConnectionDuration").and_then(|f| f.duration_ms()).unwrap_or(0);
+        let keepalive = tcp.get("tcpKeepalive").and_then(|f| keepalive(&f));
+        let rules = ConnectionRules { duration_max_ms, keepalive };
+        pool.connection = (rules != ConnectionRules::default()).then_some(rules);
         tcp.finish();
     }
     if let Some(mut http) = fields.get("http").and_then(|f| f.fields("HTTP settings")) {
@@ -231,6 +241,26 @@ fn connection_pool(field: &Field<'_>) -> Pool {
     // Istio gives HTTP connections TCP's idle time where they have none of their own.
     pool.idle_timeout_ms = pool.idle_timeout_ms.or(pool.tcp_idle_timeout_ms);
     pool
+}
+
+pub(super) fn keepalive(field: &Field<'_>) -> Option<Keepalive> {
+    let mut fields = field.fields("TCP keepalive")?;
+    let number = |f: Field<'_>| u32::try_from(f.number(0, KEEPALIVE_PROBES_MAX.into())?).ok();
+    // The kernel counts seconds.
+    let seconds = |f: Field<'_>| {
+        let seconds = f.duration_ms()?.div_ceil(1000);
+        if seconds > KEEPALIVE_S_MAX.into() {
+            f.error("wrong-duration", format!("it has to be at most {KEEPALIVE_S_MAX}s"), "");
+        }
+        u32::try_from(seconds).ok()
+    };
+    let keepalive = Keepalive {
+        probes: fields.get("probes").and_then(number).unwrap_or(0),
+        time_s: fields.get("time").and_then(seconds).unwrap_or(0),
+        interval_s: fields.get("interval").and_then(seconds).unwrap_or(0),
+    };
+    fields.finish();
+    Some(keepalive)
 }
 
 fn tls(field: &Field<'_>) {

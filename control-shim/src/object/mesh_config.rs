@@ -3,10 +3,11 @@
 //! The key's value is text that is YAML once more; findings in it point at their own lines all the same.
 
 use super::decode::{Field, Fields};
+use super::destination_rule::keepalive;
 use super::locality::{LocalitySetting, locality_setting};
 use super::{Meta, ObjectRef, retries};
 use crate::yaml::{self, Entry, Node, Span, Value};
-use ringway_config::model::{AccessLog, PathNormalization, Retry};
+use ringway_config::model::{AccessLog, Keepalive, PathNormalization, Retry};
 use std::sync::Arc;
 
 /// Kind, namespace and name of the object that holds a mesh's settings.
@@ -25,6 +26,8 @@ pub struct MeshConfig {
     pub root_namespace: Option<String>,
     /// `connectTimeout`, of clusters whose DestinationRule has none.
     pub connect_timeout_ms: Option<u32>,
+    /// Probes on idle connections, where a rule says nothing.
+    pub keepalive: Option<Keepalive>,
     /// `defaultHttpRetryPolicy`, of routes that say nothing; the inner `None` never tries again.
     pub retry: Option<Option<Retry>>,
     /// `localityLbSetting`, of clusters whose DestinationRule has none.
@@ -39,6 +42,7 @@ impl MeshConfig {
             path_normalization: None,
             root_namespace: None,
             connect_timeout_ms: None,
+            keepalive: None,
             retry: None,
             locality: None,
         }
@@ -79,6 +83,7 @@ fn settings(config: &mut MeshConfig, mut fields: Fields<'_>) {
     config.root_namespace = fields.get("rootNamespace").and_then(|f| f.text()).map(String::from);
     let timeout = fields.get("connectTimeout").and_then(|f| f.duration_ms());
     config.connect_timeout_ms = timeout.map(|ms| u32::try_from(ms.max(1)).unwrap_or(u32::MAX));
+    config.keepalive = fields.get("tcpKeepalive").and_then(|f| keepalive(&f));
     config.retry = fields.get("defaultHttpRetryPolicy").map(|f| retries::istio(&f, &[]));
     config.locality = fields.get("localityLbSetting").and_then(|f| locality_setting(&f));
     if let Some(mut policy) = fields.get("outboundTrafficPolicy").and_then(|f| f.fields("an outbound traffic policy")) {
@@ -132,7 +137,6 @@ fn settings(config: &mut MeshConfig, mut fields: Fields<'_>) {
         "accessLogFormat",
         "enableEnvoyAccessLogService",
         "enableTracing",
-        "tcpKeepalive",
         "protocolDetectionTimeout",
         "dnsRefreshRate",
         "inboundTrafficPolicy",

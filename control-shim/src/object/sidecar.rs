@@ -1,6 +1,7 @@
 //! Sidecar: what of the mesh the proxies of a namespace, or of some of its pods, see.
 
 use super::decode::{Field, Fields};
+use super::destination_rule::{Pool, connection_pool};
 use super::patterns;
 use super::service_entry::workload_selector;
 use super::{Labels, Meta};
@@ -14,6 +15,8 @@ pub struct Sidecar {
     pub selector: Option<Labels>,
     /// What is seen; `None` is everything.
     pub egress: Option<Vec<EgressHost>>,
+    /// Limits and times of the connections to the pod's own app, in place of a DestinationRule's.
+    pub inbound_pool: Option<Pool>,
 }
 
 /// One entry of `egress[].hosts[]`.
@@ -30,7 +33,7 @@ pub fn sidecar(meta: Meta, mut root: Fields<'_>) -> Option<Sidecar> {
     let spec = root.get("spec");
     root.harmless(&["status"]);
     root.finish();
-    let Some(spec) = spec else { return Some(Sidecar { meta, selector: None, egress: None }) };
+    let Some(spec) = spec else { return Some(Sidecar { meta, selector: None, egress: None, inbound_pool: None }) };
     let spec = Field { path: String::new(), ..spec };
     let mut fields = spec.fields("a Sidecar")?;
     let selector = fields.get("workloadSelector").and_then(|f| workload_selector(&f));
@@ -49,9 +52,9 @@ pub fn sidecar(meta: Meta, mut root: Fields<'_>) -> Option<Sidecar> {
         policy.finish();
     }
     fields.not_supported(&["ingress"]);
-    fields.not_honoured(&["inboundConnectionPool"]);
+    let inbound_pool = fields.get("inboundConnectionPool").map(|f| connection_pool(&f));
     fields.finish();
-    Some(Sidecar { meta, selector: selector.filter(|labels| !labels.is_empty()), egress })
+    Some(Sidecar { meta, selector: selector.filter(|labels| !labels.is_empty()), egress, inbound_pool })
 }
 
 fn egress_listener(item: &Field<'_>, own: &str) -> Vec<EgressHost> {

@@ -2,14 +2,15 @@
 
 use super::registry::{Destination, DestinationKind, Endpoint, Named, Port};
 use super::{Pass, View};
+use crate::object::destination_rule::Pool;
 use crate::object::locality::{LocalitySetting, place};
 use crate::object::outlier::Outlier;
 use crate::object::service::Carried;
 use crate::object::{Labels, Meta};
 use ringway_config::Blob;
 use ringway_config::model::{
-    Cluster, Endpoint as ModelEndpoint, EndpointSet, FailoverLabel, LocalityRule, Model, NamedEndpoint, Protocol,
-    Workload,
+    Cluster, ConnectionRules, Endpoint as ModelEndpoint, EndpointSet, FailoverLabel, Keepalive, LocalityRule, Model,
+    NamedEndpoint, Protocol, Workload,
 };
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -94,18 +95,13 @@ impl Pass<'_> {
             warmup: balancer.warmup,
             locality,
             endpoints: name.clone(),
-            connect_timeout_ms: pool.connect_timeout_ms.unwrap_or(self.mesh.options.connect_timeout_ms),
-            idle_timeout_ms: pool.idle_timeout_ms.unwrap_or(IDLE_TIMEOUT_MS),
-            max_requests_per_connection: pool.max_requests_per_connection,
-            max_connections: pool.max_connections,
-            max_pending_requests: pool.max_pending_requests,
-            max_requests: pool.max_requests,
             retry_budget: policy.retry_budget.or(pool.max_retries).unwrap_or_default(),
             service_host: key.host.clone(),
             service_name: destination.service_name.clone(),
             service_namespace: destination.meta.namespace().into(),
             outlier: policy.outlier.map(|outlier| outlier.rules),
             mesh_internal: names.is_empty() && internal(destination, &chosen),
+            ..self.pooled(&pool)
         };
         Some([self.encode(&Model::Cluster(cluster))?, self.encode(&Model::Endpoints(endpoints))?])
     }
@@ -142,6 +138,23 @@ impl Pass<'_> {
         self.findings.warning(&meta.reference, &outlier.spot, "idle-outlier-detection", message, mend);
     }
 
+    /// A cluster with these limits and times of its connections, or the mesh's.
+    pub(super) fn pooled(&self, pool: &Pool) -> Cluster {
+        let options = &self.mesh.options;
+        let said = pool.connection.unwrap_or_default();
+        let connection = ConnectionRules { keepalive: merged(said.keepalive, options.keepalive), ..said };
+        Cluster {
+            connect_timeout_ms: pool.connect_timeout_ms.unwrap_or(options.connect_timeout_ms),
+            idle_timeout_ms: pool.idle_timeout_ms.unwrap_or(IDLE_TIMEOUT_MS),
+            max_requests_per_connection: pool.max_requests_per_connection,
+            max_connections: pool.max_connections,
+            max_pending_requests: pool.max_pending_requests,
+            max_requests: pool.max_requests,
+            connection: (connection != ConnectionRules::default()).then_some(connection),
+            ..Cluster::default()
+        }
+    }
+
     /// The cluster of a pod's own app: `inbound|PORT||`.
     pub(super) fn inbound_cluster(&self, cluster: Cluster, app: SocketAddr, workload: &Workload) -> Option<Pair> {
         let endpoint = ModelEndpoint { address: app, weight: 1, draining: false, workload: 0, place: u32::MAX };
@@ -153,6 +166,17 @@ impl Pass<'_> {
         };
         Some([self.encode(&Model::Cluster(cluster))?, self.encode(&Model::Endpoints(endpoints))?])
     }
+}
+
+/// What a rule says of keepalive, and of its fields that it leaves out what the mesh says.
+fn merged(own: Option<Keepalive>, mesh: Option<Keepalive>) -> Option<Keepalive> {
+    let (Some(own), Some(mesh)) = (own, mesh) else { return own.or(mesh) };
+    let either = |own: u32, mesh: u32| if own == 0 { mesh } else { own };
+    Some(Keepalive {
+        probes: either(own.probes, mesh.probes),
+        time_s: either(own.time_s, mesh.time_s),
+        interval_s: either(own.interval_s, mesh.interval_s),
+    })
 }
 
 fn protocol(port: &Port<'_>) -> Protocol {

@@ -4,6 +4,7 @@ use super::cluster::IDLE_TIMEOUT_MS;
 use super::compiled::ProxyConfig;
 use super::{Pass, View};
 use crate::mesh::{Pod, service_host};
+use crate::object::destination_rule::Pool;
 use crate::object::locality::place;
 use crate::object::service::{Carried, Service, ServicePort};
 use ringway_config::Blob;
@@ -21,7 +22,7 @@ impl Pass<'_> {
         let scope = self.sidecars.scope(pod);
         let mut listeners = self.outbound_listeners(pod, view, &scope, &mut clusters);
         for port in pod.inbound.keys() {
-            listeners.extend(self.inbound_listener(pod, *port, &mut hosts, &mut clusters));
+            listeners.extend(self.inbound_listener(pod, view, *port, &mut hosts, &mut clusters));
         }
         listeners.extend(self.gateway_listeners(pod, view, &mut hosts, &mut clusters));
         let policy = &self.mesh.options.policy;
@@ -42,6 +43,7 @@ impl Pass<'_> {
     fn inbound_listener(
         &self,
         pod: &Pod,
+        view: View<'_>,
         port: u16,
         hosts: &mut Vec<Blob>,
         clusters: &mut BTreeMap<String, [Blob; 2]>,
@@ -59,13 +61,11 @@ impl Pass<'_> {
             rule,
             protocol: if carried == Carried::Http { Protocol::Http1 } else { Protocol::Tcp },
             endpoints: name.clone(),
-            connect_timeout_ms: self.mesh.options.connect_timeout_ms,
-            idle_timeout_ms: IDLE_TIMEOUT_MS,
             service_host: first
                 .map_or(String::new(), |service| service_host(service, &self.mesh.options.cluster_domain)),
             service_name: first.map_or("", |service| service.meta.name()).into(),
             service_namespace: first.map_or("", |service| service.meta.namespace()).into(),
-            ..Cluster::default()
+            ..self.pooled(&self.inbound_pool(pod, (&services, carried), view))
         };
         clusters.insert(name.clone(), self.inbound_cluster(cluster, app, &pod.workload)?);
         let listener = format!("inbound-{port}");
@@ -80,6 +80,26 @@ impl Pass<'_> {
             }
         };
         Some(Listener { name: listener, rule, address, role: Role::Inbound, protocol })
+    }
+
+    /// Limits and times of the connections to a pod's own app: its Sidecar's, else those of the rule for the first of its Services, which hold on
+    /// both sides, as in Istio.
+    fn inbound_pool(
+        &self,
+        pod: &Pod,
+        (services, carried): (&[(&Service, &ServicePort)], Carried),
+        view: View<'_>,
+    ) -> Pool {
+        let own = self.sidecars.of(pod).and_then(|sidecar| sidecar.inbound_pool.clone());
+        let mut pool = own.or_else(|| {
+            let (service, port) = services.first()?;
+            let host = service_host(service, &self.mesh.options.cluster_domain);
+            self.destination_rules.find(view, &host, service.meta.namespace()).policy(None, port.port).pool
+        });
+        // An opaque connection is the caller's to end: in Istio, too, it has no longest time on this side.
+        let rules = pool.as_mut().and_then(|pool| pool.connection.as_mut());
+        rules.filter(|_| carried == Carried::Tcp).into_iter().for_each(|rules| rules.duration_max_ms = 0);
+        pool.unwrap_or_default()
     }
 
     /// The service ports behind a pod's port, and how it is carried: as bytes where nobody says HTTP, or where they disagree.

@@ -32,17 +32,21 @@ impl<'a> Sidecars<'a> {
         Sidecars { by_namespace, root }
     }
 
-    /// One that selects the pod, else its namespace's, else the root namespace's. Gateways see everything.
-    pub fn scope(&self, pod: &Pod) -> Scope {
+    /// One that selects the pod, else its namespace's, else the root namespace's. A gateway has none.
+    pub fn of(&self, pod: &Pod) -> Option<&'a Sidecar> {
         if pod.stand_in {
-            return Scope::default();
+            return None;
         }
         let of = |namespace: &str| self.by_namespace.get(namespace).into_iter().flatten().copied();
         let selected = of(&pod.namespace)
             .find(|sidecar| sidecar.selector.as_ref().is_some_and(|selector| selects(selector, &pod.labels)));
         let whole = |namespace| of(namespace).find(|sidecar| sidecar.selector.is_none());
-        let found = selected.or_else(|| whole(&pod.namespace)).or_else(|| whole(self.root));
-        Scope { egress: found.and_then(|sidecar| sidecar.egress.clone()) }
+        selected.or_else(|| whole(&pod.namespace)).or_else(|| whole(self.root))
+    }
+
+    /// What a pod's proxy sees.
+    pub fn scope(&self, pod: &Pod) -> Scope {
+        Scope { egress: self.of(pod).and_then(|sidecar| sidecar.egress.clone()) }
     }
 }
 

@@ -52,8 +52,8 @@ pub(super) fn ties(entry: &Entry, domain: &str) -> Ties {
         Object::DestinationRule(rule) => {
             let host = expand(&rule.host, rule.meta.namespace(), domain);
             // A pattern reads nothing, so whoever reads it has all there is to know.
-            // Proxies hold those of their own labels that it compares from the start.
-            let inbound = !rule.compared_labels().is_empty();
+            // From the start proxies hold those of their own labels that it compares, and the limits that hold on their own side.
+            let inbound = !rule.compared_labels().is_empty() || rule.policy.has_pool();
             if host.starts_with('*') {
                 Ties::Wide(tied)
             } else {

@@ -59,6 +59,19 @@ fn a_connect_timeout_until_a_rule_says_another_one() {
 }
 
 #[test]
+fn keepalive_of_which_a_rule_may_say_a_part() {
+    let lines = "tcpKeepalive: {probes: 4, time: 60s}";
+    let keepalive = |world: &World| {
+        let keepalive = parts(world).1.connection.and_then(|rules| rules.keepalive);
+        keepalive.map(|k| [k.probes, k.time_s, k.interval_s])
+    };
+    assert_eq!(keepalive(&mesh("connectTimeout: 3s", "")), None);
+    assert_eq!(keepalive(&mesh(lines, "")), Some([4, 60, 0]));
+    let own = rule("default", "{connectionPool: {tcp: {tcpKeepalive: {time: 5s, interval: 1s}}}}");
+    assert_eq!(keepalive(&mesh(lines, &own)), Some([4, 5, 1]));
+}
+
+#[test]
 fn retries_of_routes_that_say_nothing() {
     let tries = |world: &World| match &parts(world).0.actions[0] {
         Action::Forward(forward) => forward.retry.as_ref().map(|retry| (retry.attempts, retry.on)),

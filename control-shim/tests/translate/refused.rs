@@ -139,7 +139,6 @@ fn destination_rule_fields() {
         ("loadBalancer: {warmup: {duration: 1s, minimumPercent: 101}}", "wrong-number"),
         ("loadBalancer: {simple: LEAST_REQUESTS}", "wrong-value"),
         ("connectionPool: {http: {http2MaxRequests: -1}}", "wrong-number"),
-        ("connectionPool: {tcp: {maxConnectionDuration: 1s}}", "not-supported-yet"),
         ("connectionPool: {htpp: {}}", "unknown-field"),
         ("connectionPool: {http: {maxRetries: many}}", "wrong-number"),
         ("retryBudget: {percent: 101}", "wrong-number"),

@@ -19,8 +19,8 @@ use crate::arenas::Arenas;
 use crate::buf::Buf;
 use crate::clock::{Random, monotonic};
 use crate::io::{
-    Backend, CREDIT_UNLIMITED, Class, Completion, Conn, ConnKind, End, Errno, Io, Limits, ListenSocket, Listener,
-    Piece, Sock, Stats, Time, Token, Waker,
+    Backend, CREDIT_UNLIMITED, Class, Completion, Conn, ConnKind, End, Errno, Io, Keepalive, Limits, ListenSocket,
+    Listener, Piece, Sock, Stats, Time, Token, Waker,
 };
 use crate::listeners::Listeners;
 use crate::net::{self, AcceptError, Connecting};
@@ -492,6 +492,13 @@ impl Io for Epoll {
             self.connected.push((sock, result));
         }
         Ok(sock)
+    }
+
+    fn keepalive(&mut self, sock: Sock, keepalive: Keepalive) {
+        if let Some(socket) = self.sockets.get(sock) {
+            net::keepalive(&socket.fd, keepalive);
+            self.stats.system_calls += keepalive.system_calls();
+        }
     }
 
     fn set_token(&mut self, sock: Sock, token: Token) {

@@ -234,6 +234,25 @@ impl Backend {
     }
 }
 
+/// TCP keepalive. `None` is what the system has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Probes without an answer after which the connection is dead, 1 to 127.
+    pub probes: Option<u32>,
+    /// Time without traffic before the first one, in whole seconds from 1 to 32,767.
+    pub time: Option<Duration>,
+    /// Time between two of them, likewise.
+    pub interval: Option<Duration>,
+}
+
+impl Keepalive {
+    /// System calls that it takes.
+    pub(crate) fn system_calls(&self) -> u64 {
+        let said = [self.probes.is_some(), self.time.is_some(), self.interval.is_some()];
+        1 + said.into_iter().filter(|said| *said).count() as u64
+    }
+}
+
 /// Sizes of a driver; every table and queue in it is bounded by one of these.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -320,6 +339,8 @@ pub trait Io {
     fn adopt(&mut self, conn: Conn, token: Token) -> Result<Sock, Errno>;
     /// Starts a TCP connect (TCP_NODELAY set); [`Completion::Connected`] tells the end. Fails at once with EMFILE when the table is full.
     fn connect(&mut self, addr: SocketAddr, token: Token) -> Result<Sock, Errno>;
+    /// Has the kernel probe a connection that we opened while it is idle; one that is dead ends with an error. To be said once, after [`Io::connect`].
+    fn keepalive(&mut self, sock: Sock, keepalive: Keepalive);
     /// Changes what completions of this socket carry from now on.
     fn set_token(&mut self, sock: Sock, token: Token);
     /// The peer's address, read once.

@@ -26,6 +26,6 @@ mod wake;
 pub use arenas::{BULK_BYTES, SMALL_BYTES};
 pub use buf::Buf;
 pub use epoll::Epoll;
-pub use io::{Class, Completion, Conn, Errno, Io, ListenSocket, Piece, Sock, Time, Token};
+pub use io::{Class, Completion, Conn, Errno, Io, Keepalive, ListenSocket, Piece, Sock, Time, Token};
 pub use sim::Sim;
 pub use uring::Uring;

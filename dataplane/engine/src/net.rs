@@ -12,7 +12,7 @@ use rustix::io::Errno as Os;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::io::{Conn, ConnKind, Errno, ListenKind, ListenSocket};
+use crate::io::{Conn, ConnKind, Errno, Keepalive, ListenKind, ListenSocket};
 
 /// Connections that may wait for an accept (the kernel cuts this to net.core.somaxconn).
 pub const LISTEN_BACKLOG: i32 = 4096;
@@ -99,6 +99,15 @@ pub(crate) fn connect(addr: &SocketAddr) -> Result<Connecting, Errno> {
 /// The outcome of a pending connect.
 pub(crate) fn connect_result(fd: impl AsFd) -> Result<(), Errno> {
     Ok(sockopt::socket_error(fd)??)
+}
+
+/// Has the kernel probe a connection.
+pub(crate) fn keepalive(fd: impl AsFd, keepalive: Keepalive) {
+    // A probe is a help and no promise: what the kernel does not take leaves the connection as it is.
+    let _ = sockopt::set_socket_keepalive(&fd, true);
+    let _ = keepalive.probes.map(|n| sockopt::set_tcp_keepcnt(&fd, n));
+    let _ = keepalive.time.map(|time| sockopt::set_tcp_keepidle(&fd, time));
+    let _ = keepalive.interval.map(|interval| sockopt::set_tcp_keepintvl(&fd, interval));
 }
 
 /// Makes the close that follows send RST.
@@ -216,6 +225,20 @@ mod tests {
             };
             assert_ne!(socket.local_addr().unwrap().port(), 0);
         }
+    }
+
+    #[test]
+    fn keepalive_is_what_was_said() {
+        let socket = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (Connecting::Done(fd) | Connecting::Pending(fd)) = connect(&socket.local_addr().unwrap()).unwrap() else {
+            panic!("refused")
+        };
+        assert!(!sockopt::socket_keepalive(&fd).unwrap());
+        let own = sockopt::tcp_keepintvl(&fd).unwrap();
+        keepalive(&fd, Keepalive { probes: Some(5), time: Some(Duration::from_secs(70)), interval: None });
+        assert!(sockopt::socket_keepalive(&fd).unwrap());
+        let now = (sockopt::tcp_keepcnt(&fd), sockopt::tcp_keepidle(&fd), sockopt::tcp_keepintvl(&fd));
+        assert_eq!(now, (Ok(5), Ok(Duration::from_secs(70)), Ok(own)));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use ringway_config::model::Role;
+use ringway_config::model::{Cluster, ConnectionRules, Role};
 use ringway_engine::slab::Key;
 use ringway_engine::timers::TimerId;
 use ringway_engine::{Sock, Time};
@@ -101,10 +102,10 @@ pub struct Up {
     pub scanned: usize,
     /// When it became idle.
     pub since: Time,
-    /// Idle time after which it is closed; `None` is never.
-    pub idle: Option<std::time::Duration>,
-    /// Closed after so many requests; 0 is never.
-    pub requests_max: u32,
+    /// How long it may be used.
+    pub life: Life,
+    /// It takes no request from then on.
+    pub expires: Time,
     /// The armed timer and when it fires.
     pub timer: Option<(TimerId, Time)>,
     /// Its last response was long: it receives into large buffers.
@@ -125,6 +126,43 @@ pub struct Up {
     pub pending: bool,
     /// It also counts there as one request under way.
     pub serving: bool,
+}
+
+impl Up {
+    /// When it is closed if nobody uses it.
+    pub fn unused_due(&self) -> Time {
+        self.life.idle.map_or(Time::NEVER, |idle| self.since.after(idle)).min(self.expires)
+    }
+}
+
+/// How long a connection that we open may be used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Life {
+    /// Idle time after which it is closed; `None` is never.
+    pub idle: Option<Duration>,
+    /// Closed after so many requests; 0 is never.
+    pub requests_max: u32,
+    /// What else its cluster says.
+    pub rules: Option<ConnectionRules>,
+}
+
+impl Life {
+    /// Of a connection that serves requests.
+    pub fn of(cluster: &Cluster) -> Life {
+        let idle = (cluster.idle_timeout_ms > 0).then(|| Duration::from_millis(cluster.idle_timeout_ms));
+        Life { idle, requests_max: cluster.max_requests_per_connection, rules: cluster.connection }
+    }
+
+    /// Of one that carries opaque bytes: whoever they belong to ends it.
+    pub fn opaque(cluster: &Cluster) -> Life {
+        Life { rules: cluster.connection, ..Life::default() }
+    }
+
+    /// When a connection that is opened now is too old.
+    pub fn expires(&self, now: Time) -> Time {
+        let max_ms = self.rules.map_or(0, |rules| rules.duration_max_ms);
+        if max_ms == 0 { Time::NEVER } else { now.after(Duration::from_millis(max_ms)) }
+    }
 }
 
 /// Whom an upstream connection serves.

@@ -28,7 +28,8 @@ impl<I: Io> Worker<I> {
             Phase::Delayed(until) => *until,
             Phase::Busy(exchange) => exchange_due(exchange, &times),
             Phase::Tunnel(tunnel) => {
-                tunnel.idle.map_or(Time::NEVER, |idle| tunnel.progress.after(idle)).min(tunnel.connect_deadline)
+                let idle = tunnel.idle.map_or(Time::NEVER, |idle| tunnel.progress.after(idle));
+                idle.min(tunnel.connect_deadline).min(tunnel.expires)
             }
             // First the client reads what is queued, at whatever pace; then it has a moment to close.
             Phase::Linger if self.io.queued(down.sock) > 0 => down.since.after(times.body_idle),
@@ -69,11 +70,13 @@ impl<I: Io> Worker<I> {
     /// The same for a pooled connection.
     pub(super) fn arm_up(&mut self, key: Key) {
         let Some(up) = self.ups.get_mut(key) else { return };
-        let due = match (&up.copy, up.idle) {
-            (Some(copy), _) => copy.deadline(),
-            (None, Some(idle)) => up.since.after(idle),
-            (None, None) => return,
+        let due = match &up.copy {
+            Some(copy) => copy.deadline(),
+            None => up.unused_due(),
         };
+        if due == Time::NEVER {
+            return;
+        }
         // A copy has less time than the pool gave: its timer is not left to fire late.
         if let Some((timer, _)) = up.timer.take_if(|(_, at)| *at > due) {
             self.timers.cancel(timer);
@@ -114,7 +117,12 @@ impl<I: Io> Worker<I> {
                 self.head_in_pipe(key);
             }
             Phase::Tunnel(tunnel) if tunnel.connect_deadline <= now => self.tunnel_connect_timeout(key, tunnel),
-            Phase::Tunnel(tunnel) => self.end_tunnel(key, tunnel),
+            Phase::Tunnel(mut tunnel) => {
+                if tunnel.expires <= now {
+                    tunnel.flag = Flag::DT;
+                }
+                self.end_tunnel(key, tunnel);
+            }
             _ => self.close_down(key),
         }
     }
@@ -168,7 +176,7 @@ impl<I: Io> Worker<I> {
             (UpPhase::Mirror, _) => return self.arm_up(key),
             _ => return,
         }
-        if up.idle.is_some_and(|idle| up.since.after(idle) <= now) {
+        if up.unused_due() <= now {
             return self.close_up(key);
         }
         self.arm_up(key);

@@ -231,6 +231,8 @@ pub struct Tunnel {
     pub idle: Option<std::time::Duration>,
     /// The connect must end by then.
     pub connect_deadline: Time,
+    /// It is closed then, whatever moves on it.
+    pub expires: Time,
     /// Endpoint counted in flight.
     pub counted: Option<Slot>,
     /// The configuration it was decided on, until it is connected: gives [`Tunnel::cluster`] its meaning.

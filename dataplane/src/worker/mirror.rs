@@ -10,10 +10,11 @@ use ringway_engine::slab::Key;
 use ringway_engine::{Buf, Io, Piece, Time};
 use ringway_http::h1::{BodyDecoder, HeadWriter, Output, Parse};
 use ringway_http::head::{Framing, Method, RequestHead};
+use ringway_policy::outlier::Outcome;
 use ringway_policy::{Choose, Plan, Rng as _, drawn, pick};
 
 use super::Worker;
-use super::connection::UpPhase;
+use super::connection::{Life, UpPhase};
 use super::encode::{self, RequestEdits};
 use super::exchange::{Exchange, Pinned};
 use crate::ledger::ClusterLimits;
@@ -45,6 +46,8 @@ pub struct Copy {
     interim: u8,
     /// The body of its answer, once the head came.
     answer: Option<BodyDecoder>,
+    /// What outlier detection is told of it.
+    outcome: Outcome,
     /// The connection goes on afterwards.
     keep: bool,
 }
@@ -117,6 +120,7 @@ impl<I: Io> Worker<I> {
                 deadline: self.now.after(time),
                 interim: 0,
                 answer: None,
+                outcome: Outcome::Broken,
                 keep: true,
             };
             match self.start_copy(&pinned, cluster, copy) {
@@ -139,8 +143,7 @@ impl<I: Io> Worker<I> {
             Some(key) => key,
             None => {
                 let model = &current.view.cluster(cluster).model;
-                let (idle_ms, requests_max) = (model.idle_timeout_ms, model.max_requests_per_connection);
-                self.open_at_once(&current, cluster, slot, UpPhase::Mirror, idle_ms, requests_max).ok()?
+                self.open_at_once(&current, cluster, slot, UpPhase::Mirror, Life::of(model)).ok()?
             }
         };
         let pooled = self.ups.get(key)?.phase == UpPhase::Idle;
@@ -170,9 +173,11 @@ impl<I: Io> Worker<I> {
         let Some(up) = self.ups.get_mut(key) else { return };
         up.requests += 1;
         up.answered = false;
+        let slot = up.slot;
         if let Some(bytes) = up.copy.as_mut().and_then(|copy| copy.waiting.take()) {
             self.io.send(up.sock, Piece::Buf(bytes));
         }
+        self.observe(slot, Outcome::Sent);
     }
 
     /// Bytes of an answer that nobody waits for: read to its end, so that the connection can be used again.
@@ -225,6 +230,7 @@ impl<I: Io> Worker<I> {
                 _ => {
                     copy.keep = response.keep_alive && response.framing != Framing::UntilClose;
                     copy.answer = Some(BodyDecoder::new(response.framing, Output::Data));
+                    copy.outcome = Outcome::Status(response.status);
                 }
             }
         }
@@ -244,6 +250,7 @@ impl<I: Io> Worker<I> {
         let (slot, Some(copy)) = (up.slot, up.copy.take()) else { return false };
         self.copies -= 1;
         self.state.finished(slot);
+        self.observe(slot, copy.outcome);
         copy.keep && copy.answer.is_some_and(|answer| answer.is_done())
     }
 }

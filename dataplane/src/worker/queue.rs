@@ -13,7 +13,7 @@ use ringway_engine::{Buf, Io, Time};
 use ringway_policy::{Plan, Slot};
 
 use super::Worker;
-use super::connection::{Phase, UpPhase};
+use super::connection::{Life, Phase, UpPhase};
 use super::exchange::{Exchange, Pinned};
 use super::local::LocalReply;
 use crate::ledger::{Account, ClusterLimits};
@@ -131,8 +131,7 @@ impl<I: Io> Worker<I> {
         cluster: u32,
         slot: Slot,
         phase: UpPhase,
-        idle_ms: u64,
-        requests_max: u32,
+        life: Life,
     ) -> Result<Key, &'static str> {
         let account = pinned.ledger.account(cluster).cloned();
         let limits = ClusterLimits::of(&pinned.view.cluster(cluster).model);
@@ -142,7 +141,7 @@ impl<I: Io> Worker<I> {
             self.count(|s| &s.upstream_overflows);
             return Err("overflow");
         }
-        match (self.open(slot, phase, idle_ms, requests_max), account) {
+        match (self.open(slot, phase, life), account) {
             (Ok(key), account) => {
                 if let Some(up) = self.ups.get_mut(key) {
                     up.account = account;

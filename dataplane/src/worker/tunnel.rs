@@ -14,7 +14,7 @@ use ringway_policy::outlier::Outcome;
 use ringway_policy::{Choose, Connection, Slot, Step, decide_tcp, pick};
 
 use super::Worker;
-use super::connection::{CREDIT, CREDIT_BULK, Phase, QUEUE_HIGH, QUEUE_HIGH_BULK, UpPhase};
+use super::connection::{CREDIT, CREDIT_BULK, Life, Phase, QUEUE_HIGH, QUEUE_HIGH_BULK, UpPhase};
 use super::exchange::{Exchange, Flow, Pinned, Tunnel};
 use super::finish::series_labels;
 use super::token::Target;
@@ -98,6 +98,7 @@ impl<I: Io> Worker<I> {
             progress: self.now,
             idle: (idle_ms > 0).then(|| Duration::from_millis(idle_ms)),
             connect_deadline: self.now.after(connect_timeout(pinned, plan.cluster)),
+            expires: Life::opaque(&cluster.model).expires(self.now),
             counted: Some(plan.slot),
             pinned: Some(pinned.clone()),
             attempts: 1,
@@ -120,7 +121,8 @@ impl<I: Io> Worker<I> {
 
     /// Starts a tunnel's connect, or says why not.
     fn open_tunnel(&mut self, key: Key, pinned: &Pinned, cluster: u32, slot: Slot) -> Result<Key, &'static str> {
-        self.open_at_once(pinned, cluster, slot, UpPhase::Connecting(key), 0, 0)
+        let life = Life::opaque(&pinned.view.cluster(cluster).model);
+        self.open_at_once(pinned, cluster, slot, UpPhase::Connecting(key), life)
     }
 
     pub(super) fn refuse_tcp(&mut self, key: Key, flag: Flag, details: &'static str) {
@@ -156,6 +158,7 @@ impl<I: Io> Worker<I> {
             progress: self.now,
             idle: None,
             connect_deadline: Time::NEVER,
+            expires: Time::NEVER,
             counted: exchange.counted.take(),
             pinned: None,
             attempts: 0,
@@ -384,7 +387,7 @@ impl<I: Io> Worker<I> {
             if let Some(up) = self.ups.get_mut(tunnel.up) {
                 up.phase = UpPhase::Closing;
                 up.since = self.now;
-                up.idle = Some(CLOSING_IDLE_MAX);
+                (up.life.idle, up.expires) = (Some(CLOSING_IDLE_MAX), Time::NEVER);
                 self.arm_up(tunnel.up);
             }
         }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use ringway_engine::io::End;
 use ringway_engine::slab::Key;
-use ringway_engine::{Buf, Class, Errno, Io, Piece, Sock};
+use ringway_engine::{Buf, Class, Errno, Io, Keepalive, Piece, Sock};
 
 use super::Worker;
-use super::connection::{CREDIT, Phase, Up, UpPhase};
+use super::connection::{CREDIT, Life, Phase, Up, UpPhase};
 use super::exchange::{Exchange, Response};
 use super::local::LocalReply;
 use super::queue::{account_of, limits_of};
@@ -108,15 +108,12 @@ impl<I: Io> Worker<I> {
     }
 
     fn connect(&mut self, slot: Slot, cluster: u32, down: Key, exchange: &Exchange) -> Result<Key, Errno> {
-        let (idle_ms, requests_max) = exchange.pinned.as_ref().map_or((0, 0), |p| {
-            let model = &p.view.cluster(cluster).model;
-            (model.idle_timeout_ms, model.max_requests_per_connection)
-        });
-        self.open(slot, UpPhase::Connecting(down), idle_ms, requests_max)
+        let life = exchange.pinned.as_ref().map_or(Life::default(), |p| Life::of(&p.view.cluster(cluster).model));
+        self.open(slot, UpPhase::Connecting(down), life)
     }
 
     /// Starts a connect to the endpoint of `slot`.
-    pub(super) fn open(&mut self, slot: Slot, phase: UpPhase, idle_ms: u64, requests_max: u32) -> Result<Key, Errno> {
+    pub(super) fn open(&mut self, slot: Slot, phase: UpPhase, life: Life) -> Result<Key, Errno> {
         const EMFILE: Errno = Errno(24);
         self.count(|s| &s.upstream_connects);
         let up = Up {
@@ -127,8 +124,8 @@ impl<I: Io> Worker<I> {
             head: Vec::new(),
             scanned: 0,
             since: self.now,
-            idle: (idle_ms > 0).then(|| Duration::from_millis(idle_ms)),
-            requests_max,
+            life,
+            expires: life.expires(self.now),
             timer: None,
             bulk: false,
             answered: false,
@@ -145,6 +142,9 @@ impl<I: Io> Worker<I> {
             Ok(sock) => {
                 if let Some(up) = self.ups.get_mut(key) {
                     up.sock = sock;
+                }
+                if let Some(keepalive) = life.rules.and_then(|rules| rules.keepalive) {
+                    self.io.keepalive(sock, probes(keepalive));
                 }
                 Ok(key)
             }
@@ -331,7 +331,8 @@ impl<I: Io> Worker<I> {
         {
             account.requests.give();
         }
-        let spent = up.requests_max > 0 && up.requests >= up.requests_max;
+        let most = up.life.requests_max;
+        let spent = most > 0 && up.requests >= most || up.expires <= self.now;
         let slot = up.slot;
         let room = self.pools.get(slot.0 as usize).is_some_and(|p| p.len() < self.limits.idle_per_endpoint_max);
         if !usable || spent || !room || self.slot_gone(slot) || self.drain.is_some() {
@@ -401,6 +402,12 @@ impl<I: Io> Worker<I> {
             }
         }
     }
+}
+
+fn probes(rules: ringway_config::model::Keepalive) -> Keepalive {
+    let said = |n: u32| (n > 0).then_some(n);
+    let seconds = |n: u32| said(n).map(|n| Duration::from_secs(n.into()));
+    Keepalive { probes: said(rules.probes), time: seconds(rules.time_s), interval: seconds(rules.interval_s) }
 }
 
 /// The kernel's words for an error number.

@@ -2,16 +2,19 @@
 
 use std::net::TcpListener;
 
-use ringway_config::model::{Action, Mirror, Protocol, Role, RuleId};
+use ringway_config::model::{Action, Mirror, OutlierDetection, Protocol, Role, RuleId};
 use ringway_tests::harness::{Case, Config, ProxyBuilder, Reply, Request, Upstream, until};
 use ringway_tests::matrix;
+
+use crate::tunnels::nobody;
 
 matrix!(
     copies_are_whole,
     connections_for_copies_are_reused,
     shares_are_kept,
     a_mirror_in_trouble_is_nobody_elses,
-    long_bodies_are_not_copied
+    long_bodies_are_not_copied,
+    a_mirror_that_fails_is_left_alone
 );
 
 fn mirrored(main: &Upstream, mirrors: &[(std::net::SocketAddr, u32)]) -> Config {
@@ -70,6 +73,28 @@ fn connections_for_copies_are_reused(case: Case) {
     }
     // The next copy may leave before the last answer is read, so a second connection is no fault.
     assert!(mirror.accepted() <= 2, "{} connections for 20 copies", mirror.accepted());
+}
+
+/// What becomes of copies counts for outlier detection, in place of the requests' own.
+fn a_mirror_that_fails_is_left_alone(case: Case) {
+    let main = Upstream::echo();
+    let ill = Upstream::serve(|_| Reply::raw("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"));
+    for mirror in [ill.address(), nobody()] {
+        let mut config = mirrored(&main, &[(mirror, 1_000_000)]);
+        config.clusters.iter_mut().find(|c| c.name == "mirror-0").unwrap().outlier = Some(OutlierDetection {
+            consecutive_5xx_errors: 3,
+            interval_ms: 1_000,
+            base_ejection_ms: 3_600_000,
+            max_ejection_percent: 100,
+            ..OutlierDetection::default()
+        });
+        let proxy = ProxyBuilder::new(case, config).start();
+        let mut client = proxy.client();
+        until("the mirror to be ejected", || {
+            client.expect_alive("up.test");
+            (proxy.metric("ringway_outlier_ejections_active", &[("cluster", "mirror-0")]) == 1.0).then_some(())
+        });
+    }
 }
 
 /// Five standard deviations on either side.

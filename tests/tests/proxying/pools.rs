@@ -3,7 +3,7 @@
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use ringway_config::model::{Protocol, Role};
+use ringway_config::model::{ConnectionRules, Keepalive, Protocol, Role};
 use ringway_tests::harness::config::forward;
 use ringway_tests::harness::{Case, Config, Proxy, ProxyBuilder, Reply, Upstream, until};
 use ringway_tests::matrix;
@@ -14,6 +14,8 @@ matrix!(
     many_clients_share_few_connections,
     an_idle_connection_is_closed_in_time,
     a_connection_is_closed_after_its_requests,
+    a_connection_of_some_age_takes_no_more_requests,
+    an_idle_connection_is_probed,
     a_get_is_replayed_when_its_pooled_connection_died,
     nobody_listens,
     no_endpoint_at_all,
@@ -72,6 +74,47 @@ fn a_connection_is_closed_after_its_requests(case: Case) {
         client.expect_alive("up.test");
     }
     assert_eq!(upstream.requests().iter().map(|r| r.connection).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 1, 2, 2, 2]);
+}
+
+/// One that is busy then serves its request to the end.
+fn a_connection_of_some_age_takes_no_more_requests(case: Case) {
+    let upstream = Upstream::serve(|request| {
+        if request.target == "/slow" {
+            // A server that takes its time; nobody is waited for.
+            std::thread::sleep(std::time::Duration::from_millis(600));
+        }
+        Reply::ok(&request.target)
+    });
+    let mut config = Config::http(Role::Outbound).upstream(upstream.address());
+    config.clusters[0].connection = Some(ConnectionRules { duration_max_ms: 300, keepalive: None });
+    let proxy = ProxyBuilder::new(case, config).start();
+    let mut client = proxy.client();
+    for path in ["/a", "/b", "/slow", "/c"] {
+        assert_eq!(client.get("up.test", path).text(), path);
+    }
+    let at = |path: &str| upstream.requests().iter().find(|r| r.target == path).unwrap().connection;
+    assert_ne!(at("/slow"), at("/c"));
+    until("the idle connection to be closed", || (upstream.open() == 0).then_some(()));
+}
+
+fn an_idle_connection_is_probed(case: Case) {
+    for (keepalive, probed) in [(None, false), (Some(Keepalive { probes: 3, time_s: 600, interval_s: 0 }), true)] {
+        let upstream = Upstream::echo();
+        let mut config = Config::http(Role::Outbound).upstream(upstream.address());
+        config.clusters[0].connection = Some(ConnectionRules { duration_max_ms: 0, keepalive });
+        let proxy = ProxyBuilder::new(case, config).start();
+        proxy.client().expect_alive("up.test");
+        until("the connection's timer", || (has_keepalive_timer(upstream.address()) == probed).then_some(()));
+    }
+}
+
+/// Whether the kernel will probe the connection to this address.
+fn has_keepalive_timer(address: std::net::SocketAddr) -> bool {
+    const KEEPALIVE: &str = "02:";
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let remote = format!("0100007F:{:04X}", address.port());
+    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    lines.any(|line| line[2] == remote && line[5].starts_with(KEEPALIVE))
 }
 
 /// The server closes exactly when the next request is on its way: a GET on a reused connection is tried once more on a fresh one.

@@ -3,8 +3,9 @@
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use ringway_config::model::Role;
+use ringway_config::model::{AccessLog, ConnectionRules, Role};
 use ringway_tests::harness::{Case, Client, Config, ProxyBuilder, Upstream, until};
 use ringway_tests::matrix;
 use sha2::{Digest, Sha256};
@@ -16,6 +17,7 @@ matrix!(
     an_upstream_that_refuses_ends_the_client,
     a_slow_reader_slows_the_writer,
     an_idle_tunnel_is_closed,
+    a_tunnel_of_some_age_is_closed,
 );
 
 /// Bytes each way.
@@ -75,6 +77,19 @@ fn a_server_may_speak_first(case: Case) {
     assert_eq!(client.line().unwrap(), b"220 ready\r\n");
     client.send("QUIT\r\n");
     assert_eq!(client.rest().unwrap(), b"221 bye\r\n");
+}
+
+/// However much moves on it.
+fn a_tunnel_of_some_age_is_closed(case: Case) {
+    let upstream = Upstream::script(|conn| while conn.wire.some().is_ok() && conn.wire.try_send("tock").is_ok() {});
+    let mut config = Config::tcp(Role::Outbound, upstream.address());
+    config.clusters[0].connection = Some(ConnectionRules { duration_max_ms: 200, keepalive: None });
+    config.policy.access_log = AccessLog::Json;
+    let proxy = ProxyBuilder::new(case, config).start();
+    let (begun, mut client) = (Instant::now(), proxy.client());
+    while client.try_send("tick").is_ok() && client.some().is_ok() {}
+    assert!(begun.elapsed() >= Duration::from_millis(200), "{:?}", begun.elapsed());
+    until("its end to be logged", || proxy.program.stdout().contains("\"response_flags\":\"DT\"").then_some(()));
 }
 
 fn an_upstream_that_refuses_ends_the_client(case: Case) {

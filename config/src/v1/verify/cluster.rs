@@ -6,8 +6,8 @@ use super::text::Text;
 use super::{At, Checker};
 use crate::error::{Fault, VerifyError};
 use crate::limits::{
-    self, COOKIE_ATTRIBUTES_MAX, HASH_TABLE_SIZE_MAX, LOCALITIES_MAX, PLACE_LABELS_MAX, WARMUP_AGGRESSION_MAX,
-    WARMUP_MINIMUM_MAX,
+    self, COOKIE_ATTRIBUTES_MAX, HASH_TABLE_SIZE_MAX, KEEPALIVE_PROBES_MAX, KEEPALIVE_S_MAX, LOCALITIES_MAX,
+    PLACE_LABELS_MAX, WARMUP_AGGRESSION_MAX, WARMUP_MINIMUM_MAX,
 };
 use crate::model::Balance;
 use crate::v1::record::*;
@@ -50,7 +50,25 @@ pub(super) fn verify(c: &mut Checker<'_>) -> Result<(), VerifyError> {
     for locality in c.span::<LocalityRecord>(at.field("locality"), section::LOCALITY, h.locality)? {
         verify_locality(c, c.at(section::LOCALITY, 0), locality)?;
     }
-    verify_outlier(c, at.field("outlier"), h.outlier)
+    verify_outlier(c, at.field("outlier"), h.outlier)?;
+    verify_connection(c, at.field("connection"), h.connection)
+}
+
+fn verify_connection(c: &mut Checker<'_>, at: At, span: Span) -> Result<(), VerifyError> {
+    c.stride::<ConnectionRecord>(section::CONNECTION)?;
+    at.need(span.count.get() <= 1, Fault::NotOne)?;
+    for r in c.span::<ConnectionRecord>(at, section::CONNECTION, span)? {
+        let at = c.at(section::CONNECTION, 0);
+        let numbers = [r.keepalive_probes.get(), r.keepalive_time_s.get(), r.keepalive_interval_s.get()];
+        at.field("duration_max_ms").timeout(r.duration_max_ms.get())?;
+        at.field("keepalive").flag(r.keepalive)?;
+        at.field("reserved").zero(r.reserved == [0; 3])?;
+        at.field("fields of keepalive").zero(r.keepalive == 1 || numbers == [0; 3])?;
+        at.field("keepalive_probes").need(numbers[0] <= KEEPALIVE_PROBES_MAX, Fault::Range)?;
+        at.field("keepalive_time_s").need(numbers[1] <= KEEPALIVE_S_MAX, Fault::Range)?;
+        at.field("keepalive_interval_s").need(numbers[2] <= KEEPALIVE_S_MAX, Fault::Range)?;
+    }
+    Ok(())
 }
 
 fn verify_locality(c: &mut Checker<'_>, at: At, l: &LocalityRecord) -> Result<(), VerifyError> {

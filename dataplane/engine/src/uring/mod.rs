@@ -30,8 +30,8 @@ use crate::arenas::Arenas;
 use crate::buf::Buf;
 use crate::clock::{Random, monotonic};
 use crate::io::{
-    Backend, CREDIT_UNLIMITED, Class, Completion, Conn, Errno, Io, Limits, ListenSocket, Listener, Piece, Sock, Stats,
-    Time, Token, Waker,
+    Backend, CREDIT_UNLIMITED, Class, Completion, Conn, Errno, Io, Keepalive, Limits, ListenSocket, Listener, Piece,
+    Sock, Stats, Time, Token, Waker,
 };
 use crate::listeners::Listeners;
 use crate::net::{self, Connecting};
@@ -308,6 +308,13 @@ impl Io for Uring {
             None => self.want(sock, OP_POLL_OUT),
         }
         Ok(sock)
+    }
+
+    fn keepalive(&mut self, sock: Sock, keepalive: Keepalive) {
+        if let Some(socket) = self.sockets.get(sock) {
+            net::keepalive(&socket.fd, keepalive);
+            self.stats.system_calls += keepalive.system_calls();
+        }
     }
 
     fn set_token(&mut self, sock: Sock, token: Token) {

@@ -213,7 +213,8 @@ fn table(model: &Cluster, group: &Arc<Group>, before: Option<&ClusterView>) -> O
 /// Whether a cluster's connections cannot serve another cluster of the same addresses.
 fn apart(cluster: &Cluster) -> bool {
     let limits = [cluster.max_connections, cluster.max_pending_requests, cluster.max_requests];
-    cluster.outlier.is_some() || limits.iter().any(|max| *max != 0) || cluster.max_requests_per_connection != 0
+    let own = cluster.outlier.is_some() || cluster.connection.is_some() || cluster.max_requests_per_connection != 0;
+    own || limits.iter().any(|max| *max != 0)
 }
 
 /// Resolves names to ids and fills the tables of authorities. `before` has the same cluster ids, if it is there.

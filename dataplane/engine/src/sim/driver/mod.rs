@@ -19,8 +19,8 @@ use super::network::{Acceptor, Close, Network, Owner, Readable};
 use crate::arenas::{Arenas, SMALL_BYTES};
 use crate::buf::Buf;
 use crate::io::{
-    Backend, CREDIT_UNLIMITED, Class, Completion, Conn, ConnKind, Errno, Io, Limits, ListenKind, ListenSocket,
-    Listener, Piece, Sock, Stats, Time, Token, Wake, Waker,
+    Backend, CREDIT_UNLIMITED, Class, Completion, Conn, ConnKind, Errno, Io, Keepalive, Limits, ListenKind,
+    ListenSocket, Listener, Piece, Sock, Stats, Time, Token, Wake, Waker,
 };
 use crate::listeners::ACCEPT_BACK_OFF;
 use crate::send_queue::{SendQueue, SendState, Sender, Sending};
@@ -327,6 +327,9 @@ impl Io for Sim {
         self.net.borrow_mut().set_owner(end, Owner::Driver(self.id, sock));
         Ok(sock)
     }
+
+    // A simulated peer is never silently gone.
+    fn keepalive(&mut self, _: Sock, _: Keepalive) {}
 
     fn set_token(&mut self, sock: Sock, token: Token) {
         if let Some(socket) = self.sockets.get_mut(sock) {

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod report;
+
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,9 +35,11 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Run one load and report it.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Find the highest rate at which an objective is met.
-    Search(SearchArgs),
+    Search(Box<SearchArgs>),
+    /// Put runs side by side in one HTML page.
+    Report(report::ReportArgs),
 }
 
 #[derive(Args, Debug)]
@@ -118,6 +122,9 @@ struct RunArgs {
     /// Also write the JSON here.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Also write an HTML page here.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Also write an HdrHistogram V2 log here.
     #[arg(long, value_name = "FILE")]
     hdr: Option<PathBuf>,
@@ -158,6 +165,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run_once(&args),
         Command::Search(args) => search(&args),
+        Command::Report(args) => report::compare(&args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");
@@ -176,11 +184,7 @@ fn run_once(args: &RunArgs) -> Result<ExitCode, String> {
     scenario.think = args.think.clone().or(scenario.think);
     let conditions = parsed::<Condition>(&args.fail_if)?;
     let allowances = parsed::<Allowance>(&args.max_regression)?;
-    let baseline = args.baseline.as_ref().map(|path| {
-        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        Report::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
-    });
-    let baseline = baseline.transpose()?;
+    let baseline = args.baseline.as_deref().map(Report::read).transpose()?;
     let plan = scenario.plan()?;
     let measured = measure(&plan)?;
     let report = Report::new(&plan, &measured);
@@ -197,7 +201,7 @@ fn run_once(args: &RunArgs) -> Result<ExitCode, String> {
         }
     }
     let plain: Vec<Verdict> = verdicts.iter().map(|(_, verdict)| verdict.clone()).collect();
-    write_files(args, &report, &measured, &plain)?;
+    write_files(args, &report, baseline.as_ref(), &measured, &plain)?;
     match args.load.output {
         Output::Text => print(&text::render(&report)),
         Output::Json => print(&pretty(&report)),
@@ -224,12 +228,19 @@ fn judge(report: &Report, verdicts: &[(Figure, Verdict)]) -> u8 {
     }
 }
 
-fn write_files(args: &RunArgs, report: &Report, measured: &Measured, verdicts: &[Verdict]) -> Result<(), String> {
+fn write_files(
+    args: &RunArgs,
+    report: &Report,
+    baseline: Option<&Report>,
+    measured: &Measured,
+    verdicts: &[Verdict],
+) -> Result<(), String> {
     let write = |path: &Option<PathBuf>, bytes: &dyn Fn() -> Result<Vec<u8>, String>| match path {
         None => Ok(()),
         Some(path) => std::fs::write(path, bytes()?).map_err(|e| format!("{}: {e}", path.display())),
     };
     write(&args.json, &|| Ok(pretty(report).into_bytes()))?;
+    write(&args.html, &|| Ok(report::page(report, baseline).into_bytes()))?;
     write(&args.hdr, &|| hdr::log(measured))?;
     write(&args.junit, &|| Ok(ci::junit(report, verdicts).into_bytes()))?;
     if let Some(path) = &args.step_summary {

@@ -291,3 +291,35 @@ fn wrong_use_says_how_to_mend_it() {
         assert!(output.status.code() == Some(2) && text.contains(said), "{args:?}: {:?} {text}", output.status);
     }
 }
+
+#[test]
+fn runs_are_compared_on_one_page_that_loads_nothing() {
+    let (good, bad) = (Server::start(|_| reply("ok")), Server::start(|_| None));
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let read = |name: &str| std::fs::read_to_string(path(name)).unwrap();
+    for (server, name) in [(&good, "good"), (&bad, "bad")] {
+        let (json, page) = (path(&format!("{name}.json")), path(&format!("{name}.html")));
+        let fixed = ["run", &server.url(), "--rate", "200", "-d", "1s", "--warmup", "0s"];
+        let output = ringway_load(&[&fixed[..], &["--json", &json, "--html", &page]].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+    assert!(read("good.html").contains("No request failed."), "{}", read("good.html"));
+    assert!(read("bad.html").contains("closed × 200"), "{}", read("bad.html"));
+
+    let both = [format!("<b>efore={}", path("good.json")), path("bad.json")];
+    let output = ringway_load(&["report", &both[0], &both[1], "--html", &path("both.html")]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let page = read("both.html");
+    for said in ["2 runs compared", "&lt;b&gt;efore", "Latency by percentile", "closed × 200", "200 × 200"] {
+        assert!(page.contains(said), "`{said}` is missing: {page}");
+    }
+    for loads in ["http-equiv=\"refresh", "src=", "href=", "url(", "@import", "<script"] {
+        assert!(!page.contains(loads), "`{loads}`: {page}");
+    }
+
+    std::fs::write(path("other.json"), "{}").unwrap();
+    let output = ringway_load(&["report", &path("other.json"), "--html", &path("none.html")]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("other.json: not a run of ringway-load"), "{output:?}");
+}

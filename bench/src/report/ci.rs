@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::json::Report;
-use super::time;
+use super::{escape, time};
 
 /// One check and what was wrong, if it failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,30 +77,4 @@ pub fn markdown(report: &Report, verdicts: &[Verdict]) -> String {
         let _ = writeln!(out, "\n> ⚠️ {doubt}");
     }
     out
-}
-
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            // Control characters have no place in XML 1.0.
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_escaped() {
-        assert_eq!(escape("p99>5ms & \"more\"\u{1}"), "p99&gt;5ms &amp; &quot;more&quot; ");
-    }
 }

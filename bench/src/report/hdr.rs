@@ -4,22 +4,33 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
-use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer, V2Serializer};
+use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer, V2Serializer};
 
 use crate::run::Measured;
 
-/// A histogram as base64 of its compressed V2 form.
-pub fn encode(histogram: &Histogram<u64>) -> String {
-    let mut bytes = Vec::new();
-    // Writing to memory does not fail.
-    let _ = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
-    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes)
-}
+/// A histogram in JSON: base64 of its compressed V2 form.
+pub mod base64_v2 {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
 
-/// Reads what [`encode`] wrote; `None` if it is something else.
-pub fn decode(text: &str) -> Option<Histogram<u64>> {
-    let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, text).ok()?;
-    Deserializer::new().deserialize(&mut &bytes[..]).ok()
+    use super::*;
+
+    /// Writes it.
+    pub fn serialize<S: Serializer>(histogram: &Histogram<u64>, to: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = Vec::new();
+        // Writing to memory does not fail.
+        let _ = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
+        to.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    /// Reads it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Histogram<u64>, D::Error> {
+        let bytes = STANDARD.decode(String::deserialize(from)?).map_err(D::Error::custom)?;
+        let histogram = hdrhistogram::serialization::Deserializer::new().deserialize(&mut &bytes[..]);
+        histogram.map_err(|e| D::Error::custom(format!("no HdrHistogram V2: {e}")))
+    }
 }
 
 /// The run as an HdrHistogram V2 interval log: a line a second, values in nanoseconds.

@@ -1,7 +1,9 @@
 //! The JSON of a run: what `--output json` prints, `--baseline` reads, and reports are drawn from.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Load, Plan};
@@ -68,7 +70,8 @@ pub struct Latency {
     /// Percentile to value.
     pub percentiles: Vec<(f64, u64)>,
     /// All of it: HdrHistogram V2, compressed, base64.
-    pub histogram: String,
+    #[serde(with = "super::hdr::base64_v2")]
+    pub histogram: Histogram<u64>,
 }
 
 /// Failures.
@@ -137,7 +140,7 @@ impl Report {
                 mean_ns: latency.mean(),
                 max_ns: latency.max(),
                 percentiles: PERCENTILES.map(|p| (p, latency.value_at_percentile(p))).to_vec(),
-                histogram: super::hdr::encode(latency),
+                histogram: latency.clone(),
             },
             errors: Errors {
                 share: measured.error_share(),
@@ -175,6 +178,12 @@ impl Report {
         }
     }
 
+    /// Reads the file of a run.
+    pub fn read(path: &Path) -> Result<Report, String> {
+        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Report::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
     /// Reads what [`Report::new`] wrote.
     pub fn parse(text: &str) -> Result<Report, String> {
         let report: Report = serde_json::from_str(text).map_err(|e| format!("not a run of ringway-load: {e}"))?;
@@ -184,15 +193,8 @@ impl Report {
         Ok(report)
     }
 
-    /// A percentile of latency, nanoseconds: from the whole histogram, or from the nearest one that was written.
+    /// A percentile of latency, nanoseconds.
     pub fn percentile(&self, p: f64) -> f64 {
-        match super::hdr::decode(&self.latency.histogram) {
-            Some(histogram) => histogram.value_at_percentile(p) as f64,
-            None => {
-                let nearest =
-                    self.latency.percentiles.iter().min_by(|a, b| (a.0 - p).abs().total_cmp(&(b.0 - p).abs()));
-                nearest.map_or(0.0, |(_, value)| *value as f64)
-            }
-        }
+        self.latency.histogram.value_at_percentile(p) as f64
     }
 }

@@ -1,7 +1,8 @@
-//! What a run is told as: text for people, JSON for programs, an HdrHistogram log, JUnit and a Markdown summary for CI.
+//! What a run is told as: text and HTML for people, JSON for programs, an HdrHistogram log, JUnit and a Markdown summary for CI.
 
 pub mod ci;
 pub mod hdr;
+pub mod html;
 pub mod json;
 pub mod text;
 
@@ -43,6 +44,23 @@ pub fn bytes(count: u64) -> String {
     format!("{value:.2} TiB")
 }
 
+/// For the text and the attributes of XML and HTML.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            // Control characters have no place in XML 1.0.
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +79,10 @@ mod tests {
         for (count, shown) in [(0, "0 B"), (1000, "1000 B"), (1536, "1.50 KiB"), (200 << 20, "200 MiB")] {
             assert_eq!(bytes(count), shown);
         }
+    }
+
+    #[test]
+    fn names_are_escaped() {
+        assert_eq!(escape("p99>5ms & \"more\"\u{1}"), "p99&gt;5ms &amp; &quot;more&quot; ");
     }
 }

@@ -69,13 +69,11 @@ impl Figure {
         matches!(self, Figure::Percentile(_) | Figure::Mean | Figure::Max)
     }
 
-    /// A greater value is the better one.
-    pub fn more_is_better(self) -> bool {
+    fn more_is_better(self) -> bool {
         self == Figure::Rate
     }
 
-    /// For people.
-    pub fn show(self, value: f64) -> String {
+    fn show(self, value: f64) -> String {
         match self {
             figure if figure.is_time() => time(value as u64),
             Figure::Errors => format!("{:.3} %", value * 100.0),
@@ -196,8 +194,7 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     Ok(std::time::Duration::from_nanos(value as u64))
 }
 
-/// A number that is not negative.
-pub fn number(text: &str) -> Result<f64, String> {
+fn number(text: &str) -> Result<f64, String> {
     let number = text.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
     number.ok_or_else(|| format!("`{text}` is no number"))
 }

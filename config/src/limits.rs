@@ -38,6 +38,8 @@ pub const WARMUP_MINIMUM_MAX: u32 = 10_000;
 pub const WARMUP_AGGRESSION_MAX: u32 = 1_000_000;
 /// Destinations of copies of one request.
 pub const MIRRORS_MAX: u32 = 16;
+/// Texts and variables of a header's value.
+pub const VALUE_PARTS_MAX: u32 = 64;
 /// Bytes of a request head; its positions are 16 bits wide.
 pub const HEAD_BYTES_MAX: u32 = 60 << 10;
 /// Bytes of a request head that every proxy takes.

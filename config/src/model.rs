@@ -7,11 +7,13 @@ use std::net::SocketAddr;
 
 mod balance;
 mod connection;
+mod header;
 mod locality;
 
 pub use crate::retry::{BACKOFF_GROWTH_MAX, BACKOFF_MS, Retry, RetryBudget, RetryOn};
 pub use balance::{Balance, ConsistentHash, HashCookie, HashKey, Warmup};
 pub use connection::{ConnectionRules, Keepalive};
+pub use header::{HeaderEdits, HeaderValue, PSEUDO_HEADERS, Part, Variable, What};
 pub use locality::{Distribute, FailoverLabel, LocalityRule, Place};
 
 /// What a blob is. The numbers are part of the format.
@@ -424,25 +426,6 @@ pub struct Respond {
     pub response: HeaderEdits,
     /// Injected before the answer.
     pub fault: Option<Fault>,
-}
-
-/// Header edits in Istio's order: remove, set, add (names keep their case).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HeaderEdits {
-    /// Replaces all values.
-    pub set: Vec<(String, String)>,
-    /// Appends a line.
-    pub add: Vec<(String, String)>,
-    /// Removes all values.
-    pub remove: Vec<String>,
-}
-
-impl HeaderEdits {
-    /// Whether lines called `name`, in any case, are taken away by these edits.
-    pub fn overrides(&self, name: &[u8]) -> bool {
-        let set = self.set.iter().map(|(name, _)| name);
-        self.remove.iter().chain(set).any(|n| n.as_bytes().eq_ignore_ascii_case(name))
-    }
 }
 
 /// What a cluster's endpoints speak.

@@ -271,8 +271,29 @@ def edits(records):
     for r in records:
         name, value, kind = r.str(), r.str(), r.choice({1: "remove", 2: "set", 3: "add"})
         r.reserved(3)
-        out[kind].append(name if kind == "remove" else [name, value])
+        parts = [part(p) for p in r.span(37)]
+        out[kind].append(name if kind == "remove" else [name, {"format": "".join(parts)} if parts else value])
     return out
+
+
+VARIABLES = (
+    "DOWNSTREAM_REMOTE_ADDRESS DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT DOWNSTREAM_REMOTE_PORT DOWNSTREAM_LOCAL_ADDRESS "
+    "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT DOWNSTREAM_LOCAL_PORT PROTOCOL REQ REQ_WITHOUT_QUERY ROUTE_NAME HOSTNAME "
+    "UPSTREAM_CLUSTER RESP RESPONSE_CODE RESPONSE_CODE_DETAILS RESPONSE_FLAGS UPSTREAM_REMOTE_ADDRESS "
+    "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT UPSTREAM_REMOTE_PORT"
+).split()
+
+
+def part(r):
+    text, alternative, bytes_max, what = r.str(), r.str(), r.u32(), r.u8()
+    r.reserved(3)
+    if what == 0:
+        return text.replace("%", "%%")
+    need(what <= len(VARIABLES), "variable")
+    out = "%" + VARIABLES[what - 1]
+    if text:
+        out += "(" + text + ("?" + alternative if alternative else "") + ")"
+    return out + (":%d" % bytes_max if bytes_max else "") + "%"
 
 
 def cluster(blob):

@@ -199,7 +199,18 @@ fn rewrite(p: &PathRewrite) -> Value {
 }
 
 fn edits(e: &HeaderEdits) -> Value {
-    json!({"remove": e.remove, "set": e.set, "add": e.add})
+    let lines =
+        |list: &[(String, HeaderValue)]| list.iter().map(|(name, value)| json!([name, header(value)])).collect();
+    let (set, add): (Vec<Value>, Vec<Value>) = (lines(&e.set), lines(&e.add));
+    json!({"remove": e.remove, "set": set, "add": add})
+}
+
+/// A text, or the way it is made up.
+fn header(value: &HeaderValue) -> Value {
+    match value {
+        HeaderValue::Text(text) => json!(text),
+        HeaderValue::Format(_) => json!({"format": value.to_string()}),
+    }
 }
 
 fn fault(f: &Option<Fault>) -> Value {

@@ -249,11 +249,27 @@ impl<'a> Decoder<'a> {
             let name = self.str(e.name);
             match e.kind {
                 tag::REMOVE => edits.remove.push(name),
-                tag::SET => edits.set.push((name, self.str(e.value))),
-                _ => edits.add.push((name, self.str(e.value))),
+                tag::SET => edits.set.push((name, self.value(e))),
+                _ => edits.add.push((name, self.value(e))),
             }
         }
         edits
+    }
+
+    fn value(&self, e: &EditRecord) -> HeaderValue {
+        if e.parts.count.get() == 0 {
+            return HeaderValue::Text(self.str(e.value));
+        }
+        let parts = self.records::<PartRecord>(section::PART, e.parts).map(|part| match What::from_tag(part.what) {
+            None => Part::Text(self.str(part.text)),
+            Some(what) => Part::Variable(Variable {
+                what,
+                header: self.str(part.text),
+                alternative: self.str(part.alternative),
+                bytes_max: part.bytes_max.get(),
+            }),
+        });
+        HeaderValue::Format(parts.collect())
     }
 
     fn cluster(&self, name: String) -> Cluster {

@@ -516,14 +516,42 @@ fn put_match<'m>(w: &mut Writer<'m>, m: Option<&'m StringMatch>) -> StringMatchR
 fn put_edits<'m>(w: &mut Writer<'m>, m: &'m HeaderEdits) -> Span {
     let mut records = Vec::new();
     for name in &m.remove {
-        records.push(EditRecord { name: w.str(name), value: w.str(""), kind: tag::REMOVE, reserved: [0; 3] });
+        let (name, value, parts) = (w.str(name), Str::default(), Span::default());
+        records.push(EditRecord { name, value, kind: tag::REMOVE, reserved: [0; 3], parts });
     }
     for (kind, list) in [(tag::SET, &m.set), (tag::ADD, &m.add)] {
         for (name, value) in list {
-            records.push(EditRecord { name: w.str(name), value: w.str(value), kind, reserved: [0; 3] });
+            let name = w.str(name);
+            let (value, parts) = match value {
+                HeaderValue::Text(text) => (w.str(text), Span::default()),
+                HeaderValue::Format(parts) => {
+                    let parts: Vec<PartRecord> = parts.iter().map(|part| put_part(w, part)).collect();
+                    (Str::default(), w.records(section::PART, &parts))
+                }
+            };
+            records.push(EditRecord { name, value, kind, reserved: [0; 3], parts });
         }
     }
     w.records(section::EDIT, &records)
+}
+
+fn put_part<'m>(w: &mut Writer<'m>, part: &'m Part) -> PartRecord {
+    match part {
+        Part::Text(text) => PartRecord {
+            text: w.str(text),
+            alternative: Str::default(),
+            bytes_max: U32::new(0),
+            what: 0,
+            reserved: [0; 3],
+        },
+        Part::Variable(variable) => PartRecord {
+            text: w.str(&variable.header),
+            alternative: w.str(&variable.alternative),
+            bytes_max: U32::new(variable.bytes_max),
+            what: variable.what as u8,
+            reserved: [0; 3],
+        },
+    }
 }
 
 fn put_workload<'m>(w: &mut Writer<'m>, m: &'m Workload) -> WorkloadRecord {

@@ -52,8 +52,9 @@ pub mod section {
     pub const NAMED_ENDPOINT: u16 = 34;
     pub const OUTLIER: u16 = 35;
     pub const CONNECTION: u16 = 36;
+    pub const PART: u16 = 37;
     /// Ids from here on are unknown to this version.
-    pub const END: u16 = 37;
+    pub const END: u16 = 38;
 
     /// A section in words.
     pub fn name(id: u16) -> &'static str {
@@ -95,6 +96,7 @@ pub mod section {
             "named endpoint",
             "outlier detection",
             "connection rules",
+            "part of a value",
         ];
         NAMES.get(id as usize).copied().unwrap_or("of an unknown id")
     }
@@ -117,6 +119,7 @@ pub mod section {
                 RETRY,
                 STATUS,
                 MIRROR,
+                PART,
             ],
             Kind::Endpoints => &[WORKLOAD, ENDPOINT, PLACE, PLACE_LABEL, NAMED_ENDPOINT],
             Kind::Provenance => &[ORIGIN],

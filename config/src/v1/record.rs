@@ -57,7 +57,9 @@ records! {
     /// A weighted destination.
     BackendRecord = 36 { cluster: Str, weight: U32, rule: U32, missing_status: U16, reserved: U16, request: Span, response: Span }
     /// A header edit. `kind` 1 = remove, 2 = set, 3 = add.
-    EditRecord = 20 { name: Str, value: Str, kind: u8, reserved: [u8; 3] }
+    EditRecord = 28 { name: Str, value: Str, kind: u8, reserved: [u8; 3], parts: Span }
+    /// A part of a header's value. `what` 0 = `text`; else a variable, about the header `text`, or `alternative`.
+    PartRecord = 24 { text: Str, alternative: Str, bytes_max: U32, what: u8, reserved: [u8; 3] }
     /// Injected faults.
     FaultRecord = 24 { rule: U32, delay_ms: U64, delay_per_million: U32, abort_per_million: U32, abort_status: U16, reserved: U16 }
     /// A destination of copies.

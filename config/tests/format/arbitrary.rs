@@ -258,8 +258,24 @@ fn rewrite() -> impl Strategy<Value = PathRewrite> {
 }
 
 fn edits() -> impl Strategy<Value = HeaderEdits> {
-    let pair = || vec(("x-[A-Za-z]{1,4}", "[ -~ü]{0,8}"), 0..3);
+    let pair = || vec(("x-[A-Za-z]{1,4}", header_value()), 0..3);
     (pair(), pair(), vec("x-[A-Za-z]{1,4}", 0..3)).prop_map(|(set, add, remove)| HeaderEdits { set, add, remove })
+}
+
+fn header_value() -> impl Strategy<Value = HeaderValue> {
+    let text = || "[ -~ü]{0,8}";
+    let header = (prop_oneof![Just(What::Req), Just(What::ReqWithoutQuery)], "(:path|x-[a-z]{1,4})", "(:method|x-b)?");
+    let variable = prop_oneof![
+        header,
+        (Just(What::Resp), "x-[a-z]{1,4}", "(x-b)?"),
+        (proptest::sample::select(What::ALL), "", ""),
+    ];
+    let variable = (variable, 0..3u32).prop_filter_map("a header", |((what, header, alternative), bytes_max)| {
+        let variable = Variable { what, header, alternative, bytes_max };
+        (what.has_header() != variable.header.is_empty()).then_some(Part::Variable(variable))
+    });
+    let part = prop_oneof![text().prop_map(Part::Text), variable];
+    prop_oneof![text().prop_map(HeaderValue::Text), vec(part, 1..4).prop_map(HeaderValue::Format)]
 }
 
 fn place() -> impl Strategy<Value = Place> {

@@ -103,6 +103,15 @@ fn regex(substitution: &str) -> PathRewrite {
     PathRewrite::Regex { pattern: "a".into(), substitution: substitution.into() }
 }
 
+fn format(parts: Vec<Part>) -> Model {
+    forward(|f| f.request.set = vec![("x".into(), HeaderValue::Format(parts))])
+}
+
+fn about(what: What, header: &str, alternative: &str) -> Model {
+    let (header, alternative) = (header.into(), alternative.into());
+    format(vec![Part::Variable(Variable { what, header, alternative, bytes_max: 0 })])
+}
+
 fn request_edit(set: (&str, &str)) -> Model {
     forward(|f| f.request.set = vec![(set.0.into(), set.1.into())])
 }
@@ -110,7 +119,8 @@ fn request_edit(set: (&str, &str)) -> Model {
 #[test]
 fn each_rule_is_refused_by_field_and_fault() {
     use Fault::{
-        Characters, Empty, FramingHeader, Index, NoWeight, NotOne, NotPrime, Order, Range, TooLong, Unknown, Weights,
+        Characters, Empty, FramingHeader, Index, NoWeight, NotOne, NotPrime, NotZero, Order, Range, TooLong, Unknown,
+        Weights,
     };
     let long = "a".repeat(9000);
     let too_long = |max| TooLong { bytes: 9000, max };
@@ -168,6 +178,13 @@ fn each_rule_is_refused_by_field_and_fault() {
         (request_edit(("Content-Length", "1")), "request edits", FramingHeader),
         (request_edit(("transfer-encoding", "chunked")), "request edits", FramingHeader),
         (request_edit(("HOST", "a")), "request edits", FramingHeader),
+        (format(vec![Part::Text("a\r\nb: c".into())]), "text", Characters),
+        (format(vec![Part::Text("a".into()); 65]), "request edits", Range),
+        (about(What::Req, "", ""), "text", Characters),
+        (about(What::Req, "X-A", ""), "text", Characters),
+        (about(What::Req, "x-a", "a b"), "alternative", Characters),
+        (about(What::Resp, ":path", ""), "text", Characters),
+        (about(What::Protocol, "x-a", ""), "fields of other kinds", NotZero),
         (forward(|f| f.fault = Some(fault(|x| x.delay_ms = u64::MAX))), "fault", Range),
         (forward(|f| f.fault = Some(fault(|x| x.delay_per_million = 1_000_001))), "fault", Range),
         (redirect(|r| r.fault = Some(fault(|x| x.abort_status = 600))), "fault", Range),

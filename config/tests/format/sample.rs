@@ -9,9 +9,17 @@ pub const ORDER: Order = Order { incarnation: 1, sequence: 7 };
 fn edits() -> HeaderEdits {
     HeaderEdits {
         set: vec![("X-A".into(), "1".into())],
-        add: vec![("x-b".into(), "2".into())],
+        add: vec![
+            ("x-b".into(), "2".into()),
+            ("x-d".into(), HeaderValue::Format(vec![Part::Text("100% of ".into()), from_request()])),
+        ],
         remove: vec!["x-c".into()],
     }
+}
+
+fn from_request() -> Part {
+    let (header, alternative) = (":authority".into(), "x-e".into());
+    Part::Variable(Variable { what: What::Req, header, alternative, bytes_max: 20 })
 }
 
 /// One model of each kind, with every field in use.

@@ -3,7 +3,9 @@
 //! The values that a proxy makes up are told as what they are, in parentheses.
 
 use super::Request;
-use ringway_config::model::{HeaderEdits, Role};
+use ringway_config::model::{HeaderValue, Part, Role, What};
+use ringway_policy::{Asked, Layers, Values};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Lines that end at this hop, whatever the rules say (RFC 9110 §7.6.1).
 const HOP_BY_HOP: [&str; 9] = [
@@ -42,25 +44,25 @@ pub(super) fn seen(headers: &[(String, String)], role: Option<Role>) -> Vec<(Str
     headers.iter().filter(|(name, _)| kept(name)).cloned().collect()
 }
 
-/// The lines that an endpoint sees: `outer` are the route's edits, `inner` the destination's; `peer`: the endpoint is of this mesh.
+/// The lines that an endpoint sees. `peer`: the endpoint is of this mesh.
 pub(super) fn sent(
     request: &Request,
     authority: &str,
     role: Option<Role>,
-    [outer, inner]: [&HeaderEdits; 2],
+    rules: Layers<'_>,
+    known: Values<'_>,
     peer: bool,
 ) -> Vec<(String, String)> {
     let gateway = role == Some(Role::Gateway);
-    let mut lines = vec![("host".to_string(), authority.to_string())];
-    let edited = |name: &str| outer.overrides(name.as_bytes()) || inner.overrides(name.as_bytes());
+    let mut lines = Vec::new();
     let has = |name: &str| request.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
     let forwarded_for = |name: &str| gateway && name.eq_ignore_ascii_case("x-forwarded-for");
-    lines.extend(request.headers.iter().filter(|(name, _)| !edited(name) && !forwarded_for(name)).cloned());
+    lines.extend(request.headers.iter().filter(|(name, _)| !forwarded_for(name)).cloned());
     let mut own = |name: &str, value: &str| lines.push((name.to_string(), value.to_string()));
     if gateway {
         let before: Vec<&str> =
             request.headers.iter().filter(|(name, _)| forwarded_for(name)).map(|(_, value)| value.as_str()).collect();
-        own("x-forwarded-for", &[before.as_slice(), &["(the client's address)"]].concat().join(", "));
+        own("x-forwarded-for", &[before.as_slice(), &[CLIENT]].concat().join(", "));
     }
     if gateway || !has("x-forwarded-proto") {
         own("x-forwarded-proto", "http");
@@ -68,18 +70,62 @@ pub(super) fn sent(
     if !has("x-request-id") {
         own("x-request-id", "(made by the proxy)");
     }
+    let before = Request { headers: lines, ..request.clone() };
+    let asked = Asked {
+        method: before.method.as_bytes(),
+        path: before.target.as_bytes(),
+        authority: before.authority.as_bytes(),
+        scheme: "http",
+        fields: &before,
+    };
+    let values = Values { request: Some(asked), protocol: "HTTP/1.1", client: UNKNOWN, local: UNKNOWN, ..known };
+    let given = |(name, _): &&(String, String)| !rules.drop(name.as_bytes(), &values);
+    let mut lines = vec![("host".to_string(), authority.to_string())];
+    lines.extend(before.headers.iter().filter(given).cloned());
     if peer && role != Some(Role::Inbound) {
-        PEER_METADATA.iter().for_each(|name| own(name, "(the proxy's own workload)"));
+        lines.extend(PEER_METADATA.map(|name| (name.to_string(), "(the proxy's own workload)".to_string())));
     }
-    let of_route = outer.set.iter().chain(&outer.add).filter(|(name, _)| !inner.overrides(name.as_bytes()));
-    lines.extend(of_route.cloned());
-    lines.extend(inner.set.iter().chain(&inner.add).cloned());
+    rules.each(&values, &mut |name, value| lines.push((name.to_string(), text(value, rules, &values))));
     lines
+}
+
+const CLIENT: &str = "(the client's address)";
+/// An address that nobody knows here, and that a proxy has.
+const UNKNOWN: Option<SocketAddr> = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
+
+/// A value, with what only a running proxy knows in parentheses.
+fn text(value: &HeaderValue, rules: Layers<'_>, values: &Values<'_>) -> String {
+    let mut bytes = Vec::new();
+    let HeaderValue::Format(parts) = value else { return value.to_string() };
+    for part in parts {
+        match part {
+            Part::Text(text) => bytes.extend_from_slice(text.as_bytes()),
+            Part::Variable(variable) => match variable.what {
+                What::DownstreamRemoteAddress | What::DownstreamRemoteAddressWithoutPort => {
+                    bytes.extend_from_slice(CLIENT.as_bytes());
+                }
+                What::DownstreamRemotePort => bytes.extend_from_slice(b"(the client's port)"),
+                What::DownstreamLocalAddress | What::DownstreamLocalAddressWithoutPort => {
+                    bytes.extend_from_slice(b"(the proxy's address)");
+                }
+                What::DownstreamLocalPort => bytes.extend_from_slice(b"(the proxy's port)"),
+                _ => rules.variable(variable, values, &mut |part| bytes.extend_from_slice(part)),
+            },
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringway_config::model::HeaderEdits;
+
+    fn edits(set: &[(&str, &str)], add: &[(&str, &str)], remove: &[&str]) -> HeaderEdits {
+        let values =
+            |list: &[(&str, &str)]| list.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        HeaderEdits { set: values(set), add: values(add), remove: remove.iter().map(|name| (*name).into()).collect() }
+    }
 
     fn lines(list: &[(&str, &str)]) -> Vec<(String, String)> {
         list.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())).collect()
@@ -102,9 +148,9 @@ mod tests {
     fn the_destination_s_edits_come_after_the_route_s() {
         let request =
             Request { headers: lines(&[("x-request-id", "r"), ("x-a", "0"), ("x-c", "c")]), ..Request::default() };
-        let outer = HeaderEdits { set: lines(&[("x-a", "1"), ("x-b", "1")]), ..HeaderEdits::default() };
-        let inner = HeaderEdits { add: lines(&[("x-b", "2")]), remove: vec!["x-A".into()], ..HeaderEdits::default() };
-        let sent = sent(&request, "h", Some(Role::Outbound), [&outer, &inner], false);
+        let (outer, inner) = (edits(&[("x-a", "1"), ("x-b", "1")], &[], &[]), edits(&[], &[("x-b", "2")], &["x-A"]));
+        let layers = Layers::of_request(&outer, &inner);
+        let sent = sent(&request, "h", Some(Role::Outbound), layers, Values::default(), false);
         let expected = [
             ("host", "h"),
             ("x-request-id", "r"),

@@ -21,8 +21,8 @@ use ringway_config::model::{Action, ListenerProtocol, Profile, Role, RuleId};
 use ringway_config::{Snapshot, dump};
 use ringway_policy::view::BuildError;
 use ringway_policy::{
-    Connection, Facts, Fields, Local, LocalKind, Note, PathError, Plan, Rng, State, Step, Trace, View, decide,
-    decide_tcp, decide_tls, normal_target, settled, shares,
+    Connection, Facts, Fields, Layers, Local, LocalKind, Note, PathError, Plan, Rng, State, Step, Trace, Values, View,
+    decide, decide_tcp, decide_tls, normal_target, settled, shares,
 };
 use serde_json::Value;
 use std::cell::RefCell;
@@ -240,7 +240,7 @@ impl Subject {
         Outcome::Forward {
             target: String::from_utf8_lossy(&target).into_owned(),
             authority: authority.clone(),
-            destinations: self.destinations(plan.host, plan.action, request, facts),
+            destinations: self.destinations(plan, request, facts),
         }
     }
 
@@ -249,9 +249,9 @@ impl Subject {
         if let (Some(host), LocalKind::ClusterNotFound | LocalKind::NoHealthyUpstream) = (host, local.kind)
             && let Some(route) = self.view.host(host).routes().get(local.route as usize)
         {
-            let destinations = self.destinations(host, route.action, request, facts);
+            let plan = Plan { host, route: local.route, action: route.action, ..NOWHERE };
+            let destinations = self.destinations(&plan, request, facts);
             if destinations.iter().any(|d| d.status.is_none()) {
-                let plan = Plan { host, route: local.route, action: route.action, ..NOWHERE };
                 let Outcome::Forward { target, authority, .. } = self.forward(&plan, request, facts) else {
                     return Outcome::Ask;
                 };
@@ -276,7 +276,8 @@ impl Subject {
         }
     }
 
-    fn destinations(&self, host: u32, action: u32, request: &Request, facts: &Facts<'_>) -> Vec<Destination> {
+    fn destinations(&self, plan: &Plan, request: &Request, facts: &Facts<'_>) -> Vec<Destination> {
+        let (host, action, route) = (plan.host, plan.action, &self.view.route(plan).name);
         let Some(Action::Forward(forward)) = self.view.action(host, action) else { return Vec::new() };
         let alone = forward.backends.len() == 1;
         let total: f64 = forward.backends.iter().map(|b| f64::from(b.weight)).sum();
@@ -292,8 +293,10 @@ impl Subject {
                     let settled = settled(&self.view, cluster, &mut self.state.borrow_mut(), facts);
                     one.settle(settled.map(|endpoint| self.view.endpoint(endpoint).address));
                     let peer = self.view.cluster(cluster).model.mesh_internal;
-                    let edits = [&forward.request, &backend.request];
-                    one.head = head::sent(request, authority, self.role(facts.listener), edits, peer);
+                    let rules = Layers::of_request(&forward.request, &backend.request);
+                    let name: &str = &self.view.cluster(cluster).name;
+                    let known = Values { route, cluster: name, hostname: self.view.pod(), ..Values::default() };
+                    one.head = head::sent(request, authority, self.role(facts.listener), rules, known, peer);
                 }
                 all.push(one);
             }

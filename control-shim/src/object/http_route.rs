@@ -8,7 +8,7 @@ use super::virtual_service::{path_text, redirect_status};
 use super::{Meta, Spot};
 use ringway_config::limits::{MIRRORS_MAX, PER_MILLION_MAX};
 use ringway_config::model::{
-    Cors, HeaderEdits, HeaderMatch, Match, PathMatch, PathRewrite, QueryMatch, Redirect, StringMatch,
+    Cors, HeaderEdits, HeaderMatch, HeaderValue, Match, PathMatch, PathRewrite, QueryMatch, Redirect, StringMatch,
 };
 
 /// An HTTPRoute.
@@ -377,7 +377,8 @@ fn filter<'a>(item: &Field<'a>, rule: &mut Rule, own: &str) -> Option<&'a str> {
 fn modifier(field: &Field<'_>, mut authority: Option<&mut String>) -> HeaderEdits {
     let mut edits = HeaderEdits::default();
     let Some(mut fields) = field.fields("a header modifier") else { return edits };
-    let mut read = |list: Option<Field<'_>>, into: &mut Vec<(String, String)>| {
+    // The Gateway API has no variables: `%` stands for itself.
+    let mut read = |list: Option<Field<'_>>, into: &mut Vec<(String, HeaderValue)>| {
         for item in list.map(|f| f.items()).unwrap_or_default() {
             let Some(mut fields) = item.fields("a header") else { continue };
             let name = fields.require("name").and_then(|f| f.text()).unwrap_or("").to_string();
@@ -390,8 +391,8 @@ fn modifier(field: &Field<'_>, mut authority: Option<&mut String>) -> HeaderEdit
                     Some(authority) => *authority = value,
                     None => item.error("forbidden-header", "Host is no response header", "remove it"),
                 }
-            } else if patterns::header_name(&item, &name) && literal_value(&item, &value) {
-                into.push((name, value));
+            } else if patterns::header_name(&item, &name) && patterns::header_value(&item, &value) {
+                into.push((name, HeaderValue::Text(value)));
             }
         }
     };
@@ -405,11 +406,6 @@ fn modifier(field: &Field<'_>, mut authority: Option<&mut String>) -> HeaderEdit
     fields.finish();
     patterns::check_edits(field, &edits);
     edits
-}
-
-/// The Gateway API has no variables: `%` stands for itself.
-fn literal_value(field: &Field<'_>, value: &str) -> bool {
-    patterns::header_value(field, &value.replace('%', "%%"))
 }
 
 fn redirect(field: &Field<'_>, matches: &[RuleMatch]) -> Option<Redirect> {

@@ -24,6 +24,7 @@ pub mod service_entry;
 pub mod sidecar;
 pub mod subnet;
 pub mod survey;
+pub mod variables;
 pub mod virtual_service;
 pub mod workload;
 

@@ -1,7 +1,8 @@
 //! String matches, header edits and names as the routing APIs write them.
 
 use super::decode::Field;
-use ringway_config::model::{HeaderEdits, HeaderMatch, StringMatch};
+use super::variables;
+use ringway_config::model::{HeaderEdits, HeaderMatch, HeaderValue, StringMatch};
 
 /// Longest regular expression.
 pub const REGEX_BYTES_MAX: usize = 4096;
@@ -83,17 +84,19 @@ pub fn header_matches(field: &Field<'_>, invert: bool) -> Vec<HeaderMatch> {
 }
 
 /// Istio's `headers.request` or `headers.response`. `authority` takes a `set` of Host, where that is possible.
-pub fn header_operations(field: &Field<'_>, mut authority: Option<&mut String>) -> HeaderEdits {
+pub fn header_operations(field: &Field<'_>, of_response: bool, mut authority: Option<&mut String>) -> HeaderEdits {
     let mut edits = HeaderEdits::default();
     let Some(mut fields) = field.fields("header operations") else { return edits };
     if let Some(set) = fields.get("set") {
-        for (name, value) in header_values(&set) {
+        for (name, value) in header_values(&set, of_response) {
             if !name.eq_ignore_ascii_case("host") && !name.eq_ignore_ascii_case(":authority") {
                 edits.set.push((name, value));
             } else if let Some(authority) = authority.as_deref_mut() {
                 // `rewrite.authority` says it too, and counts, as in Istio.
-                if authority.is_empty() {
-                    *authority = value;
+                match value {
+                    HeaderValue::Text(text) if authority.is_empty() => *authority = text,
+                    HeaderValue::Text(_) => {}
+                    HeaderValue::Format(_) => set.not_supported("a variable in Host"),
                 }
             } else {
                 set.not_supported("setting Host here");
@@ -101,7 +104,7 @@ pub fn header_operations(field: &Field<'_>, mut authority: Option<&mut String>) 
         }
     }
     if let Some(add) = fields.get("add") {
-        edits.add = header_values(&add);
+        edits.add = header_values(&add, of_response);
     }
     if let Some(remove) = fields.get("remove") {
         let items = remove.items();
@@ -140,14 +143,19 @@ pub(super) fn check_edits(field: &Field<'_>, edits: &HeaderEdits) {
     }
 }
 
-fn header_values(field: &Field<'_>) -> Vec<(String, String)> {
+fn header_values(field: &Field<'_>, of_response: bool) -> Vec<(String, HeaderValue)> {
     let mut values = Vec::new();
     for (name, value) in field.entries() {
         let Some(text) = value.text() else { continue };
         let named = name == ":authority" || header_name(&value, name);
-        if named && header_value(&value, text) {
-            values.push((name.to_string(), text.replace("%%", "%")));
+        if !named || !header_value(&value, text) {
+            continue;
         }
+        if text.is_empty() {
+            value.warning("not-honoured", "an empty value neither sets nor adds a header, as in Istio", "remove it");
+            continue;
+        }
+        values.extend(variables::header_value(&value, text, of_response).map(|value| (name.to_string(), value)));
     }
     values
 }
@@ -163,14 +171,10 @@ pub fn header_name(field: &Field<'_>, name: &str) -> bool {
     token
 }
 
-/// A header's value: no control characters, and none of Envoy's variables, which are not built yet.
+/// A header's value: no control characters.
 pub fn header_value(field: &Field<'_>, value: &str) -> bool {
     if value.bytes().any(|b| b < 0x20 && b != b'\t' || b == 0x7f) || value.trim() != value {
         field.error("wrong-header", "a header value may not have control characters or outer spaces", "remove them");
-        return false;
-    }
-    if value.replace("%%", "").contains('%') {
-        field.not_supported(format!("a variable (`%…%`) in a header value, as in `{value}`,"));
         return false;
     }
     true

@@ -421,8 +421,8 @@ fn decode_respond(field: &Field<'_>) -> Option<Respond> {
 
 fn headers(field: Option<Field<'_>>, authority: Option<&mut String>) -> (HeaderEdits, HeaderEdits) {
     let Some(mut fields) = field.and_then(|f| f.fields("headers")) else { return Default::default() };
-    let request = fields.get("request").map(|f| patterns::header_operations(&f, authority)).unwrap_or_default();
-    let response = fields.get("response").map(|f| patterns::header_operations(&f, None)).unwrap_or_default();
+    let request = fields.get("request").map(|f| patterns::header_operations(&f, false, authority)).unwrap_or_default();
+    let response = fields.get("response").map(|f| patterns::header_operations(&f, true, None)).unwrap_or_default();
     fields.finish();
     (request, response)
 }

@@ -111,8 +111,34 @@ fn edits_rewrites_timeouts_and_redirects() {
     let Action::Forward(forward) = &actions[1] else { panic!("{actions:?}") };
     assert_eq!((forward.timeout_ms, forward.authority.as_str()), (1500, "inner.example"));
     assert_eq!(forward.path, PathRewrite::Prefix("/".into()));
-    assert_eq!(forward.request.add, [("x-b".to_string(), "100%".to_string())]);
+    assert_eq!(forward.request.add, [("x-b".to_string(), "100%".into())]);
     assert_eq!(forward.backends[0].response.remove, ["server"]);
+}
+
+/// (as written, as `ringway dump` says it)
+#[test]
+fn variables_in_header_values() {
+    for (written, said) in [
+        ("plain", "plain"),
+        ("50%%", "50%"),
+        ("%%REQ(x)%%", "%REQ(x)%"),
+        ("%REQ(X-User)%", "%REQ(x-user)%"),
+        ("a%%%REQ(:path?x-b):12% %PROTOCOL%", "a%%%REQ(:path?x-b):12% %PROTOCOL%"),
+        ("%REQ(x%y)%", "%REQ(x%y)%"),
+        ("%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%", "%DOWNSTREAM_REMOTE_ADDRESS%"),
+        ("%ROUTE_NAME%:%HOSTNAME%", "%ROUTE_NAME%:%HOSTNAME%"),
+    ] {
+        let rule = format!(
+            "  http: [{{route: [{{destination: {{host: reviews, subset: v1}}, headers: {{request: {{add: {{x: '{written}'}}}}}}}}]}}]\n"
+        );
+        let actions = good(&reviews(&rule)).actions("default", "reviews");
+        let Action::Forward(forward) = &actions[0] else { panic!("{actions:?}") };
+        assert_eq!(forward.backends[0].request.add[0].1.to_string(), said, "{written}");
+    }
+    let world = world(&reviews(
+        "  http:\n  - route: [{destination: {host: reviews}}]\n    headers: {request: {set: {x: '%RESPONSE_CODE%', y: ''}}}\n",
+    ));
+    assert_eq!(world.codes(), ["not-honoured", "not-honoured"]);
 }
 
 #[test]

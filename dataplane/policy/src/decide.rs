@@ -77,6 +77,8 @@ pub struct Local {
     pub host: u32,
     /// Index of the route that matched; [`Plan::NONE`] when none did.
     pub route: u32,
+    /// Index of the destination that was drawn; [`Plan::NONE`] when none was.
+    pub backend: u32,
     /// Why.
     pub kind: LocalKind,
 }
@@ -217,14 +219,20 @@ pub fn decide(
     let compiled = &host.program.routes[route as usize];
     let (rule, action) = (compiled.rule, compiled.action);
     trace.note(|| Note::Route(rule));
-    let found = Found { host: host_id, route };
+    let mut found = Found { host: host_id, route, ..Found::NOTHING };
     if compiled.faulty
         && let Some(fault) = host.program.fault(action)
         && let Some(injected) = inject(fault, facts.delayed, rng)
     {
         return match injected {
             Injected::Delay(ms) => Step::Delay(Delay { ms, rule: fault.rule, route }),
-            Injected::Abort(status) => found.reply(status, fault.rule, LocalKind::Fault),
+            Injected::Abort(status) => {
+                // Whose edits the answer gets.
+                if let Answer::Forward(split) = &host.program.answers[action as usize] {
+                    found.backend = split.draw(rng).unwrap_or(Plan::NONE);
+                }
+                found.reply(status, fault.rule, LocalKind::Fault)
+            }
         };
     }
     match &host.program.answers[action as usize] {
@@ -343,25 +351,25 @@ impl Met<'_> {
         trace: &mut impl Trace,
     ) -> Step {
         let Met { host, route, action, rule, facts, query, now } = self;
-        let Some(backend) = split.draw(rng) else { return self.missing(split.shares.first()) };
+        let Some(backend) = split.draw(rng) else { return self.missing(Plan::NONE, split.shares.first()) };
         let share = &split.shares[backend as usize];
         trace.note(|| Note::Backend(share.rule));
-        let Some(cluster) = view.host(host).cluster_of(share) else { return self.missing(Some(share)) };
+        let Some(cluster) = view.host(host).cluster_of(share) else { return self.missing(backend, Some(share)) };
         let hash = view.clusters().get(cluster as usize).and_then(|c| c.consistent_hash());
         let key = hash.map(|hash| key::of_request(hash, facts, query, rng));
         let (key, cookie) = key.map_or((0, None), |key| (key.hash, key.cookie));
         let choose = Choose { now, key, avoid: None };
         let Some((endpoint, slot)) = pick(view, cluster, state, rng, choose) else {
-            return Found { host, route }.reply(503, rule, LocalKind::NoHealthyUpstream);
+            return Found { host, route, backend }.reply(503, rule, LocalKind::NoHealthyUpstream);
         };
         trace.note(|| Note::Endpoint(state.address(slot)));
         let timeout_ms = split.timeout_ms;
         Step::Forward(Plan { rule, host, route, action, backend, cluster, endpoint, slot, timeout_ms, key, cookie })
     }
 
-    fn missing(&self, share: Option<&Share>) -> Step {
+    fn missing(&self, backend: u32, share: Option<&Share>) -> Step {
         let status = share.map_or(0, |s| s.missing_status);
-        let found = Found { host: self.host, route: self.route };
+        let found = Found { host: self.host, route: self.route, backend };
         found.reply(if status == 0 { 503 } else { status }, self.rule, LocalKind::ClusterNotFound)
     }
 }
@@ -400,13 +408,14 @@ fn note_misses(
 struct Found {
     host: u32,
     route: u32,
+    backend: u32,
 }
 
 impl Found {
-    const NOTHING: Found = Found { host: Plan::NONE, route: Plan::NONE };
+    const NOTHING: Found = Found { host: Plan::NONE, route: Plan::NONE, backend: Plan::NONE };
 
     fn reply(self, status: u16, rule: RuleId, kind: LocalKind) -> Step {
-        let Found { host, route } = self;
-        Step::Reply(Local { status, rule, host, route, kind })
+        let Found { host, route, backend } = self;
+        Step::Reply(Local { status, rule, host, route, backend, kind })
     }
 }

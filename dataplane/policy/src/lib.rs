@@ -16,6 +16,7 @@ mod retry;
 mod shares;
 mod state;
 mod trace;
+mod values;
 pub mod view;
 
 pub use authority::Authority;
@@ -29,4 +30,5 @@ pub use retry::{Failure, backoff, is_retriable, outlives_sending, retries_max};
 pub use shares::{settled, shares};
 pub use state::{Slot, State};
 pub use trace::{Note, Trace};
+pub use values::{Answered, Asked, Layers, Values};
 pub use view::View;

@@ -6,6 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ringway_config::model::Workload;
 
+use super::names::{Names, UNKNOWN};
+
 /// Longest metadata value that is looked at.
 pub const METADATA_BYTES_MAX: usize = 8 << 10;
 
@@ -152,6 +154,34 @@ fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
         }
     }
     None
+}
+
+/// The last few peer-metadata values seen, compared as bytes: spares a keyed hash of some 400 bytes a request.
+pub struct PeerCache {
+    lines: [(Vec<u8>, u16); PeerCache::LINES],
+}
+
+impl Default for PeerCache {
+    fn default() -> Self {
+        PeerCache { lines: std::array::from_fn(|_| (Vec::new(), UNKNOWN)) }
+    }
+}
+
+impl PeerCache {
+    const LINES: usize = 16;
+
+    /// The id of a value.
+    pub fn id(&mut self, names: &mut Names, value: &[u8]) -> u16 {
+        let tail = value.rchunks(8).nth(1).unwrap_or(value);
+        let slot = tail.iter().fold(value.len(), |h, b| h.wrapping_mul(31).wrapping_add(*b as usize)) % Self::LINES;
+        let line = &mut self.lines[slot];
+        if line.0 != value || value.is_empty() {
+            line.0.clear();
+            line.0.extend_from_slice(&value[..value.len().min(METADATA_BYTES_MAX)]);
+            line.1 = names.peer(value);
+        }
+        line.1
+    }
 }
 
 #[cfg(test)]

@@ -3,22 +3,23 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use ringway_config::model::{Backend, Forward, HashCookie, HeaderEdits, Role};
+use ringway_config::model::{HashCookie, Role};
 use ringway_http::h1::HeadWriter;
 use ringway_http::head::{Field, Known, Method, RequestHead, ResponseHead, Upgrade, Version};
-use ringway_policy::{Rng, cookie_text};
+use ringway_policy::{Layers, Rng, Values, cookie_text};
 
 /// Text of a generated `x-request-id`.
 pub type RequestId = [u8; 36];
 
 /// What the mesh and its rules change on a request.
+#[derive(Clone, Copy)]
 pub struct RequestEdits<'a> {
     /// Which side of the mesh we are.
     pub role: Role,
-    /// The route's edits.
-    pub forward: &'a Forward,
-    /// The destination's edits, after the route's.
-    pub backend: &'a Backend,
+    /// The route's and the destination's edits.
+    pub rules: Layers<'a>,
+    /// What their variables stand for.
+    pub values: Values<'a>,
     /// Path and query to send.
     pub path: &'a [u8],
     /// New authority.
@@ -33,27 +34,42 @@ pub struct RequestEdits<'a> {
     pub upgrade: bool,
 }
 
-impl RequestEdits<'_> {
+impl<'a> RequestEdits<'a> {
+    /// What the mesh says anyway, of a request with this path and query.
+    pub fn none(role: Role, path: &'a [u8], client: IpAddr) -> RequestEdits<'a> {
+        RequestEdits {
+            role,
+            rules: Layers::NONE,
+            values: Values::default(),
+            path,
+            authority: None,
+            peer_headers: &[],
+            client,
+            request_id: None,
+            upgrade: false,
+        }
+    }
+
     /// Upper bound of the bytes that the edits add to a head.
     pub fn extra_bytes(&self) -> usize {
         const OWN: usize = 256;
         OWN + self.peer_headers.len()
             + self.path.len()
             + self.authority.map_or(0, <[u8]>::len)
-            + edits_len(&self.forward.request)
-            + edits_len(&self.backend.request)
+            + rules_len(&self.rules, &self.values)
     }
 }
 
 /// Bytes that these edits add at most.
-pub fn edits_len(edits: &HeaderEdits) -> usize {
-    edits.set.iter().chain(&edits.add).map(|(n, v)| n.len() + v.len() + 4).sum()
+pub fn rules_len(rules: &Layers<'_>, values: &Values<'_>) -> usize {
+    const PUNCTUATION: usize = ": \r\n".len();
+    rules.bytes_max(values) + PUNCTUATION * rules.lines_max()
 }
 
 /// Writes a request head for the upstream.
 pub fn request_head(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead, edits: &RequestEdits<'_>) {
     let gateway = edits.role == Role::Gateway;
-    let rules = Edits { outer: &edits.forward.request, inner: &edits.backend.request, last: &[] };
+    let rules = Rules { layers: edits.rules, values: &edits.values, last: &[] };
     let new_host = match edits.authority {
         Some(authority) => Some(authority),
         None if request.absolute_form || request.fields.get(Known::Host).is_none() => Some(request.authority.of(head)),
@@ -71,19 +87,27 @@ pub fn request_head(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead
         Known::XForwardedFor => gateway,
         // Counted anew for each hop between proxies; what the caller's proxy counted is for the app to read.
         Known::XEnvoyAttemptCount if edits.role != Role::Inbound => true,
-        _ => is_withheld(field, head, gateway) || rules.drop(field, head),
+        _ => is_withheld(field, head, gateway) || rules.drop(field.name.of(head)),
     });
     if edits.upgrade {
         out.put(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
     }
+    let mut own = |name: &str, value: &dyn Fn(&mut HeadWriter<'_>)| {
+        if !rules.drop(name.as_bytes()) {
+            out.put(name.as_bytes());
+            out.put(b": ");
+            value(out);
+            out.put(b"\r\n");
+        }
+    };
     if gateway {
-        forwarded_for(out, head, request, edits.client);
-        out.put(b"x-forwarded-proto: http\r\n");
-    } else if request.fields.get(Known::XForwardedProto).is_none() {
-        out.put(b"x-forwarded-proto: http\r\n");
+        own("x-forwarded-for", &|out| forwarded_for(out, head, request, edits.client));
+    }
+    if gateway || request.fields.get(Known::XForwardedProto).is_none() {
+        own("x-forwarded-proto", &|out| out.put(b"http"));
     }
     if let Some(id) = edits.request_id {
-        out.field(b"x-request-id", id);
+        own("x-request-id", &|out| out.put(id));
     }
     out.put(edits.peer_headers);
     rules.write(out);
@@ -105,13 +129,11 @@ pub fn is_withheld(field: &Field, head: &[u8], gateway: bool) -> bool {
 
 /// Appends the client to what earlier proxies said (Envoy's `use_remote_address`).
 fn forwarded_for(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead, client: IpAddr) {
-    out.put(b"x-forwarded-for: ");
     for field in request.fields.iter().filter(|f| f.known == Known::XForwardedFor) {
         out.put(field.value.of(head));
         out.put(b", ");
     }
     out.put(address_text(client, &mut [0; ADDRESS_BYTES_MAX]));
-    out.put(b"\r\n");
 }
 
 /// Bytes of the longest address: eight groups of an IPv6 address, the last two of them as IPv4.
@@ -129,7 +151,9 @@ pub fn address_text(address: IpAddr, text: &mut [u8; ADDRESS_BYTES_MAX]) -> &[u8
 /// What the mesh and its rules change on a response.
 pub struct ResponseEdits<'a> {
     /// The route's and the destination's edits.
-    pub rules: Option<(&'a HeaderEdits, &'a HeaderEdits)>,
+    pub rules: Layers<'a>,
+    /// What their variables stand for.
+    pub values: Values<'a>,
     /// Header lines that replace those of the same names, whatever the rules say (CORS).
     pub last: &'a [u8],
     /// A cookie of consistent hashing that the client is to come back with, and the number that is its value.
@@ -149,20 +173,18 @@ pub struct ResponseEdits<'a> {
 /// Upper bound of the bytes that [`ResponseEdits`] adds.
 pub fn response_extra(edits: &ResponseEdits<'_>) -> usize {
     let cookie = edits.cookie.map_or(0, |(cookie, _)| cookie_len(cookie));
-    64 + cookie + edits.last.len() + edits.rules.map_or(0, |(a, b)| edits_len(a) + edits_len(b))
+    64 + cookie + edits.last.len() + rules_len(&edits.rules, &edits.values)
 }
 
 /// Writes a response head for the client.
 pub fn response_head(out: &mut HeadWriter<'_>, head: &[u8], response: &ResponseHead, edits: &ResponseEdits<'_>) {
-    let empty = HeaderEdits::default();
-    let (outer, inner) = edits.rules.unwrap_or((&empty, &empty));
-    let rules = Edits { outer, inner, last: edits.last };
+    let rules = Rules { layers: edits.rules, values: &edits.values, last: edits.last };
     out.status_line(response.status, response.reason.of(head));
     out.fields(head, &response.fields, |field| match field.known {
         Known::TransferEncoding => edits.dechunk,
         Known::XEnvoyPeerMetadata | Known::XEnvoyPeerMetadataId => true,
         Known::XRingwayRule if edits.outside => true,
-        _ => field.hop || rules.drop(field, head),
+        _ => field.hop || rules.drop(field.name.of(head)),
     });
     if edits.upgrade && response.upgrade == Upgrade::WebSocket {
         out.put(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
@@ -210,34 +232,32 @@ fn cookie_len(cookie: &HashCookie) -> usize {
     FIXED + cookie.name.len() + cookie.path.len() + attributes.sum::<usize>()
 }
 
-/// Two layers of header edits, the inner after the outer; each in Istio's order: remove, set, add.
-struct Edits<'a> {
-    outer: &'a HeaderEdits,
-    inner: &'a HeaderEdits,
-    /// Header lines that have the last word.
-    last: &'a [u8],
+/// What rules edit on a head, and what has the last word.
+pub struct Rules<'a> {
+    /// Their edits.
+    pub layers: Layers<'a>,
+    /// What their variables stand for.
+    pub values: &'a Values<'a>,
+    /// Header lines that replace those of the same names, whatever the rules say.
+    pub last: &'a [u8],
 }
 
-impl Edits<'_> {
-    fn drop(&self, field: &Field, head: &[u8]) -> bool {
-        let name = field.name;
-        [self.outer, self.inner]
-            .iter()
-            .any(|e| (!e.remove.is_empty() || !e.set.is_empty()) && e.overrides(name.of(head)))
-            || names(self.last, name.of(head))
+impl Rules<'_> {
+    /// Whether a line of this name is taken away.
+    pub fn drop(&self, name: &[u8]) -> bool {
+        self.layers.drop(name, self.values) || names(self.last, name)
     }
 
-    fn write(&self, out: &mut HeadWriter<'_>) {
-        for (name, value) in self.outer.set.iter().chain(&self.outer.add) {
-            if !self.inner.overrides(name.as_bytes()) && !names(self.last, name.as_bytes()) {
-                out.field(name.as_bytes(), value.as_bytes());
-            }
-        }
-        for (name, value) in self.inner.set.iter().chain(&self.inner.add) {
+    /// Writes all lines.
+    pub fn write(&self, out: &mut HeadWriter<'_>) {
+        self.layers.each(self.values, &mut |name, value| {
             if !names(self.last, name.as_bytes()) {
-                out.field(name.as_bytes(), value.as_bytes());
+                out.put(name.as_bytes());
+                out.put(b": ");
+                self.layers.parts(value, self.values, &mut |part| out.put(part));
+                out.put(b"\r\n");
             }
-        }
+        });
         out.put(self.last);
     }
 }

@@ -66,7 +66,9 @@ pub struct Exchange {
     pub copies: Option<Box<Copies>>,
     /// Header lines of the response that let its origin read it (CORS).
     pub cors: Vec<u8>,
-    /// Bytes of the head in it.
+    /// The request's head before any edit, where values of its answer read it.
+    pub asked: Vec<u8>,
+    /// Bytes of the head in `replay`.
     pub head_bytes: usize,
     /// For how long that is.
     pub keep: Keep,
@@ -156,6 +158,7 @@ impl Exchange {
             replay: Vec::new(),
             copies: None,
             cors: Vec::new(),
+            asked: Vec::new(),
             head_bytes: 0,
             keep: Keep::Nothing,
             repeatable: false,
@@ -200,14 +203,15 @@ impl Exchange {
     /// Blank again, memory kept unless it is much.
     pub fn reset(&mut self) {
         let (mut waiting, mut replay) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.replay));
-        let mut cors = std::mem::take(&mut self.cors);
+        let (mut cors, mut asked) = (std::mem::take(&mut self.cors), std::mem::take(&mut self.asked));
         waiting.clear();
         replay.clear();
         cors.clear();
+        asked.clear();
         if replay.capacity() > REPLAY_KEPT_BYTES_MAX {
             replay = Vec::new();
         }
-        *self = Exchange { waiting, replay, cors, ..Exchange::blank() };
+        *self = Exchange { waiting, replay, cors, asked, ..Exchange::blank() };
     }
 }
 

@@ -4,6 +4,7 @@
 //! Every handler is a method of [`Worker`], grouped by what it is about: `accept`, `request`, `response`, `upstream`, `hello`, `tunnel`, `finish`, `deadlines`.
 
 mod accept;
+mod begin;
 mod connection;
 mod deadlines;
 mod encode;
@@ -11,6 +12,7 @@ mod exchange;
 mod finish;
 mod hello;
 mod holdings;
+mod lines;
 mod local;
 mod mirror;
 mod outcome;
@@ -168,7 +170,9 @@ struct Scratch {
     hello: Vec<u8>,
     /// A request's target in normal form, where it was received in another.
     target: Vec<u8>,
-    peers: request::PeerCache,
+    /// The request at hand, for values that read it.
+    plain: lines::Plain,
+    peers: crate::telemetry::peer::PeerCache,
 }
 
 /// The worker's randomness, seeded by the driver: xorshift64*.

@@ -6,13 +6,14 @@ use ringway_engine::slab::Key;
 use ringway_engine::{Buf, Class, Io, Piece};
 use ringway_http::h1::{BodyDecoder, HeadWriter, Output, Parse};
 use ringway_http::head::{Framing, ResponseHead, Upgrade, Version};
-use ringway_policy::Failure;
 use ringway_policy::outlier::Outcome;
+use ringway_policy::{Answered, Failure, Layers, Values};
 
 use super::Worker;
 use super::connection::{BULK_BYTES_MIN, CREDIT, CREDIT_BULK, Phase, QUEUE_HIGH, QUEUE_HIGH_BULK, Up, UpPhase};
 use super::encode::{self, ResponseEdits};
 use super::exchange::{Exchange, Keep, Response};
+use super::lines::Received;
 use crate::planted::{Bug, is_planted};
 use crate::telemetry::Flag;
 
@@ -192,16 +193,32 @@ impl<I: Io> Worker<I> {
     ) -> After {
         let is_final = response.status >= 200;
         let pinned = if is_final { exchange.pinned.take() } else { exchange.pinned.clone() };
-        let (rules, cookie) = match (&pinned, exchange.plan, is_final) {
-            (Some(pinned), Some(plan), true) => {
-                let (forward, backend) = pinned.view.forward(&plan);
-                let cookie = plan.cookie.and_then(|value| Some((pinned.view.cluster(plan.cluster).cookie()?, value)));
-                (Some((&forward.response, &backend.response)), cookie)
+        let mut rules = Layers::NONE;
+        let mut values = Values::default();
+        let mut cookie = None;
+        let mut plain = std::mem::take(&mut self.scratch.plain);
+        let received = Received { head, fields: &response.fields };
+        if let (Some(pinned), Some(plan), true) = (&pinned, exchange.plan, is_final) {
+            let (forward, backend) = pinned.view.forward(&plan);
+            cookie = plan.cookie.and_then(|value| Some((pinned.view.cluster(plan.cluster).cookie()?, value)));
+            rules = Layers::of_response(&forward.response, &backend.response);
+            if rules.vary() {
+                std::mem::swap(&mut plain.bytes, &mut exchange.asked);
+                plain.read();
+                values = self.values(down_key, &pinned.view, Some(&plan), exchange.version);
+                values.request = plain.asked();
+                values.response = Some(Answered {
+                    status: response.status,
+                    details: "via_upstream",
+                    flags: Flag::None.name(),
+                    upstream: exchange.counted.map(|slot| self.state.address(slot)),
+                    fields: &received,
+                });
             }
-            _ => (None, None),
-        };
+        }
         let edits = ResponseEdits {
             rules,
+            values,
             last: if is_final { &exchange.cors } else { &[] },
             cookie,
             close: is_final && !exchange.keep_downstream,
@@ -215,7 +232,9 @@ impl<I: Io> Worker<I> {
         let mut out = self.out_buffer(room + if small { rest.len() } else { 0 });
         let mut writer = HeadWriter::new(&mut out);
         encode::response_head(&mut writer, head, response, &edits);
-        let Ok(mut len) = writer.end() else { return After::Bad("response_headers_too_large_after_edits") };
+        let written = writer.end();
+        self.scratch.plain = plain;
+        let Ok(mut len) = written else { return After::Bad("response_headers_too_large_after_edits") };
         if !is_final {
             out.truncate(len);
             self.send_down(down_key, out);

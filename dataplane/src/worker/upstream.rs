@@ -363,7 +363,6 @@ impl<I: Io> Worker<I> {
         self.release(exchange);
         self.keep_nothing(exchange);
         exchange.granted = None;
-        exchange.pinned = None;
         exchange.waiting.clear();
     }
 

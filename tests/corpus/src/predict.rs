@@ -101,6 +101,11 @@ impl Oracle {
         prediction
     }
 
+    /// Whether a key decides on the endpoint at some destination of the request.
+    pub fn goes_by_a_key(&mut self, request: &Request) -> bool {
+        self.predict(request).outcomes != self.predict_with(Reading { keys: Keys::Anywhere, ..OURS }, request).outcomes
+    }
+
     /// What may happen to a request: all from `explain --output json`.
     pub fn predict(&self, request: &Request) -> Prediction {
         let asked = explain::Request {
@@ -114,7 +119,7 @@ impl Oracle {
         let rule = id(&told["rule"]);
         let answers = match outcome["kind"].as_str() {
             Some("forward") => self.forward(request, &told),
-            Some("reply") => vec![(1.0, self.reply(outcome, &told["action"]))],
+            Some("reply") => self.reply(request, outcome, &told["action"]),
             kind => panic!("{kind:?} for\n{request}\n{told:#}"),
         };
         // A fault that always happens is the outcome itself.
@@ -124,8 +129,11 @@ impl Oracle {
             .map(|(share, answer)| Outcome { probability: share * (1.0 - aborted), rule: rule.clone(), answer })
             .collect();
         if aborted > 0.0 {
-            let answer = error(status(&told["fault"]["abort_status"]), "fault filter abort");
-            outcomes.push(Outcome { probability: aborted, rule: id(&told["fault"]["rule"]), answer });
+            let (status, rule) = (status(&told["fault"]["abort_status"]), id(&told["fault"]["rule"]));
+            for (share, reply) in self.edits_of_faults(request, &told["action"]) {
+                let answer = error(status, "fault filter abort", reply);
+                outcomes.push(Outcome { probability: share * aborted, rule: rule.clone(), answer });
+            }
         }
         Prediction { outcomes, mirrors: self.mirrors(&told["action"]["forward"]["mirrors"]) }
     }
@@ -152,9 +160,11 @@ impl Oracle {
             let rule = &destination["rule"]["id"];
             let backend = list(&forward["backends"]).iter().find(|backend| backend["rule"] == *rule);
             let backend = backend.unwrap_or(&Value::Null);
+            let own = || edited(&self.edit(request, Vec::new(), &forward["response"], &backend["response"]));
             if !destination["status"].is_null() {
                 let body = if destination["cluster"].is_null() { "" } else { "no healthy upstream" };
-                answers.push((number(&destination["probability"]), error(status(&destination["status"]), body)));
+                let answer = error(status(&destination["status"]), body, own());
+                answers.push((number(&destination["probability"]), answer));
                 continue;
             }
             let told = list(&destination["head"]).iter().map(|pair| owned((text(&pair[0]), text(&pair[1]))));
@@ -169,14 +179,14 @@ impl Oracle {
             let status = match failed {
                 Some(What::Status(status)) => status,
                 Some(What::Cut) => {
-                    answers.push((number(&destination["probability"]), broken(tries)));
+                    answers.push((number(&destination["probability"]), broken(tries, own())));
                     continue;
                 }
                 Some(What::Grpc(_)) | None => 200,
             };
             let mut head = Head::new(&format!("{} {}", request.method, text(&outcome["target"])), fields);
             made_up(&mut head);
-            let reply = edited(&self.edit(REPLY.map(owned), &forward["response"], &backend["response"]));
+            let reply = edited(&self.edit(request, REPLY.map(owned), &forward["response"], &backend["response"]));
             let endpoints: Vec<&Value> =
                 list(&destination["endpoints"]).iter().filter(|one| one["draining"] == false).collect();
             let settled = endpoints.iter().any(|one| number(&one["probability"]) == 0.0);
@@ -238,29 +248,58 @@ impl Oracle {
         let own: Vec<_> =
             told.into_iter().filter(|(name, _)| !is(&request.headers, name) && !is_edited(name)).collect();
         let received = request.headers.iter().filter(|(name, _)| !is(&own, name)).cloned();
-        let mut fields = self.edit(received.collect::<Vec<_>>(), rule, destination);
+        let mut fields = self.edit(request, received.collect::<Vec<_>>(), rule, destination);
         fields.extend(own);
         fields
     }
 
-    fn reply(&self, outcome: &Value, action: &Value) -> Answer {
+    /// The proxy's own answer. Its headers are edited unless no route decided, or it is that to a preflight.
+    fn reply(&self, request: &Request, outcome: &Value, action: &Value) -> Vec<(f64, Answer)> {
         let location = outcome["location"].as_str();
-        let own = [&action["redirect"], &action["respond"]].into_iter().find(|own| own.is_object());
-        // An injected fault and an answered preflight are the proxy's, not the rule's.
-        let own = own.filter(|_| outcome["details"] == "direct_response");
-        let edits = own.map_or(&Value::Null, |own| &own["response"]);
-        Answer::Local {
-            status: status(&outcome["status"]),
-            tries: 0,
-            location: location.map(str::to_owned),
-            body: if location.is_some() { String::new() } else { text(&outcome["body"]).to_owned() },
-            reply: edited(&self.edit(Vec::new(), edits, &Value::Null)),
+        let edits = match outcome["details"].as_str() {
+            Some("route_not_found" | "cors_response") => vec![(1.0, Vec::new())],
+            Some("fault_filter_abort") => self.edits_of_faults(request, action),
+            _ => self.own_edits(request, action),
+        };
+        let answer = |(share, reply)| {
+            let answer = Answer::Local {
+                status: status(&outcome["status"]),
+                tries: 0,
+                location: location.map(str::to_owned),
+                body: if location.is_some() { String::new() } else { text(&outcome["body"]).to_owned() },
+                reply,
+            };
+            (share, answer)
+        };
+        edits.into_iter().map(answer).collect()
+    }
+
+    /// A fault is not edited where the rule would have answered itself.
+    fn edits_of_faults(&self, request: &Request, action: &Value) -> Vec<(f64, Vec<(String, String)>)> {
+        if action["forward"].is_object() { self.own_edits(request, action) } else { vec![(1.0, Vec::new())] }
+    }
+
+    /// What a rule writes into answers of the proxy's own, by the destination that was drawn, with its share.
+    fn own_edits(&self, request: &Request, action: &Value) -> Vec<(f64, Vec<(String, String)>)> {
+        let own = [&action["forward"], &action["redirect"], &action["respond"]].into_iter().find(|own| own.is_object());
+        let rule = own.map_or(&Value::Null, |own| &own["response"]);
+        let edit = |destination| edited(&self.edit(request, Vec::new(), rule, destination));
+        let weight = |backend: &Value| backend["weight"].as_f64().unwrap_or(0.0);
+        match own.map_or(&[][..], |own| list(&own["backends"])) {
+            [] => vec![(1.0, edit(&Value::Null))],
+            [one] => vec![(1.0, edit(&one["response"]))],
+            several => {
+                let all: f64 = several.iter().map(weight).sum();
+                let drawn = several.iter().filter(|one| weight(one) > 0.0);
+                drawn.map(|one| (weight(one) / all, edit(&one["response"]))).collect()
+            }
         }
     }
 
     /// Edits in Istio's order, level by level: remove, set, add.
     fn edit(
         &self,
+        request: &Request,
         fields: impl Into<Vec<(String, String)>>,
         rule: &Value,
         destination: &Value,
@@ -292,27 +331,50 @@ impl Oracle {
                 (destination, add),
             ],
         };
-        steps.into_iter().for_each(|(edits, step)| step(edits, &mut fields));
+        steps.into_iter().for_each(|(edits, step)| step(edits, request, &mut fields));
         fields
     }
 }
 
 /// One kind of edit.
-type Step = fn(&Value, &mut Vec<(String, String)>);
+type Step = fn(&Value, &Request, &mut Vec<(String, String)>);
 
-fn remove(edits: &Value, fields: &mut Vec<(String, String)>) {
+fn remove(edits: &Value, _: &Request, fields: &mut Vec<(String, String)>) {
     list(&edits["remove"]).iter().for_each(|gone| drop_all(fields, text(gone)));
 }
 
-fn set(edits: &Value, fields: &mut Vec<(String, String)>) {
-    for pair in list(&edits["set"]) {
-        drop_all(fields, text(&pair[0]));
-        fields.push(owned((text(&pair[0]), text(&pair[1]))));
+fn set(edits: &Value, request: &Request, fields: &mut Vec<(String, String)>) {
+    for (name, value) in written(&edits["set"], request) {
+        drop_all(fields, &name);
+        fields.push((name, value));
     }
 }
 
-fn add(edits: &Value, fields: &mut Vec<(String, String)>) {
-    fields.extend(list(&edits["add"]).iter().map(|pair| owned((text(&pair[0]), text(&pair[1])))));
+fn add(edits: &Value, request: &Request, fields: &mut Vec<(String, String)>) {
+    fields.extend(written(&edits["add"], request));
+}
+
+/// Names and values, those that come out empty left out.
+fn written(pairs: &Value, request: &Request) -> Vec<(String, String)> {
+    let value = |value: &Value| match value["format"].as_str() {
+        Some(format) => made_for(format, request),
+        None => text(value).to_owned(),
+    };
+    let pairs = list(pairs).iter().map(|pair| (text(&pair[0]).to_owned(), value(&pair[1])));
+    pairs.filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// What the generated variables come to.
+fn made_for(format: &str, request: &Request) -> String {
+    let header = |name: &str| request.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
+    let method = request.method.as_str();
+    let tier = header("x-tier").unwrap_or(method);
+    format
+        .replace("%REQ(x-env)%", header("x-env").unwrap_or_default())
+        .replace("%REQ(x-tier?:method):3%", tier.get(..3).unwrap_or(tier))
+        .replace("%REQ(:method)%", method)
+        .replace("%PROTOCOL%", "HTTP/1.1")
+        .replace("%%", "%")
 }
 
 /// Puts what is sure here in the place of what `explain` can only describe.
@@ -352,13 +414,13 @@ pub fn destination(answer: &Answer) -> String {
     }
 }
 
-fn error(status: u16, body: &str) -> Answer {
-    Answer::Local { status, tries: 0, location: None, body: body.into(), reply: Vec::new() }
+fn error(status: u16, body: &str, reply: Vec<(String, String)>) -> Answer {
+    Answer::Local { status, tries: 0, location: None, body: body.into(), reply }
 }
 
 /// The answer when the last try broke.
-fn broken(tries: usize) -> Answer {
-    Answer::Local { status: 503, tries, location: None, body: BROKEN.into(), reply: Vec::new() }
+fn broken(tries: usize, reply: Vec<(String, String)>) -> Answer {
+    Answer::Local { status: 503, tries, location: None, body: BROKEN.into(), reply }
 }
 
 /// RFC 9110 §9.2.2, and the header that makes any request so.

@@ -10,6 +10,7 @@ mod breakers;
 mod cors;
 mod drain;
 mod faults;
+mod header_values;
 mod live_config;
 mod mirrors;
 mod names;

@@ -6,7 +6,7 @@ use super::text::{Text, is_framing};
 use super::{At, Checker};
 use crate::error::{Fault, VerifyError};
 use crate::limits::{self, MIRRORS_MAX, PER_MILLION_MAX};
-use crate::model::RetryOn;
+use crate::model::{PSEUDO_HEADERS, RetryOn, What};
 use crate::v1::record::*;
 use crate::v1::{section, tag};
 use crate::wire::{Span, Str};
@@ -20,6 +20,7 @@ pub(super) fn verify(c: &mut Checker<'_>) -> Result<(), VerifyError> {
     c.stride::<QueryMatchRecord>(section::QUERY_MATCH)?;
     c.stride::<BackendRecord>(section::BACKEND)?;
     c.stride::<EditRecord>(section::EDIT)?;
+    c.stride::<PartRecord>(section::PART)?;
     c.stride::<FaultRecord>(section::FAULT)?;
     c.stride::<MirrorRecord>(section::MIRROR)?;
     c.stride::<CorsRecord>(section::CORS)?;
@@ -221,10 +222,48 @@ fn edits(c: &mut Checker<'_>, at: At, span: Span) -> Result<(), VerifyError> {
         at.need((tag::REMOVE..=tag::ADD).contains(&e.kind), Fault::Unknown { value: e.kind })?;
         at.need(e.kind >= last, Fault::Order)?;
         last = e.kind;
-        at.zero(e.reserved == [0; 3] && (e.kind != tag::REMOVE || e.value == Str::default()))?;
+        let parts = e.parts != Span::default();
+        let valueless = e.kind == tag::REMOVE || parts;
+        at.zero(
+            e.reserved == [0; 3] && (!valueless || e.value == Str::default()) && (e.kind != tag::REMOVE || !parts),
+        )?;
         let name = c.text(at, e.name, Text::Token)?;
         at.need(!is_framing(name), Fault::FramingHeader)?;
         c.text(at, e.value, Text::Value)?;
+        at.need(e.parts.count.get() <= limits::VALUE_PARTS_MAX, Fault::Range)?;
+        for (i, p) in (e.parts.start.get()..).zip(c.span::<PartRecord>(at, section::PART, e.parts)?) {
+            part(c, c.at(section::PART, i), p)?;
+        }
     }
     Ok(())
+}
+
+fn part(c: &mut Checker<'_>, at: At, p: &PartRecord) -> Result<(), VerifyError> {
+    at.field("reserved").zero(p.reserved == [0; 3])?;
+    let only_text = p.alternative == Str::default() && p.bytes_max.get() == 0;
+    if p.what == 0 {
+        at.field("fields of other kinds").zero(only_text)?;
+        return c.text(at.field("text"), p.text, Text::Value).map(drop);
+    }
+    let Some(what) = What::from_tag(p.what) else {
+        return Err(at.field("what").fail(Fault::Unknown { value: p.what }));
+    };
+    if !what.has_header() {
+        let nameless = p.text == Str::default() && p.alternative == Str::default();
+        return at.field("fields of other kinds").zero(nameless);
+    }
+    header(c, at.field("text"), p.text, what)?;
+    if p.alternative != Str::default() {
+        header(c, at.field("alternative"), p.alternative, what)?;
+    }
+    Ok(())
+}
+
+/// A header that a variable is about.
+fn header(c: &mut Checker<'_>, at: At, name: Str, what: What) -> Result<(), VerifyError> {
+    let text = c.text(at, name, Text::Value)?;
+    match what != What::Resp && PSEUDO_HEADERS.contains(&text) {
+        true => Ok(()),
+        false => at.need(!text.is_empty() && Text::LowerToken.holds(text), Fault::Characters),
+    }
 }

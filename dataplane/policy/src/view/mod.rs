@@ -33,8 +33,9 @@ use ringway_config::{Hash, Order};
 
 use crate::authority::Authority;
 use crate::balance::{Table, Tiers, Weights};
-use crate::decide::Plan;
+use crate::decide::{Local, LocalKind, Plan};
 use crate::outlier::Rules;
+use crate::values::Layers;
 
 pub use blob_of::{BlobOf, Content};
 pub use build::TABLES_BYTES_MAX;
@@ -226,6 +227,30 @@ impl View {
             }
             _ => (&NO_FORWARD, &NO_BACKEND),
         }
+    }
+
+    /// The edits on an answer of the proxy's own: those of its route, and those of the destination that was drawn. Nothing edits what no route
+    /// decided, an answered preflight, and a fault in the place of a redirect or a fixed answer, as in Envoy.
+    pub fn reply_edits(&self, local: &Local) -> Layers<'_> {
+        if matches!(local.kind, LocalKind::RouteNotFound | LocalKind::Preflight { .. }) {
+            return Layers::NONE;
+        }
+        let action = self.route_of(local.host, local.route).and_then(|route| self.action(local.host, route.action));
+        let (outer, inner) = match action {
+            Some(Action::Forward(forward)) => {
+                (&forward.response, &forward.backends.get(local.backend as usize).unwrap_or(&NO_BACKEND).response)
+            }
+            Some(_) if local.kind == LocalKind::Fault => return Layers::NONE,
+            Some(Action::Redirect(redirect)) => (&redirect.response, &NO_BACKEND.response),
+            Some(Action::Respond(respond)) => (&respond.response, &NO_BACKEND.response),
+            None => return Layers::NONE,
+        };
+        Layers::of_response(outer, inner)
+    }
+
+    /// The name of the route that an answer of the proxy's own comes from; empty without.
+    pub fn reply_route(&self, local: &Local) -> &str {
+        self.route_of(local.host, local.route).map_or("", |route| &route.name)
     }
 
     /// The route of a plan made on this view; an empty one for a plan of [`decide_tcp`](crate::decide_tcp).

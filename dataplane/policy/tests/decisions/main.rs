@@ -14,5 +14,6 @@ mod localities;
 mod matches;
 mod replies;
 mod swaps;
+mod values;
 mod warming;
 mod world;

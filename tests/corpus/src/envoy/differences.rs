@@ -23,14 +23,13 @@ const THEIR_HEADERS: [(&str, &str); 5] = [
 pub const OTHER_HASH: &str = "consistent-hash-choice";
 
 /// The rows of the table, by name. The table and this list are compared.
-pub const ROWS: [&str; 19] = [
+pub const ROWS: [&str; 18] = [
     "answers-that-break-off",
     "attempt-count-header",
     "authority-as-sent",
     "consistent-hash-choice",
     "content-length-zero",
     "copies-are-requests-from-inside",
-    "edits-of-own-errors",
     "edits-of-rule-and-destination",
     "expected-timeout-header",
     "external-address-header",
@@ -133,18 +132,12 @@ fn settle_one_of(request: &Request, ours: &Prediction, theirs: &Answer) -> Optio
                 rows.extend(settle_locations(request, theirs, ours));
             }
             (
-                Answer::Local { status: their_status, reply: theirs, body: their_body, .. },
-                Answer::Local { status: status @ 400.., reply: ours, body, .. },
-            ) => {
-                if ours.is_empty() && !theirs.is_empty() {
-                    theirs.clear();
-                    rows.insert("edits-of-own-errors");
-                }
-                if body == BROKEN && their_body.ends_with("reset reason: protocol error") {
-                    their_body.clone_from(body);
-                    *their_status = *status;
-                    rows.insert("answers-that-break-off");
-                }
+                Answer::Local { status: their_status, body: their_body, .. },
+                Answer::Local { status: status @ 400.., body, .. },
+            ) if body == BROKEN && their_body.ends_with("reset reason: protocol error") => {
+                their_body.clone_from(body);
+                *their_status = *status;
+                rows.insert("answers-that-break-off");
             }
             _ => {}
         }

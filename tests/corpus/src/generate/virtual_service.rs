@@ -1,6 +1,6 @@
 //! VirtualServices as people might write them.
 
-use super::words::{HEADERS, METHODS, NEW_PATHS, PATH_REWRITES, QUERIES, edits, path_match, value_matches};
+use super::words::{HEADERS, MADE_UP, METHODS, NEW_PATHS, PATH_REWRITES, QUERIES, edits, path_match, value_matches};
 use super::{NAMESPACE, SERVICES, SUBSETS};
 use crate::dice::Dice;
 use serde_json::{Map, Value, json};
@@ -271,6 +271,7 @@ fn headers(dice: &mut Dice, host: bool) -> Value {
                     Value::Array(names) => names.push(name.into()),
                     none => *none = json!([name]),
                 },
+                _ if dice.percent(30) => operations[operation][name] = dice.pick(&MADE_UP).into(),
                 _ => operations[operation][name] = value.into(),
             }
         }

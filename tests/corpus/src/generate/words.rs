@@ -31,6 +31,9 @@ pub const EDITED: [&str; 5] = ["x-gone", "x-set", "x-add", "X-Upper", "x-user"];
 /// Values that edits write.
 pub const WRITTEN: [&str; 4] = ["one", "two", "three four", "5"];
 
+/// The same where values may have variables. What they read is edited by nobody.
+pub const MADE_UP: [&str; 4] = ["%REQ(x-env)%", "is %REQ(x-tier?:method):3%", "%PROTOCOL% 100%%", "%REQ(:METHOD)%"];
+
 /// A pattern with what it matches as a whole, and what it does not.
 pub struct Pattern {
     /// RE2.

@@ -1,0 +1,113 @@
+//! Header lines as rules see them.
+
+use std::net::IpAddr;
+
+use ringway_http::h1::{HEAD_BYTES_CEILING, HeadLimits, HeadWriter, Parse};
+use ringway_http::head::{Fields, Known, RequestHead};
+use ringway_policy::Asked;
+
+use super::encode::{self, RequestEdits};
+
+/// The policy's look at header lines: as the upstream will see them, so that no rule decides by what is taken away, or was never to be believed.
+pub struct Lines<'a> {
+    /// The head.
+    pub head: &'a [u8],
+    /// Its lines.
+    pub fields: &'a Fields,
+    /// The client of a gateway, which is told to the mesh.
+    pub client: Option<IpAddr>,
+}
+
+impl ringway_policy::Fields for Lines<'_> {
+    fn each(&self, name: &str, visit: &mut dyn FnMut(&[u8])) {
+        let gateway = self.client.is_some();
+        for field in self.fields.iter() {
+            if field.name.of(self.head).eq_ignore_ascii_case(name.as_bytes())
+                && !encode::is_withheld(field, self.head, gateway)
+                && field.known != Known::TransferEncoding
+            {
+                visit(field.value.of(self.head));
+            }
+        }
+        match (name, self.client) {
+            ("x-forwarded-for", Some(client)) => {
+                visit(encode::address_text(client, &mut [0; encode::ADDRESS_BYTES_MAX]));
+            }
+            ("x-forwarded-proto", Some(_)) => visit(b"http"),
+            _ => {}
+        }
+    }
+}
+
+/// A request's head as everything goes by it: what a value reads that has `%REQ(…)%`. Its memory is kept.
+#[derive(Default)]
+pub struct Plain {
+    /// It, before any rule's edit; empty when there is none.
+    pub bytes: Vec<u8>,
+    parsed: RequestHead,
+}
+
+impl Plain {
+    /// Takes a request. `edits` are without those of rules.
+    pub fn write(&mut self, head: &[u8], request: &RequestHead, edits: &RequestEdits<'_>) {
+        self.bytes.clear();
+        self.bytes.resize(head.len() + edits.extra_bytes(), 0);
+        let mut writer = HeadWriter::new(&mut self.bytes);
+        encode::request_head(&mut writer, head, request, edits);
+        // One that does not fit is refused later on, for the same reason.
+        let bytes = writer.end().unwrap_or(0);
+        self.bytes.truncate(bytes);
+        self.read();
+    }
+
+    /// Takes one that was written before.
+    pub fn read(&mut self) {
+        let limits = HeadLimits {
+            head_bytes_max: HEAD_BYTES_CEILING,
+            target_bytes_max: HEAD_BYTES_CEILING,
+            fields_max: u8::MAX.into(),
+            strict: false,
+        };
+        if self.parsed.parse(&self.bytes, 0, &limits) != Ok(Parse::Complete) {
+            self.bytes.clear();
+        }
+    }
+
+    /// What there is to read.
+    pub fn asked(&self) -> Option<Asked<'_>> {
+        (!self.bytes.is_empty()).then(|| Asked {
+            method: self.parsed.method_span.of(&self.bytes),
+            path: self.parsed.path.of(&self.bytes),
+            authority: self.parsed.authority.of(&self.bytes),
+            scheme: "http",
+            fields: self,
+        })
+    }
+}
+
+impl ringway_policy::Fields for Plain {
+    fn each(&self, name: &str, visit: &mut dyn FnMut(&[u8])) {
+        for field in self.parsed.fields.named(&self.bytes, name.as_bytes()) {
+            visit(field.value.of(&self.bytes));
+        }
+    }
+}
+
+/// Header lines of a response as rules see them: without those that end at this hop.
+pub struct Received<'a> {
+    /// The head.
+    pub head: &'a [u8],
+    /// Its lines.
+    pub fields: &'a Fields,
+}
+
+impl ringway_policy::Fields for Received<'_> {
+    fn each(&self, name: &str, visit: &mut dyn FnMut(&[u8])) {
+        for field in self.fields.named(self.head, name.as_bytes()) {
+            let withheld = matches!(field.known, Known::XEnvoyPeerMetadata | Known::XEnvoyPeerMetadataId);
+            if !field.hop && !withheld {
+                visit(field.value.of(self.head));
+            }
+        }
+    }
+}

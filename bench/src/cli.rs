@@ -3,26 +3,32 @@
 mod report;
 
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ringway_engine::choose::Choice;
+use ringway_engine::choose::{self, Choice};
+use ringway_engine::io::Backend;
+use ringway_engine::{Epoll, Uring};
 
-use crate::gate::{Allowance, Condition, Figure};
+use crate::ab::{self, AbArgs};
+use crate::gate::{self, Allowance, Condition, Figure};
 use crate::plan::Plan;
 use crate::report::ci::{self, Verdict};
 use crate::report::json::Report;
 use crate::report::{hdr, text, time};
 use crate::run::{self, Measured, Second};
 use crate::scenario::{Arrivals, RequestText, Scenario, StageText};
+use crate::serve;
 
-const MET: u8 = 0;
-const MISSED: u8 = 1;
-const USAGE: u8 = 2;
-const INCONCLUSIVE: u8 = 3;
+pub(crate) const MET: u8 = 0;
+pub(crate) const MISSED: u8 = 1;
+pub(crate) const USAGE: u8 = 2;
+pub(crate) const INCONCLUSIVE: u8 = 3;
 
 /// Load for HTTP/1.1 servers, with latencies that count from when each request was due.
 #[derive(Parser, Debug)]
@@ -40,6 +46,10 @@ enum Command {
     Search(Box<SearchArgs>),
     /// Put runs side by side in one HTML page.
     Report(report::ReportArgs),
+    /// Compare two servers in turn; the exit code says whether the second is worse.
+    Ab(Box<AbArgs>),
+    /// Serve replies of known sizes: `GET /N` is answered with N bytes.
+    Serve(ServeArgs),
 }
 
 #[derive(Args, Debug)]
@@ -151,8 +161,21 @@ struct SearchArgs {
     to: f64,
 }
 
+#[derive(Args, Debug)]
+struct ServeArgs {
+    /// Where to listen.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// CPU time that every request costs besides: stands for a slower server.
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = gate::duration)]
+    work: Duration,
+    /// auto, uring or epoll.
+    #[arg(long, default_value = "auto", value_name = "DRIVER")]
+    io_backend: Choice,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub(crate) enum Output {
     /// For people.
     #[default]
     Text,
@@ -166,6 +189,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run_once(&args),
         Command::Search(args) => search(&args),
         Command::Report(args) => report::compare(&args),
+        Command::Ab(args) => ab::ab(&args).map(ExitCode::from),
+        Command::Serve(args) => serve(&args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");
@@ -303,6 +328,18 @@ fn search(args: &SearchArgs) -> Result<ExitCode, String> {
     Ok(ExitCode::from(MET))
 }
 
+fn serve(args: &ServeArgs) -> Result<ExitCode, String> {
+    let (socket, limits) = serve::bind(args.listen)?;
+    let address = socket.local_addr().map_err(|e| e.to_string())?;
+    let chosen = choose::probe(args.io_backend, limits).map_err(|e| e.to_string())?;
+    eprintln!("serving on http://{address}/N ({})", chosen.backend.name());
+    match chosen.backend {
+        Backend::Uring => serve::serve(Uring::open(limits).map_err(|e| e.to_string())?, socket, args.work),
+        _ => serve::serve(Epoll::open(limits).map_err(|e| format!("epoll: {e}"))?, socket, args.work),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn measure(plan: &Plan) -> Result<Measured, String> {
     let stop = Arc::new(AtomicBool::new(false));
     // The first Ctrl-C ends the run and reports it, the second one ends the program.
@@ -339,13 +376,7 @@ fn progress(second: &Second, total: u64) -> String {
 impl LoadArgs {
     /// The file's scenario, or an empty one, under what the command line says.
     fn scenario(&self) -> Result<Scenario, String> {
-        let mut scenario = if self.target.contains("://") {
-            Scenario { url: Some(self.target.clone()), ..Scenario::default() }
-        } else if self.target.ends_with(".toml") {
-            Scenario::read(std::path::Path::new(&self.target))?
-        } else {
-            return Err(format!("`{0}` is neither a URL (http://{0}) nor a scenario (.toml)", self.target));
-        };
+        let mut scenario = Scenario::of(&self.target)?;
         scenario.backend = self.io_backend;
         scenario.connections = self.connections.or(scenario.connections);
         scenario.threads = self.threads.or(scenario.threads);
@@ -403,7 +434,7 @@ fn pretty(report: &Report) -> String {
     serde_json::to_string_pretty(report).unwrap_or_default() + "\n"
 }
 
-fn print(text: &str) -> Result<(), String> {
+pub(crate) fn print(text: &str) -> Result<(), String> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),
         _ => Ok(()),

@@ -69,11 +69,13 @@ impl Figure {
         matches!(self, Figure::Percentile(_) | Figure::Mean | Figure::Max)
     }
 
-    fn more_is_better(self) -> bool {
+    /// A greater value is the better one.
+    pub fn more_is_better(self) -> bool {
         self == Figure::Rate
     }
 
-    fn show(self, value: f64) -> String {
+    /// For people.
+    pub fn show(self, value: f64) -> String {
         match self {
             figure if figure.is_time() => time(value as u64),
             Figure::Errors => format!("{:.3} %", value * 100.0),
@@ -194,7 +196,8 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     Ok(std::time::Duration::from_nanos(value as u64))
 }
 
-fn number(text: &str) -> Result<f64, String> {
+/// A number that is not negative.
+pub fn number(text: &str) -> Result<f64, String> {
     let number = text.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
     number.ok_or_else(|| format!("`{text}` is no number"))
 }

@@ -7,13 +7,19 @@
 //! One thread a core, nothing shared: a [`worker`] owns its connections, its share of the [`arrivals`] and its [`tally`], on the same engine as the
 //! proxy (`docs/design/0002-load-generator.md` says why). [`run`] starts the workers and merges what they tell once a second.
 
+pub mod ab;
 pub mod arrivals;
 pub mod cli;
+pub mod cores;
 pub mod gate;
 pub mod plan;
 pub mod reply;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod serve;
+pub mod server;
+pub mod statistics;
 pub mod tally;
+pub mod trial;
 pub mod worker;

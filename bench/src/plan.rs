@@ -113,6 +113,19 @@ pub struct Expect {
     pub body_bytes: Option<u64>,
 }
 
+impl Load {
+    /// The same without the stage that stands for a warm-up of this length.
+    pub fn without_warmup(self, warmup: Duration) -> Load {
+        match self {
+            Load::Open { mut stages, spacing } if !warmup.is_zero() => {
+                stages.remove(0);
+                Load::Open { stages, spacing }
+            }
+            load => load,
+        }
+    }
+}
+
 impl Expect {
     /// This status is a good one.
     pub fn status_is_good(&self, status: u16) -> bool {

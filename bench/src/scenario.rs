@@ -125,6 +125,17 @@ pub struct ExpectText {
 }
 
 impl Scenario {
+    /// A URL's, otherwise empty, or a file's.
+    pub fn of(target: &str) -> Result<Scenario, String> {
+        if target.contains("://") {
+            Ok(Scenario { url: Some(target.to_string()), ..Scenario::default() })
+        } else if target.ends_with(".toml") {
+            Scenario::read(Path::new(target))
+        } else {
+            Err(format!("`{target}` is neither a URL (http://{target}) nor a scenario (.toml)"))
+        }
+    }
+
     /// Reads a file. The error says where in it.
     pub fn read(path: &Path) -> Result<Scenario, String> {
         let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -318,7 +329,7 @@ impl Scenario {
         } else {
             let mut bytes = Vec::new();
             crate::plan::fill(&parts, &[], &mut bytes);
-            // Lives as long as the program, which makes one plan.
+            // Lives as long as the program, which makes few plans.
             Wire::Fixed(bytes.leak())
         };
         let expect = text.expect.as_ref().or(self.expect.as_ref()).map_or(Ok(Expect::default()), ExpectText::expect)?;

@@ -560,7 +560,8 @@ fn cause_of_break(errno: Errno) -> Cause {
     }
 }
 
-fn thread_cpu() -> Duration {
+/// CPU time of the calling thread.
+pub fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod merge;
+mod outcome;
 mod report;
 
 use std::io::{IsTerminal, Write};
@@ -10,18 +12,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use ringway_engine::choose::{self, Choice};
 use ringway_engine::io::Backend;
 use ringway_engine::{Epoll, Uring};
 
+use self::outcome::OutcomeArgs;
+pub(crate) use self::outcome::Output;
 use crate::ab::{self, AbArgs};
-use crate::gate::{self, Allowance, Condition, Figure};
+use crate::gate::{self, Condition};
 use crate::plan::Plan;
-use crate::report::ci::{self, Verdict};
+use crate::prometheus::Exposition;
 use crate::report::json::Report;
-use crate::report::{hdr, text, time};
-use crate::run::{self, Measured, Second};
+use crate::report::time;
+use crate::run::{self, Second};
 use crate::scenario::{Arrivals, RequestText, Scenario, StageText};
 use crate::serve;
 
@@ -50,6 +54,8 @@ enum Command {
     Ab(Box<AbArgs>),
     /// Serve replies of known sizes: `GET /N` is answered with N bytes.
     Serve(ServeArgs),
+    /// Add up the runs of several generators.
+    Merge(merge::MergeArgs),
 }
 
 #[derive(Args, Debug)]
@@ -99,15 +105,17 @@ struct LoadArgs {
     /// auto, uring or epoll.
     #[arg(long, default_value = "auto", value_name = "DRIVER")]
     io_backend: Choice,
-    /// How the result is written to standard output.
-    #[arg(long, value_enum, default_value_t)]
-    output: Output,
+    /// Serve the counts for Prometheus while the load runs; port 0 is any free one.
+    #[arg(long, value_name = "ADDR:PORT")]
+    prometheus: Option<SocketAddr>,
 }
 
 #[derive(Args, Debug)]
 struct RunArgs {
     #[command(flatten)]
     load: LoadArgs,
+    #[command(flatten)]
+    outcome: OutcomeArgs,
     /// Requests per second, over all threads, whatever the target does.
     #[arg(short, long, value_name = "N", conflicts_with = "closed")]
     rate: Option<f64>,
@@ -120,30 +128,6 @@ struct RunArgs {
     /// In a closed loop: the pause between a reply and the next request.
     #[arg(long, value_name = "TIME", requires = "closed")]
     think: Option<String>,
-    /// Exit with 1 if this holds: `p99>5ms`, `errors>0.1%`, `rate<1000`, `unsent>0`; may be repeated.
-    #[arg(long, value_name = "CONDITION")]
-    fail_if: Vec<String>,
-    /// An earlier run (`--output json`) to compare with.
-    #[arg(long, value_name = "RUN.json", requires = "max_regression")]
-    baseline: Option<PathBuf>,
-    /// How much worse than the baseline figures may be: `p99=5%,rate=3%`.
-    #[arg(long, value_name = "FIGURE=PERCENT", value_delimiter = ',', requires = "baseline")]
-    max_regression: Vec<String>,
-    /// Also write the JSON here.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Also write an HTML page here.
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-    /// Also write an HdrHistogram V2 log here.
-    #[arg(long, value_name = "FILE")]
-    hdr: Option<PathBuf>,
-    /// Also write the conditions as JUnit here.
-    #[arg(long, value_name = "FILE")]
-    junit: Option<PathBuf>,
-    /// Also append a Markdown summary here (in GitHub's CI: "$GITHUB_STEP_SUMMARY").
-    #[arg(long, value_name = "FILE")]
-    step_summary: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -159,6 +143,9 @@ struct SearchArgs {
     /// The highest rate tried.
     #[arg(long, value_name = "N", default_value_t = 1e6)]
     to: f64,
+    /// How the result is written to standard output.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
 }
 
 #[derive(Args, Debug)]
@@ -174,15 +161,6 @@ struct ServeArgs {
     io_backend: Choice,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs.
-    Json,
-}
-
 /// Runs the program.
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
@@ -191,6 +169,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::compare(&args),
         Command::Ab(args) => ab::ab(&args).map(ExitCode::from),
         Command::Serve(args) => serve(&args),
+        Command::Merge(args) => merge::merged(&args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");
@@ -207,73 +186,10 @@ fn run_once(args: &RunArgs) -> Result<ExitCode, String> {
         scenario.stages = stages(text)?;
     }
     scenario.think = args.think.clone().or(scenario.think);
-    let conditions = parsed::<Condition>(&args.fail_if)?;
-    let allowances = parsed::<Allowance>(&args.max_regression)?;
-    let baseline = args.baseline.as_deref().map(Report::read).transpose()?;
+    let checks = args.outcome.checks()?;
     let plan = scenario.plan()?;
-    let measured = measure(&plan)?;
-    let report = Report::new(&plan, &measured);
-
-    let mut verdicts: Vec<(Figure, Verdict)> = Vec::new();
-    for (text, condition) in args.fail_if.iter().zip(&conditions) {
-        let failure = condition.verdict(&report);
-        verdicts.push((condition.figure, Verdict { condition: format!("not {text}"), failure }));
-    }
-    if let Some(baseline) = &baseline {
-        for (text, allowance) in args.max_regression.iter().zip(&allowances) {
-            let failure = allowance.verdict(&report, baseline);
-            verdicts.push((allowance.figure, Verdict { condition: format!("baseline {text}"), failure }));
-        }
-    }
-    let plain: Vec<Verdict> = verdicts.iter().map(|(_, verdict)| verdict.clone()).collect();
-    write_files(args, &report, baseline.as_ref(), &measured, &plain)?;
-    match args.load.output {
-        Output::Text => print(&text::render(&report)),
-        Output::Json => print(&pretty(&report)),
-    }?;
-    Ok(ExitCode::from(judge(&report, &verdicts)))
-}
-
-/// The exit code, with its reasons on standard error. Failures count whatever the generator did; times only if it was fit to measure them.
-fn judge(report: &Report, verdicts: &[(Figure, Verdict)]) -> u8 {
-    let missed = || verdicts.iter().filter_map(|(figure, v)| Some((*figure, v.failure.as_ref()?)));
-    for (_, failure) in missed() {
-        eprintln!("missed: {failure}");
-    }
-    let is_count = |figure: Figure| matches!(figure, Figure::Errors | Figure::Unsent);
-    if missed().any(|(figure, _)| is_count(figure)) {
-        MISSED
-    } else if report.generator.unfit && verdicts.iter().any(|(figure, _)| !is_count(*figure)) {
-        eprintln!("inconclusive: the generator was not fit to measure times (see the warnings)");
-        INCONCLUSIVE
-    } else if missed().next().is_some() {
-        MISSED
-    } else {
-        MET
-    }
-}
-
-fn write_files(
-    args: &RunArgs,
-    report: &Report,
-    baseline: Option<&Report>,
-    measured: &Measured,
-    verdicts: &[Verdict],
-) -> Result<(), String> {
-    let write = |path: &Option<PathBuf>, bytes: &dyn Fn() -> Result<Vec<u8>, String>| match path {
-        None => Ok(()),
-        Some(path) => std::fs::write(path, bytes()?).map_err(|e| format!("{}: {e}", path.display())),
-    };
-    write(&args.json, &|| Ok(pretty(report).into_bytes()))?;
-    write(&args.html, &|| Ok(report::page(report, baseline).into_bytes()))?;
-    write(&args.hdr, &|| hdr::log(measured))?;
-    write(&args.junit, &|| Ok(ci::junit(report, verdicts).into_bytes()))?;
-    if let Some(path) = &args.step_summary {
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-        let text = ci::markdown(report, verdicts);
-        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| format!("{}: {e}", path.display()))?;
-    }
-    Ok(())
+    let mut watch = Watch::new(args.load.prometheus)?;
+    checks.conclude(&measure(&plan, &mut watch)?)
 }
 
 /// Doubles the rate until the objective is missed, then halves the gap until it is within 5 %.
@@ -291,11 +207,12 @@ fn search(args: &SearchArgs) -> Result<ExitCode, String> {
     if !(args.from > 0.0 && args.from <= args.to) {
         return Err("search: --from is above 0 and not above --to".into());
     }
+    let mut watch = Watch::new(args.load.prometheus)?;
     let (mut met, mut missed): (Option<(f64, Report)>, Option<f64>) = (None, None);
     let mut rate = args.from;
     loop {
         let plan = Scenario { rate: Some(rate), ..scenario.clone() }.plan()?;
-        let report = Report::new(&plan, &measure(&plan)?);
+        let report = measure(&plan, &mut watch)?;
         let failures: Vec<String> = conditions.iter().filter_map(|c| c.verdict(&report)).collect();
         let p99 = time(report.percentile(99.0) as u64);
         if failures.is_empty() {
@@ -321,10 +238,10 @@ fn search(args: &SearchArgs) -> Result<ExitCode, String> {
         eprintln!("missed: not even {:.0}/s meets {}", args.from, args.slo);
         return Ok(ExitCode::from(MISSED));
     };
-    match args.load.output {
-        Output::Json => print(&pretty(&report)),
-        Output::Text => print(&format!("{rate:.0} requests/s meet {}\n\n{}", args.slo, text::render(&report))),
-    }?;
+    if args.output == Output::Text {
+        print(&format!("{rate:.0} requests/s meet {}\n\n", args.slo))?;
+    }
+    args.output.print(&report)?;
     Ok(ExitCode::from(MET))
 }
 
@@ -340,28 +257,53 @@ fn serve(args: &ServeArgs) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(plan: &Plan) -> Result<Measured, String> {
+fn measure(plan: &Plan, watch: &mut Watch) -> Result<Report, String> {
     let stop = Arc::new(AtomicBool::new(false));
     // The first Ctrl-C ends the run and reports it, the second one ends the program.
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone()).map_err(|e| e.to_string())?;
         signal_hook::flag::register(signal, stop.clone()).map_err(|e| e.to_string())?;
     }
-    let live = std::io::stderr().is_terminal();
     let total = plan.duration.as_secs();
-    let measured = run::run(plan, &stop, |second| {
-        if live {
-            eprint!("\r\x1b[K{}", progress(second, total));
-        }
-    });
-    if live {
-        eprint!("\r\x1b[K");
-    }
-    measured
+    let measured = run::run(plan, &stop, |second| watch.second(second, total));
+    watch.end();
+    Ok(Report::new(plan, &measured?))
 }
 
-fn progress(second: &Second, total: u64) -> String {
-    let tally = &second.tally;
+/// Whoever looks on while the load runs.
+struct Watch {
+    live: bool,
+    prometheus: Option<Exposition>,
+}
+
+impl Watch {
+    fn new(prometheus: Option<SocketAddr>) -> Result<Watch, String> {
+        let listening = prometheus.map(Exposition::listen).transpose()?;
+        if let Some((_, address)) = &listening {
+            eprintln!("prometheus: http://{address}/metrics");
+        }
+        let prometheus = listening.map(|(exposition, _)| exposition);
+        Ok(Watch { live: std::io::stderr().is_terminal(), prometheus })
+    }
+
+    fn second(&mut self, second: Second, total: u64) {
+        if self.live {
+            eprint!("\r\x1b[K{}", progress(second, total));
+        }
+        if let Some(prometheus) = &self.prometheus {
+            prometheus.publish(second.total);
+        }
+    }
+
+    fn end(&mut self) {
+        if self.live {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+fn progress(second: Second, total: u64) -> String {
+    let tally = second.tally;
     format!(
         "{:>4}/{total} s  {:>8}/s  p50 {:>9}  p99 {:>9}  max {:>9}  failed {}",
         second.second + 1,
@@ -424,14 +366,6 @@ fn stages(text: &str) -> Result<Vec<StageText>, String> {
             Ok(StageText { rate: None, from, to, r#for: time.trim().to_string() })
         })
         .collect()
-}
-
-fn parsed<T: std::str::FromStr<Err = String>>(texts: &[String]) -> Result<Vec<T>, String> {
-    texts.iter().map(|text| text.parse()).collect()
-}
-
-fn pretty(report: &Report) -> String {
-    serde_json::to_string_pretty(report).unwrap_or_default() + "\n"
 }
 
 pub(crate) fn print(text: &str) -> Result<(), String> {

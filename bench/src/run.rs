@@ -10,6 +10,7 @@ use ringway_engine::io::{Backend, Limits};
 use ringway_engine::{Epoll, Time, Uring};
 
 use crate::plan::{Load, Plan};
+use crate::report::json::SecondOfRun;
 use crate::tally::{Interval, Tally};
 use crate::worker::{Clock, Outcome, Share, Worker};
 
@@ -26,7 +27,7 @@ pub struct Measured {
     /// Everything that was counted.
     pub total: Tally,
     /// By second since counting began.
-    pub seconds: Vec<Second>,
+    pub seconds: Vec<SecondOfRun>,
     /// How long was counted; shorter than planned when the run was ended early.
     pub duration: Duration,
     /// Requests that were due and never got a connection.
@@ -39,13 +40,15 @@ pub struct Measured {
     pub backend: Backend,
 }
 
-/// One second of a run.
-#[derive(Clone, Debug)]
-pub struct Second {
+/// One second of a run, as it is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Second<'a> {
     /// Since counting began.
     pub second: u64,
     /// Its counts.
-    pub tally: Tally,
+    pub tally: &'a Tally,
+    /// The counts of all seconds so far.
+    pub total: &'a Tally,
 }
 
 /// Why a run is not to be trusted.
@@ -111,7 +114,7 @@ impl Measured {
 }
 
 /// Runs a plan. `each_second` sees the counts of a second when all workers have told it; `stop` ends the run early.
-pub fn run(plan: &Plan, stop: &AtomicBool, mut each_second: impl FnMut(&Second)) -> Result<Measured, String> {
+pub fn run(plan: &Plan, stop: &AtomicBool, mut each_second: impl FnMut(Second)) -> Result<Measured, String> {
     let sockets = plan.connections.div_ceil(plan.threads).max(1) + 16;
     let limits = Limits { sockets_max: u32::try_from(sockets).unwrap_or(u32::MAX), ..Limits::default() };
     let chosen = choose::probe(plan.backend, limits).map_err(|e| e.to_string())?;
@@ -130,14 +133,16 @@ pub fn run(plan: &Plan, stop: &AtomicBool, mut each_second: impl FnMut(&Second))
             })
             .collect();
         drop(tell);
-        let seconds = collect(&told, plan.threads, &mut each_second);
+        let mut total = Tally::new(plan.mix.len());
+        let seconds = collect(&told, plan.threads, |second, tally| {
+            total.add(tally);
+            each_second(Second { second, tally, total: &total });
+        });
         let outcomes: Result<Vec<Outcome>, String> =
             workers.into_iter().map(|w| w.join().map_err(|_| "a worker panicked".to_string())?).collect();
-        outcomes.map(|outcomes| (outcomes, seconds))
+        outcomes.map(|outcomes| (outcomes, seconds, total))
     });
-    let (outcomes, seconds) = outcomes?;
-    let mut total = Tally::new(plan.mix.len());
-    seconds.iter().for_each(|second| total.add(&second.tally));
+    let (outcomes, seconds, total) = outcomes?;
     let duration = outcomes.iter().map(|o| o.counted).max().unwrap_or_default();
     let own_cpu_time: Duration = outcomes.iter().map(|o| o.cpu).sum();
     let available = duration.as_secs_f64() * plan.threads as f64;
@@ -168,10 +173,14 @@ fn work(
     }
 }
 
-/// Merges the workers' seconds until the last of them has ended.
-fn collect(told: &Receiver<Interval>, workers: usize, each_second: &mut impl FnMut(&Second)) -> Vec<Second> {
+/// Merges the workers' seconds until the last of them has ended. Only those that some worker has not told yet are kept as they are counted.
+fn collect(told: &Receiver<Interval>, workers: usize, mut whole: impl FnMut(u64, &Tally)) -> Vec<SecondOfRun> {
     let mut open: BTreeMap<u64, (usize, Tally)> = BTreeMap::new();
     let mut seconds = Vec::new();
+    let mut end = |second: u64, tally: Tally| {
+        whole(second, &tally);
+        seconds.push(SecondOfRun::new(second, &tally));
+    };
     while let Ok(Interval { second, tally }) = told.recv() {
         match open.get_mut(&second) {
             Some((count, sum)) => {
@@ -184,13 +193,10 @@ fn collect(told: &Receiver<Interval>, workers: usize, each_second: &mut impl FnM
             && first.get().0 >= workers
         {
             let (second, (_, tally)) = first.remove_entry();
-            let second = Second { second, tally };
-            each_second(&second);
-            seconds.push(second);
+            end(second, tally);
         }
     }
-    // The rest: seconds that some worker skipped.
-    seconds.extend(open.into_iter().map(|(second, (_, tally))| Second { second, tally }));
-    seconds.sort_by_key(|second| second.second);
+    // The rest: seconds in which some worker had ended already.
+    open.into_iter().for_each(|(second, (_, tally))| end(second, tally));
     seconds
 }

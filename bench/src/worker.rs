@@ -475,9 +475,10 @@ impl<'a, I: Io> Worker<'a, I> {
 
     fn next_second(&mut self, now: Time) {
         let second = now.since(self.clock.counted_from) / SECOND;
-        if second > self.interval.second {
+        // Also those that it slept through: what all workers have told is whole.
+        while second > self.interval.second {
             self.flush();
-            self.interval.second = second;
+            self.interval.second += 1;
         }
     }
 

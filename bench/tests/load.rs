@@ -323,3 +323,56 @@ fn runs_are_compared_on_one_page_that_loads_nothing() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(2) && said.contains("other.json: not a run of ringway-load"), "{output:?}");
 }
+
+#[test]
+fn generators_are_merged() {
+    let server = Server::start(|_| reply("ok"));
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["one.json", "two.json"].map(|name| folder.path().join(name).to_str().unwrap().to_string());
+    let generate = |rate: &str, path: &str| {
+        let args = ["run", &server.url(), "--rate", rate, "-d", "1s", "--warmup", "0s", "--json", path];
+        assert_eq!(ringway_load(&args).status.code(), Some(0));
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| generate("100", &paths[0]));
+        scope.spawn(|| generate("300", &paths[1]));
+    });
+    let sum = json(&["merge", &paths[0], &paths[1], "--fail-if", "errors>0%"]);
+    assert_eq!((sum["requests"].as_u64(), sum["statuses"]["200"].as_u64()), (Some(400), Some(400)), "{sum:#}");
+    assert_eq!((sum["target_rate"].as_f64(), sum["connections"].as_u64()), (Some(400.0), Some(100)), "{sum:#}");
+    let by_second: u64 =
+        sum["seconds"].as_array().unwrap().iter().map(|second| second["requests"].as_u64().unwrap()).sum();
+    assert_eq!(by_second, 400, "{sum:#}");
+}
+
+#[test]
+fn prometheus_reads_the_counts_while_the_load_runs() {
+    let server = Server::start(|_| reply("ok"));
+    let mut running = Command::new(env!("CARGO_BIN_EXE_ringway-load"))
+        .args(["run", &server.url(), "--rate", "100", "-d", "60s", "--warmup", "0s", "--prometheus", "127.0.0.1:0"])
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(running.stderr.as_mut().unwrap()), &mut line).unwrap();
+    let address = line.trim().strip_prefix("prometheus: http://").and_then(|l| l.strip_suffix("/metrics")).unwrap();
+    let scrape = |request: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    let requests = || -> u64 {
+        let text = scrape("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n"), "{text}");
+        let value = text.lines().find_map(|line| line.strip_prefix("ringway_load_requests_total "));
+        value.unwrap_or_else(|| panic!("no counter: {text}")).parse().unwrap()
+    };
+    until("the first second's counts", || requests() >= 99);
+    assert!(scrape("GET /x HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
+    assert!(scrape("POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
+    running.kill().unwrap();
+    running.wait().unwrap();
+}

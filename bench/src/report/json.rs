@@ -6,12 +6,15 @@ use std::path::Path;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::hdr::Packed;
 use crate::plan::{Load, Plan};
 use crate::run::{Doubt, Measured};
-use crate::tally::Cause;
+use crate::tally::{Cause, Tally};
 
 /// Says what the JSON is; a reader refuses another one.
 pub const SCHEMA: &str = "ringway-load/1";
+/// Seconds of a run that is read: a year.
+const SECONDS_MAX: u64 = 365 * 86_400;
 /// Percentiles in every report.
 const PERCENTILES: [f64; 10] = [0.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0];
 
@@ -70,7 +73,7 @@ pub struct Latency {
     /// Percentile to value.
     pub percentiles: Vec<(f64, u64)>,
     /// All of it: HdrHistogram V2, compressed, base64.
-    #[serde(with = "super::hdr::base64_v2")]
+    #[serde(with = "super::hdr::packed")]
     pub histogram: Histogram<u64>,
 }
 
@@ -94,6 +97,9 @@ pub struct Generator {
     pub lateness_p50_ns: u64,
     /// The same, 99.9th percentile.
     pub lateness_p999_ns: u64,
+    /// All of it: HdrHistogram V2, compressed, base64.
+    #[serde(with = "super::hdr::packed")]
+    pub lateness: Histogram<u64>,
     /// The generator was too late or too busy for the times to be trusted.
     pub unfit: bool,
     /// What makes the figures doubtful, for people.
@@ -115,6 +121,35 @@ pub struct SecondOfRun {
     pub p99_ns: u64,
     /// Latency.
     pub max_ns: u64,
+    /// All of it: HdrHistogram V2, compressed, base64.
+    pub latency: Packed,
+}
+
+impl Latency {
+    /// Of what was counted.
+    pub fn of(histogram: Histogram<u64>) -> Latency {
+        Latency {
+            mean_ns: histogram.mean(),
+            max_ns: histogram.max(),
+            percentiles: PERCENTILES.map(|p| (p, histogram.value_at_percentile(p))).to_vec(),
+            histogram,
+        }
+    }
+}
+
+impl SecondOfRun {
+    /// Of what was counted in it.
+    pub fn new(second: u64, tally: &Tally) -> SecondOfRun {
+        SecondOfRun {
+            second,
+            requests: tally.requests,
+            errors: tally.failed(),
+            p50_ns: tally.latency.value_at_quantile(0.5),
+            p99_ns: tally.latency.value_at_quantile(0.99),
+            max_ns: tally.latency.max(),
+            latency: Packed::new(&tally.latency),
+        }
+    }
 }
 
 impl Report {
@@ -122,7 +157,6 @@ impl Report {
     pub fn new(plan: &Plan, measured: &Measured) -> Report {
         let doubts = measured.doubts(&plan.load);
         let total = &measured.total;
-        let latency = &total.latency;
         let requests = total.requests.max(1) as f64;
         Report {
             schema: SCHEMA.to_string(),
@@ -136,12 +170,7 @@ impl Report {
             requests: total.requests,
             rate: measured.rate(),
             unsent: measured.unsent,
-            latency: Latency {
-                mean_ns: latency.mean(),
-                max_ns: latency.max(),
-                percentiles: PERCENTILES.map(|p| (p, latency.value_at_percentile(p))).to_vec(),
-                histogram: latency.clone(),
-            },
+            latency: Latency::of(total.latency.clone()),
             errors: Errors {
                 share: measured.error_share(),
                 causes: Cause::ALL
@@ -160,21 +189,11 @@ impl Report {
                 cpu_us_per_request: measured.own_cpu_time.as_secs_f64() * 1e6 / requests,
                 lateness_p50_ns: total.lateness.value_at_quantile(0.5),
                 lateness_p999_ns: total.lateness.value_at_quantile(0.999),
+                lateness: total.lateness.clone(),
                 unfit: doubts.iter().any(|doubt| matches!(doubt, Doubt::Late(_) | Doubt::Busy(_))),
                 doubts: doubts.iter().map(Doubt::message).collect(),
             },
-            seconds: measured
-                .seconds
-                .iter()
-                .map(|second| SecondOfRun {
-                    second: second.second,
-                    requests: second.tally.requests,
-                    errors: second.tally.failed(),
-                    p50_ns: second.tally.latency.value_at_quantile(0.5),
-                    p99_ns: second.tally.latency.value_at_quantile(0.99),
-                    max_ns: second.tally.latency.max(),
-                })
-                .collect(),
+            seconds: measured.seconds.clone(),
         }
     }
 
@@ -189,6 +208,10 @@ impl Report {
         let report: Report = serde_json::from_str(text).map_err(|e| format!("not a run of ringway-load: {e}"))?;
         if report.schema != SCHEMA {
             return Err(format!("its schema is `{}`, this program reads `{SCHEMA}`", report.schema));
+        }
+        let seconds = &report.seconds;
+        if !seconds.is_sorted_by(|a, b| a.second < b.second) || seconds.last().is_some_and(|s| s.second > SECONDS_MAX) {
+            return Err(format!("its seconds are not in order, or beyond {SECONDS_MAX}"));
         }
         Ok(report)
     }

@@ -9,8 +9,9 @@ mod table;
 use std::fmt::Write;
 
 use self::chart::{Axis, COLOURS, Chart, Line, Note};
-use super::json::Report;
+use super::json::{Report, SecondOfRun};
 use super::{escape, time};
+use crate::tally;
 
 /// Runs on one page: as many as its charts have colours.
 pub const RUNS_MAX: usize = COLOURS;
@@ -57,24 +58,25 @@ pub fn page(runs: &[Run]) -> String {
     );
     let steps = Steps::of(runs);
     let per = steps.said();
+    let cut: Vec<Vec<Step>> = runs.iter().map(|run| steps.cut(run)).collect();
     section(
         &mut out,
         "Throughput",
-        &format!("Requests per second that ended{per}."),
-        &(legend(runs, false) + &throughput(runs, &steps).draw()),
+        &format!("Requests per second that ended in {per}."),
+        &(legend(runs, false) + &throughput(runs, &steps, &cut).draw()),
     );
     section(
         &mut out,
         "Latency over time",
-        &format!("p99 and p50 of the requests that ended in each second{}.", steps.said_of_worst()),
-        &(legend(runs, true) + &latency(runs, &steps).draw()),
+        &format!("p99 and p50 of the requests that ended in {per}."),
+        &(legend(runs, true) + &latency(runs, &steps, &cut).draw()),
     );
     let failures = if runs.iter().any(|run| run.report.seconds.iter().any(|second| second.errors > 0)) {
-        legend(runs, false) + &failures(runs, &steps).draw()
+        legend(runs, false) + &failures(runs, &steps, &cut).draw()
     } else {
         "<p>No request failed.</p>".to_string()
     };
-    section(&mut out, "Failures", &format!("Failed requests per second{per}."), &failures);
+    section(&mut out, "Failures", &format!("Requests per second that failed in {per}."), &failures);
     let compared = if runs.len() > 1 { "Small figures: the change against the first run." } else { "" };
     section(&mut out, "Figures", compared, &table::table(runs));
     out.push_str("</main>\n</body>\n</html>\n");
@@ -159,28 +161,41 @@ struct Steps {
 struct Step {
     requests: u64,
     errors: u64,
-    /// Of the worst of its seconds.
     p50_ns: u64,
     p99_ns: u64,
 }
 
 impl Steps {
     fn of(runs: &[Run]) -> Steps {
-        let seconds = runs.iter().flat_map(|run| &run.report.seconds).map(|s| s.second as usize + 1).max().unwrap_or(1);
+        let seconds =
+            runs.iter().filter_map(|run| run.report.seconds.last()).map(|s| s.second as usize + 1).max().unwrap_or(1);
         let width = seconds.div_ceil(STEPS_MAX);
         Steps { width, count: seconds.div_ceil(width) }
     }
 
     fn cut(&self, run: &Run) -> Vec<Step> {
         let mut steps = vec![Step::default(); self.count];
-        for second in &run.report.seconds {
-            let step = &mut steps[second.second as usize / self.width];
-            step.requests += second.requests;
-            step.errors += second.errors;
-            step.p50_ns = step.p50_ns.max(second.p50_ns);
-            step.p99_ns = step.p99_ns.max(second.p99_ns);
+        for seconds in run.report.seconds.chunk_by(|a, b| self.step(a) == self.step(b)) {
+            let step = &mut steps[self.step(&seconds[0])];
+            step.requests = seconds.iter().map(|second| second.requests).sum();
+            step.errors = seconds.iter().map(|second| second.errors).sum();
+            (step.p50_ns, step.p99_ns) = match seconds {
+                [second] => (second.p50_ns, second.p99_ns),
+                _ => {
+                    let mut sum = tally::histogram();
+                    for second in seconds {
+                        // Only a file that another program wrote has values that do not fit.
+                        let _ = sum.add(second.latency.unpack());
+                    }
+                    (sum.value_at_quantile(0.5), sum.value_at_quantile(0.99))
+                }
+            };
         }
         steps
+    }
+
+    fn step(&self, second: &SecondOfRun) -> usize {
+        second.second as usize / self.width
     }
 
     /// Steps that lie in the time that was counted; what ended later is not throughput.
@@ -190,7 +205,7 @@ impl Steps {
 
     /// Steps until its last request had ended.
     fn all(&self, run: &Run) -> usize {
-        run.report.seconds.iter().map(|s| s.second as usize / self.width + 1).max().unwrap_or(0)
+        run.report.seconds.last().map_or(0, |second| self.step(second) + 1)
     }
 
     fn middle(&self, step: usize) -> f64 {
@@ -198,11 +213,7 @@ impl Steps {
     }
 
     fn said(&self) -> String {
-        if self.width == 1 { String::new() } else { format!(", in steps of {} s", self.width) }
-    }
-
-    fn said_of_worst(&self) -> String {
-        if self.width == 1 { String::new() } else { format!("; of {} s together, the worst", self.width) }
+        if self.width == 1 { "each second".into() } else { format!("each {} seconds", self.width) }
     }
 
     fn axis(&self) -> Axis {
@@ -221,25 +232,26 @@ impl Steps {
     }
 }
 
-fn throughput<'a>(runs: &[Run], steps: &Steps) -> Chart<'a> {
-    rate_chart("Requests per second over time", runs, steps, |step| step.requests, |run| steps.whole(run))
+fn throughput<'a>(runs: &[Run], steps: &Steps, cut: &[Vec<Step>]) -> Chart<'a> {
+    rate_chart("Requests per second over time", runs, steps, cut, |step| step.requests, |run| steps.whole(run))
 }
 
-fn failures<'a>(runs: &[Run], steps: &Steps) -> Chart<'a> {
-    rate_chart("Failed requests per second over time", runs, steps, |step| step.errors, |run| steps.all(run))
+fn failures<'a>(runs: &[Run], steps: &Steps, cut: &[Vec<Step>]) -> Chart<'a> {
+    rate_chart("Failed requests per second over time", runs, steps, cut, |step| step.errors, |run| steps.all(run))
 }
 
 fn rate_chart<'a>(
     label: &'a str,
     runs: &[Run],
     steps: &Steps,
+    cut: &[Vec<Step>],
     count: impl Fn(&Step) -> u64,
     drawn: impl Fn(&Run) -> usize,
 ) -> Chart<'a> {
     let rates: Vec<Vec<f64>> = runs
         .iter()
-        .map(|run| {
-            let all = steps.cut(run);
+        .zip(cut)
+        .map(|(run, all)| {
             // The last of a run that was cut short may be a part of a second.
             all.iter().take(drawn(run)).map(|step| count(step) as f64 / steps.width as f64).collect()
         })
@@ -257,8 +269,7 @@ fn rate_chart<'a>(
     })
 }
 
-fn latency<'a>(runs: &[Run], steps: &Steps) -> Chart<'a> {
-    let cut: Vec<Vec<Step>> = runs.iter().map(|run| steps.cut(run)).collect();
+fn latency<'a>(runs: &[Run], steps: &Steps, cut: &[Vec<Step>]) -> Chart<'a> {
     let mut lines = Vec::new();
     let (mut least, mut most) = (f64::MAX, 0f64);
     for (colour, all) in cut.iter().enumerate() {
@@ -277,7 +288,7 @@ fn latency<'a>(runs: &[Run], steps: &Steps) -> Chart<'a> {
     }
     let y = Axis::log(least.min(most), most, |nanos| time(nanos as u64));
     steps.chart("Latency over time, p99 and p50", y, lines, |n| {
-        let values = runs.iter().zip(&cut).filter_map(|(run, all)| {
+        let values = runs.iter().zip(cut).filter_map(|(run, all)| {
             let step = all.get(n).filter(|step| step.p99_ns > 0)?;
             Some((run, format!("p99 {}, p50 {}", time(step.p99_ns), time(step.p50_ns))))
         });

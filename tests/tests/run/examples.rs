@@ -11,6 +11,10 @@ fn check_finds_nothing_wrong() {
     let mut checked = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
+        // There to be wrong: control-shim/tests/examples.rs sees to it.
+        if path.ends_with("outcomes") {
+            continue;
+        }
         if path.extension().is_none_or(|ext| ext == "yaml") {
             let output = Command::new(binary::ringway()).arg("check").arg(&path).args(["--output", "json"]).output();
             let output = output.unwrap();

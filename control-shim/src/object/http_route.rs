@@ -200,14 +200,10 @@ fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
         timeout_ms: 0,
         retry: Retries::Unsaid,
     };
-    let mut filters: Vec<&str> = Vec::new();
-    for filter_item in fields.get("filters").map(|f| f.items()).unwrap_or_default() {
-        let Some(kind) = filter(&filter_item, &mut rule, own) else { continue };
-        if kind != "RequestMirror" && filters.contains(&kind) {
-            filter_item.error("duplicate-filter", format!("a rule has one {kind} at most"), "merge the two");
-        }
-        filters.push(kind);
-    }
+    let filters = fields.get("filters").map(|f| f.items()).unwrap_or_default();
+    let kinds: Vec<_> = filters.iter().map(|item| filter(item, &mut rule, own)).collect();
+    check_together(&filters, &kinds);
+    let redirects = rule.redirect.is_some();
     let (mut request_ms, mut backend_ms) = (0, 0);
     if let Some(mut timeouts) = fields.get("timeouts").and_then(|f| f.fields("timeouts")) {
         request_ms = timeouts.get("request").and_then(|f| f.duration_ms()).unwrap_or(0);
@@ -223,17 +219,24 @@ fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
         rule.timeout_ms = [request_ms, backend_ms].into_iter().filter(|ms| *ms > 0).min().unwrap_or(0);
     }
     let backends = fields.get("backendRefs").map(|f| f.items()).unwrap_or_default();
-    rule.backends = backends.iter().filter_map(|f| backend(f, own, true)).collect();
+    let only = backends.len() == 1;
+    rule.backends = backends
+        .iter()
+        .filter_map(|item| {
+            let mut fields = item.fields("a backend reference")?;
+            let filters = fields.get("filters").map(|f| f.items()).unwrap_or_default();
+            let edits = backend_filters(&filters, only, &mut rule, own);
+            let (request, response) = edits;
+            Some(BackendRef { request, response, ..backend(item, fields, own)? })
+        })
+        .collect();
     fields.not_supported(&["sessionPersistence"]);
     fields.finish();
     if rule.mirrors.len() > MIRRORS_MAX as usize {
         item.error("limit", format!("a rule has {MIRRORS_MAX} mirrors at most"), "remove some");
     }
     rule.mirrors.retain(|(_, per_million)| *per_million > 0);
-    if filters.contains(&"RequestRedirect") && filters.contains(&"URLRewrite") {
-        item.error(INCOMPATIBLE_FILTERS, "a rule has either RequestRedirect or URLRewrite", "remove one of the two");
-    }
-    if rule.redirect.is_some() && !rule.backends.is_empty() {
+    if redirects && !rule.backends.is_empty() {
         item.error("conflict", "a rule with RequestRedirect may not have backendRefs", "remove one of the two");
     }
     Some(rule)
@@ -334,12 +337,12 @@ fn filter<'a>(item: &Field<'a>, rule: &mut Rule, own: &str) -> Option<&'a str> {
     match kind {
         "RequestHeaderModifier" => {
             if let Some(edits) = fields.require("requestHeaderModifier") {
-                rule.request = modifier(&edits, Some(&mut rule.authority));
+                rule.request = modifier(&edits, Host::Edit(&mut rule.authority));
             }
         }
         "ResponseHeaderModifier" => {
             if let Some(edits) = fields.require("responseHeaderModifier") {
-                rule.response = modifier(&edits, None);
+                rule.response = modifier(&edits, Host::Response);
             }
         }
         "RequestRedirect" => {
@@ -374,7 +377,17 @@ fn filter<'a>(item: &Field<'a>, rule: &mut Rule, own: &str) -> Option<&'a str> {
     Some(kind)
 }
 
-fn modifier(field: &Field<'_>, mut authority: Option<&mut String>) -> HeaderEdits {
+/// What an edit of Host is.
+enum Host<'a> {
+    /// Another authority.
+    Edit(&'a mut String),
+    /// One for some of a rule's backends.
+    Shared,
+    /// A mistake: responses have none.
+    Response,
+}
+
+fn modifier(field: &Field<'_>, mut host: Host<'_>) -> HeaderEdits {
     let mut edits = HeaderEdits::default();
     let Some(mut fields) = field.fields("a header modifier") else { return edits };
     // The Gateway API has no variables: `%` stands for itself.
@@ -385,11 +398,12 @@ fn modifier(field: &Field<'_>, mut authority: Option<&mut String>) -> HeaderEdit
             let value = fields.require("value").and_then(|f| f.text()).unwrap_or("").to_string();
             fields.finish();
             if name.eq_ignore_ascii_case("host") {
-                match authority.as_deref_mut() {
+                match &mut host {
                     // `urlRewrite.hostname` says it too, and counts.
-                    Some(authority) if !authority.is_empty() => {}
-                    Some(authority) => *authority = value,
-                    None => item.error("forbidden-header", "Host is no response header", "remove it"),
+                    Host::Edit(authority) if !authority.is_empty() => {}
+                    Host::Edit(authority) => **authority = value,
+                    Host::Shared => item.not_supported("an edit of Host at one of several backends"),
+                    Host::Response => item.error("forbidden-header", "Host is no response header", "remove it"),
                 }
             } else if patterns::header_name(&item, &name) && patterns::header_value(&item, &value) {
                 into.push((name, HeaderValue::Text(value)));
@@ -525,30 +539,66 @@ fn reference(item: &Field<'_>, fields: &mut Fields<'_>, own: &str) -> Option<Bac
     })
 }
 
-/// One entry of `backendRefs`; those of HTTP may have filters.
-pub(super) fn backend(item: &Field<'_>, own: &str, http: bool) -> Option<BackendRef> {
-    let mut fields = item.fields("a backend reference")?;
+/// One entry of `backendRefs`, beside its filters.
+pub(super) fn backend(item: &Field<'_>, mut fields: Fields<'_>, own: &str) -> Option<BackendRef> {
     let reference = reference(item, &mut fields, own);
     let weight = fields.get("weight").map_or(Some(1), |f| f.number(0, 1_000_000));
+    fields.finish();
+    Some(BackendRef { weight: u32::try_from(weight?).ok()?, ..reference? })
+}
+
+/// Filters of a backend: edits of its own. All else is the rule's where there is no other backend.
+fn backend_filters(items: &[Field<'_>], only: bool, rule: &mut Rule, own: &str) -> (HeaderEdits, HeaderEdits) {
     let (mut request, mut response) = (HeaderEdits::default(), HeaderEdits::default());
-    let filters = if http { fields.get("filters") } else { None };
-    for filter in filters.map(|f| f.items()).unwrap_or_default() {
-        let Some(mut inner) = filter.fields("a filter") else { continue };
-        match inner.require("type").and_then(|f| f.text_among(FILTER_TYPES)) {
+    let mut kinds = Vec::new();
+    for item in items {
+        let Some(mut fields) = item.fields("a filter") else { continue };
+        let kind = fields.require("type").and_then(|f| f.text_among(FILTER_TYPES));
+        match kind {
             Some("RequestHeaderModifier") => {
-                request = inner.require("requestHeaderModifier").map(|f| modifier(&f, None)).unwrap_or_default();
+                let authority = if only { Host::Edit(&mut rule.authority) } else { Host::Shared };
+                let edits = fields.require("requestHeaderModifier");
+                request = edits.map(|f| modifier(&f, authority)).unwrap_or_default();
             }
             Some("ResponseHeaderModifier") => {
-                response = inner.require("responseHeaderModifier").map(|f| modifier(&f, None)).unwrap_or_default();
+                let edits = fields.require("responseHeaderModifier");
+                response = edits.map(|f| modifier(&f, Host::Response)).unwrap_or_default();
+            }
+            Some(_) if only => {
+                filter(item, rule, own);
             }
             Some(other) => {
-                filter.not_supported(format!("filter {other} at a backend"));
-                inner.refused(&["requestRedirect", "urlRewrite", "requestMirror", "cors"]);
-                inner.refused(OTHER_FILTERS);
+                item.not_supported(format!("filter {other} at one of several backends"));
+                fields.refused(&["requestRedirect", "urlRewrite", "requestMirror", "cors"]);
+                fields.refused(OTHER_FILTERS);
             }
             None => {}
         }
+        kinds.push(kind);
     }
-    fields.finish();
-    Some(BackendRef { weight: u32::try_from(weight?).ok()?, request, response, ..reference? })
+    check_together(items, &kinds);
+    (request, response)
+}
+
+/// Filters of one list that exclude each other.
+fn check_together(items: &[Field<'_>], kinds: &[Option<&str>]) {
+    for (index, (item, kind)) in items.iter().zip(kinds).enumerate() {
+        let Some(kind) = kind else { continue };
+        let above = &kinds[..index];
+        if *kind != "RequestMirror" && above.contains(&Some(kind)) {
+            item.error("duplicate-filter", format!("{kind} is there twice"), "merge the two");
+        }
+        let other = match *kind {
+            "RequestRedirect" => "URLRewrite",
+            "URLRewrite" => "RequestRedirect",
+            _ => continue,
+        };
+        if above.contains(&Some(other)) {
+            item.error(
+                INCOMPATIBLE_FILTERS,
+                "RequestRedirect and URLRewrite exclude each other",
+                "remove one of the two",
+            );
+        }
+    }
 }

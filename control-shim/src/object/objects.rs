@@ -472,6 +472,9 @@ fn known(group: &str, kind: &str) -> Option<&'static Known> {
     KNOWN.iter().find(|known| known.group == group && known.kind == kind)
 }
 
+/// Kinds of the mesh APIs that are no misspelt ones.
+const NOT_BUILT: &[&str] = &["GRPCRoute", "UDPRoute", "ListenerSet", "EnvoyFilter", "WorkloadGroup", "WasmPlugin"];
+
 /// Kinds that we do not read: security is an error unless allowed, other kinds of the mesh APIs are errors, the rest is a notice a kind.
 fn not_understood(context: &mut Context, node: &Node, group: &str, kind: &str) -> Outcome {
     let span = node.get("kind").map_or(node.span, |node| node.span);
@@ -486,7 +489,8 @@ fn not_understood(context: &mut Context, node: &Node, group: &str, kind: &str) -
         }
         (ISTIO_GROUP | "extensions.istio.io" | GATEWAY_GROUP | "gateway.networking.x-k8s.io", _) => {
             let kinds: Vec<&str> = KNOWN.iter().filter(|known| known.group == group).map(|known| known.kind).collect();
-            let mend = decode::nearest(kind, &kinds).map_or_else(
+            let meant = decode::nearest(kind, &kinds).filter(|_| !NOT_BUILT.contains(&kind));
+            let mend = meant.map_or_else(
                 || "remove it; docs/support.md lists what is honoured".to_string(),
                 |name| format!("did you mean {name}?"),
             );

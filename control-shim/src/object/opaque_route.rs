@@ -201,7 +201,8 @@ fn opaque_rule(item: &Field<'_>, own: &str) -> Option<OpaqueRule> {
     let mut fields = item.fields("a rule")?;
     fields.harmless(&["name"]);
     let backends = fields.require("backendRefs").map(|f| f.items()).unwrap_or_default();
-    let backends = backends.iter().filter_map(|item| http_route::backend(item, own, false)).collect();
+    let backend = |item: &Field<'_>| http_route::backend(item, item.fields("a backend reference")?, own);
+    let backends = backends.iter().filter_map(backend).collect();
     fields.finish();
     Some(OpaqueRule { path: item.path.clone(), spot: item.spot(), backends })
 }

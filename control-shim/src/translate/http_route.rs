@@ -149,7 +149,13 @@ impl Pass<'_> {
         view: View<'_>,
         clusters: &mut BTreeSet<ClusterKey>,
     ) -> Action {
-        if let Some(redirect) = &rule.redirect {
+        // A redirect of a backend's own takes the backend to be there.
+        let there = |backend: &BackendRef| {
+            backend.weight > 0 && self.backend_cluster(&route.meta, backend, Carried::Http).is_some()
+        };
+        if let Some(redirect) = &rule.redirect
+            && rule.backends.iter().all(there)
+        {
             return Action::Redirect(Redirect { response: rule.response.clone(), ..redirect.clone() });
         }
         let mut backends: Vec<_> =

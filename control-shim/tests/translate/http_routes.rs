@@ -1,6 +1,8 @@
 //! HTTPRoute at gateways and at services.
 
 use super::manifests::{Answer, Request, app, app_in, good, to, world};
+use ringway_config::Order;
+use ringway_config::model::{Action, Model};
 
 const GATEWAY: &str = "---
 apiVersion: gateway.networking.k8s.io/v1
@@ -160,4 +162,65 @@ fn a_listener_that_cannot_be_served_leaves_the_others_alone() {
     assert_eq!(found.codes(), ["not-supported-yet"]);
     assert_eq!(found.knock("door-any", 80, "h.test", Request::default()), to(WEB));
     assert_eq!(found.mesh.pods.iter().find_map(|pod| pod.gateway.get(&443)), None);
+}
+
+#[test]
+fn filters_of_a_backend_are_the_rules_where_it_is_the_only_one() {
+    let redirect = "{type: RequestRedirect, requestRedirect: {port: 81}}";
+    let rewrite = "{type: URLRewrite, urlRewrite: {hostname: in.test}}";
+    let rules = |backends: &str| format!("  rules: [{{backendRefs: [{backends}]}}]\n");
+    for (backends, codes, answer) in [
+        (format!("{{name: web, port: 80, filters: [{redirect}]}}"), &[][..], Answer::Status(302)),
+        // It is for requests that would go there.
+        (format!("{{name: nobody, port: 80, filters: [{redirect}]}}"), &["unknown-backend"], Answer::Status(500)),
+        (format!("{{name: web, port: 80, weight: 0, filters: [{redirect}]}}"), &[], Answer::Status(500)),
+        (format!("{{name: web, port: 80, filters: [{rewrite}]}}"), &[], to(WEB)),
+        (
+            format!("{{name: web, port: 80, filters: [{rewrite}]}}, {{name: other, port: 80}}"),
+            &["not-supported-yet"],
+            Answer::Status(404),
+        ),
+        (
+            format!("{{name: web, port: 80, filters: [{rewrite}, {redirect}]}}"),
+            &["incompatible-filters"],
+            Answer::Status(404),
+        ),
+        (
+            format!("{{name: web, port: 80, filters: [{redirect}, {redirect}]}}"),
+            &["duplicate-filter"],
+            Answer::Status(404),
+        ),
+    ] {
+        let found = world(&(apps() + &route("r", AT_DOOR, &rules(&backends))));
+        assert_eq!(found.codes(), codes, "{backends}");
+        assert_eq!(found.knock("door-any", 80, "h.test", Request::default()), answer, "{backends}");
+    }
+}
+
+#[test]
+fn a_redirect_without_scheme_and_port_leads_to_the_listeners_port() {
+    let text = apps().replace("name: http, port: 80, protocol", "name: http, port: 8085, protocol");
+    let rules =
+        |filter: &str| format!("  rules: [{{filters: [{{type: RequestRedirect, requestRedirect: {{{filter}}}}}]}}]\n");
+    for (filter, port) in
+        [("hostname: a.test", 8085), ("hostname: a.test, scheme: http", 80), ("scheme: https", 443), ("port: 81", 81)]
+    {
+        let world = good(&(text.clone() + &route("r", AT_DOOR, &rules(filter))));
+        let node = world.node("door-any");
+        let snapshot = world.compiled.snapshot(&node, &[], Order { incarnation: 1, sequence: 1 });
+        let snapshot = snapshot.expect("has a proxy").expect("closed");
+        let ports: Vec<u16> = snapshot
+            .blobs()
+            .filter_map(|blob| match blob.model() {
+                Model::Host(host) => Some(&host.actions),
+                _ => None,
+            })
+            .flatten()
+            .filter_map(|action| match action {
+                Action::Redirect(redirect) => Some(redirect.port),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ports, [port], "{filter}");
+    }
 }

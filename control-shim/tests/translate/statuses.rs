@@ -120,6 +120,14 @@ fn what_is_right_is_accepted_resolved_and_programmed() {
     );
     let route = to_json(&all[2]);
     let parent = &route["status"]["parents"][0];
+    // GatewayClassObservedGenerationBump, GatewayObservedGenerationBump, HTTPRouteObservedGenerationBump.
+    for status in &all {
+        let json = to_json(status)["status"].to_string();
+        assert!(
+            json.contains("\"observedGeneration\":7")
+                && json.matches("\"reason\"").count() == json.matches(":7").count()
+        );
+    }
     assert_eq!(parent["controllerName"], "example.test/controller");
     assert_eq!(parent["conditions"][0]["observedGeneration"], 7);
     assert_eq!(
@@ -232,17 +240,17 @@ fn gateways() {
             &["Gateway door: Accepted False InvalidParameters", "Gateway door/http: Programmed False Invalid"],
         ),
         (
-            "GatewayInfrastructure",
+            "infrastructure without parameters",
             with("infrastructure: {labels: {a: b}, annotations: {c: d}}"),
             &["Gateway door: Accepted True Accepted", "Gateway door: Programmed True Programmed"],
         ),
         (
-            "GatewayStaticAddresses: a type that nobody knows",
+            "an address of a type that nobody knows",
             with("addresses: [{type: example.test/Odd, value: x}]"),
             &["Gateway door: Accepted False UnsupportedAddress"],
         ),
         (
-            "GatewayStaticAddresses: an address that cannot be had",
+            "an address that cannot be had",
             with("addresses: [{value: 198.51.100.1}]"),
             &["Gateway door: Accepted True Accepted", "Gateway door: Programmed False AddressNotUsable"],
         ),
@@ -252,7 +260,7 @@ fn gateways() {
             &["Gateway door: Accepted True Accepted", "Gateway door: Programmed True Programmed"],
         ),
         (
-            "GatewayInvalidTLSConfiguration: HTTPS is no protocol here",
+            "HTTPS is no protocol here",
             gateway("door", "{name: https, port: 443, protocol: HTTPS, tls: {certificateRefs: [{name: c}]}}"),
             &[
                 "Gateway door/https: Accepted False UnsupportedProtocol",
@@ -260,9 +268,19 @@ fn gateways() {
             ],
         ),
         (
-            "GatewayInvalidTLSBackendConfiguration",
+            "TLS towards backends",
             with("tls: {backend: {clientCertificateRef: {name: c}}}"),
             &["Gateway door: Accepted False Invalid", "Gateway door: Programmed False Invalid"],
+        ),
+        (
+            "GatewayModifyListeners: one more",
+            gateway("door", "{name: http, port: 80, protocol: HTTP}, {name: more, port: 81, protocol: HTTP}"),
+            &["Gateway door/http: Programmed True Programmed", "Gateway door/more: Programmed True Programmed"],
+        ),
+        (
+            "GatewayNameMaximumLength",
+            gateway(&"a".repeat(63), HTTP).replace("default", "a-namespace"),
+            &["Gateway aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: Programmed True Programmed"],
         ),
         (
             "parameters of a class",
@@ -604,6 +622,37 @@ fn references() {
         let accepted = expected.split(':').next().unwrap_or("").to_string() + ": Accepted True Accepted";
         expect(case, &(door + &text), &[expected, &accepted]);
     }
+}
+
+/// Rows of docs/gateway-api.md name tests; each has to be in the file that its row says it is in.
+#[test]
+fn the_list_of_conformance_tests_is_true() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a repository");
+    let read =
+        |path: &str| std::fs::read_to_string(repository.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let docs = read("docs/gateway-api.md");
+    let (_, list) = docs.split_once("## The conformance suite").expect("the list");
+    let places = [
+        ("conditions", read("control-shim/tests/translate/statuses.rs")),
+        ("traffic", read("tests/tests/run/gateway_api.rs")),
+    ];
+    let mut rows = 0;
+    for row in list.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [names, outcome, ..] = cells[..] else { panic!("{row}") };
+        for name in names.split(", ") {
+            rows += 1;
+            for (word, source) in &places {
+                let inside = |at: usize| {
+                    source[..at].ends_with(char::is_alphanumeric)
+                        || source[at + name.len()..].starts_with(char::is_alphanumeric)
+                };
+                let there = source.match_indices(name).any(|(at, _)| !inside(at));
+                assert_eq!(outcome.contains(word), there, "{name}: the row says {outcome}; {word}?");
+            }
+        }
+    }
+    assert!(rows > 150, "only {rows} tests are listed");
 }
 
 #[test]

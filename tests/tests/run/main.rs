@@ -8,6 +8,7 @@ mod edits;
 mod examples;
 mod explain;
 mod failover;
+mod gateway_api;
 mod load;
 mod opaque;
 mod processes;

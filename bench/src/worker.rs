@@ -178,18 +178,19 @@ impl<'a, I: Io> Worker<'a, I> {
             if cpu_before.is_none() && now >= self.clock.counted_from {
                 cpu_before = Some(thread_cpu());
             }
-            if now >= self.clock.end || self.stop.load(Ordering::Relaxed) {
-                if !over {
-                    over = true;
-                    cpu = cpu_before.map_or(Duration::ZERO, |before| thread_cpu().saturating_sub(before));
-                    self.clock.end = self.clock.end.min(now);
-                }
-                if self.busy == 0 {
-                    break;
-                }
-            } else {
+            let ends = !over && (now >= self.clock.end || self.stop.load(Ordering::Relaxed));
+            if ends {
+                over = true;
+                cpu = cpu_before.map_or(Duration::ZERO, |before| thread_cpu().saturating_sub(before));
+                self.clock.end = self.clock.end.min(now);
+            }
+            // Also in the round that ends: what was due until then is sent.
+            if !over || ends {
                 self.open_connections();
                 self.start_due(now);
+            }
+            if over && self.busy == 0 {
+                break;
             }
             self.expire(now);
             self.next_second(now);
@@ -236,6 +237,7 @@ impl<'a, I: Io> Worker<'a, I> {
         if self.arrivals.is_none() {
             // A closed loop: every free connection asks.
             while now >= self.clock.start
+                && now < self.clock.end
                 && let Some(index) = self.free.pop_front()
             {
                 let due = self.connections[index as usize].free_since.max(self.clock.start);

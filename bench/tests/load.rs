@@ -205,6 +205,14 @@ fn a_closed_loop_keeps_its_connections_and_new_ones_are_new() {
 }
 
 #[test]
+fn what_is_due_in_the_last_moment_is_sent() {
+    let server = Server::start(|_| reply("ok"));
+    // The eleventh is due 100 ns before the end.
+    let run = json(&["run", &server.url(), "--rate", "10", "-d", "1.0000001s", "--warmup", "0s"]);
+    assert_eq!((run["requests"].as_u64(), run["unsent"].as_u64()), (Some(11), Some(0)), "{run:#}");
+}
+
+#[test]
 fn a_scenario_mixes_requests_in_their_proportion() {
     let server = Server::start(|head| {
         let (method, rest) = head.split_once(' ').unwrap();

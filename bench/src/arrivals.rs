@@ -25,6 +25,28 @@ pub enum Spacing {
     Poisson,
 }
 
+/// Arrivals that were written down: a worker's share of them.
+#[derive(Clone, Debug)]
+pub struct Recorded<'a> {
+    due: &'a [u64],
+    next: usize,
+    workers: usize,
+}
+
+impl<'a> Recorded<'a> {
+    /// Those of worker `index` of `workers`: every so many-th.
+    pub fn new(due: &'a [u64], index: usize, workers: usize) -> Recorded<'a> {
+        Recorded { due, next: index, workers }
+    }
+
+    /// As [`Arrivals::next_due`].
+    pub fn next_due(&mut self) -> Option<u64> {
+        let due = self.due.get(self.next).copied();
+        self.next += self.workers;
+        due
+    }
+}
+
 /// The arrivals of one worker, in order.
 #[derive(Clone, Debug)]
 pub struct Arrivals {

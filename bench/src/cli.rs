@@ -2,6 +2,7 @@
 
 mod merge;
 mod outcome;
+mod replay;
 mod report;
 
 use std::io::{IsTerminal, Write};
@@ -48,6 +49,8 @@ enum Command {
     Run(Box<RunArgs>),
     /// Find the highest rate at which an objective is met.
     Search(Box<SearchArgs>),
+    /// Send the requests of an access log when they were due.
+    Replay(Box<replay::ReplayArgs>),
     /// Put runs side by side in one HTML page.
     Report(report::ReportArgs),
     /// Compare two servers in turn; the exit code says whether the second is worse.
@@ -58,56 +61,63 @@ enum Command {
     Merge(merge::MergeArgs),
 }
 
+/// How the target is spoken to, whatever is asked of it.
 #[derive(Args, Debug)]
-struct LoadArgs {
-    /// `http://host[:port][/path]`, or a scenario file (TOML).
-    #[arg(value_name = "URL|SCENARIO.toml")]
-    target: String,
+struct ClientArgs {
     /// Connections over all threads [default: 50].
     #[arg(short, long, value_name = "N")]
     connections: Option<usize>,
     /// Threads [default: 1].
     #[arg(short, long, value_name = "N")]
     threads: Option<usize>,
-    /// How long is counted [default: 10s].
-    #[arg(short, long, value_name = "TIME")]
-    duration: Option<String>,
-    /// How long the load runs before it is counted [default: 2s].
-    #[arg(long, value_name = "TIME")]
-    warmup: Option<String>,
     /// A request without a whole reply after this has failed [default: 10s].
     #[arg(long, value_name = "TIME")]
     timeout: Option<String>,
-    /// How arrivals are spaced [default: constant].
-    #[arg(long, value_enum)]
-    arrivals: Option<Arrivals>,
     /// A new connection for every request.
     #[arg(long)]
     new_connections: bool,
-    /// The method [default: GET].
-    #[arg(short = 'X', long, value_name = "METHOD")]
-    method: Option<String>,
     /// A header line, as in `-H 'accept: text/html'`; may be repeated.
     #[arg(short = 'H', long = "header", value_name = "LINE")]
     headers: Vec<String>,
-    /// The body.
-    #[arg(long, value_name = "TEXT")]
-    body: Option<String>,
-    /// The body, from a file.
-    #[arg(long, value_name = "FILE")]
-    body_file: Option<PathBuf>,
     /// A good reply has one of these statuses [default: 200 to 399].
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]
     expect_status: Vec<u16>,
-    /// The same seed makes the same arrivals and the same mix [default: 1].
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
     /// auto, uring or epoll.
     #[arg(long, default_value = "auto", value_name = "DRIVER")]
     io_backend: Choice,
     /// Serve the counts for Prometheus while the load runs; port 0 is any free one.
     #[arg(long, value_name = "ADDR:PORT")]
     prometheus: Option<SocketAddr>,
+}
+
+#[derive(Args, Debug)]
+struct LoadArgs {
+    /// `http://host[:port][/path]`, or a scenario file (TOML).
+    #[arg(value_name = "URL|SCENARIO.toml")]
+    target: String,
+    #[command(flatten)]
+    client: ClientArgs,
+    /// How long is counted [default: 10s].
+    #[arg(short, long, value_name = "TIME")]
+    duration: Option<String>,
+    /// How long the load runs before it is counted [default: 2s].
+    #[arg(long, value_name = "TIME")]
+    warmup: Option<String>,
+    /// How arrivals are spaced [default: constant].
+    #[arg(long, value_enum)]
+    arrivals: Option<Arrivals>,
+    /// The method [default: GET].
+    #[arg(short = 'X', long, value_name = "METHOD")]
+    method: Option<String>,
+    /// The body.
+    #[arg(long, value_name = "TEXT")]
+    body: Option<String>,
+    /// The body, from a file.
+    #[arg(long, value_name = "FILE")]
+    body_file: Option<PathBuf>,
+    /// The same seed makes the same arrivals and the same mix [default: 1].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 }
 
 #[derive(Args, Debug)]
@@ -166,6 +176,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run_once(&args),
         Command::Search(args) => search(&args),
+        Command::Replay(args) => replay::replay(&args),
         Command::Report(args) => report::compare(&args),
         Command::Ab(args) => ab::ab(&args).map(ExitCode::from),
         Command::Serve(args) => serve(&args),
@@ -188,7 +199,7 @@ fn run_once(args: &RunArgs) -> Result<ExitCode, String> {
     scenario.think = args.think.clone().or(scenario.think);
     let checks = args.outcome.checks()?;
     let plan = scenario.plan()?;
-    let mut watch = Watch::new(args.load.prometheus)?;
+    let mut watch = Watch::new(args.load.client.prometheus)?;
     checks.conclude(&measure(&plan, &mut watch)?)
 }
 
@@ -207,7 +218,7 @@ fn search(args: &SearchArgs) -> Result<ExitCode, String> {
     if !(args.from > 0.0 && args.from <= args.to) {
         return Err("search: --from is above 0 and not above --to".into());
     }
-    let mut watch = Watch::new(args.load.prometheus)?;
+    let mut watch = Watch::new(args.load.client.prometheus)?;
     let (mut met, mut missed): (Option<(f64, Report)>, Option<f64>) = (None, None);
     let mut rate = args.from;
     loop {
@@ -315,18 +326,13 @@ fn progress(second: Second, total: u64) -> String {
     )
 }
 
-impl LoadArgs {
-    /// The file's scenario, or an empty one, under what the command line says.
-    fn scenario(&self) -> Result<Scenario, String> {
-        let mut scenario = Scenario::of(&self.target)?;
+impl ClientArgs {
+    /// Lays them over a scenario.
+    fn apply(&self, scenario: &mut Scenario) -> Result<(), String> {
         scenario.backend = self.io_backend;
         scenario.connections = self.connections.or(scenario.connections);
         scenario.threads = self.threads.or(scenario.threads);
-        scenario.duration = self.duration.clone().or(scenario.duration);
-        scenario.warmup = self.warmup.clone().or(scenario.warmup);
-        scenario.timeout = self.timeout.clone().or(scenario.timeout);
-        scenario.arrivals = self.arrivals.or(scenario.arrivals);
-        scenario.seed = self.seed.or(scenario.seed);
+        scenario.timeout = self.timeout.clone().or(scenario.timeout.take());
         if self.new_connections {
             scenario.new_connections = Some(true);
         }
@@ -337,6 +343,19 @@ impl LoadArgs {
         if !self.expect_status.is_empty() {
             scenario.expect.get_or_insert_default().status = self.expect_status.clone();
         }
+        Ok(())
+    }
+}
+
+impl LoadArgs {
+    /// The file's scenario, or an empty one, under what the command line says.
+    fn scenario(&self) -> Result<Scenario, String> {
+        let mut scenario = Scenario::of(&self.target)?;
+        self.client.apply(&mut scenario)?;
+        scenario.duration = self.duration.clone().or(scenario.duration);
+        scenario.warmup = self.warmup.clone().or(scenario.warmup);
+        scenario.arrivals = self.arrivals.or(scenario.arrivals);
+        scenario.seed = self.seed.or(scenario.seed);
         if self.method.is_some() || self.body.is_some() || self.body_file.is_some() {
             if !scenario.request.is_empty() {
                 return Err("--method and --body: the scenario has its own requests".into());

@@ -15,6 +15,7 @@ pub mod gate;
 pub mod merge;
 pub mod plan;
 pub mod prometheus;
+pub mod replay;
 pub mod reply;
 pub mod report;
 pub mod run;

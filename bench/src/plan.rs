@@ -56,6 +56,13 @@ pub enum Load {
         /// Even or Poisson.
         spacing: Spacing,
     },
+    /// Requests are due when they were recorded: the n-th is filled from the n-th row.
+    Recorded {
+        /// Nanoseconds from the start, in order; as many as there are rows.
+        due: Vec<u64>,
+        /// Which request of the mix each one is.
+        kinds: Vec<u32>,
+    },
     /// Every connection asks again as soon as it has its reply and has thought.
     Closed {
         /// Between a reply and the next request.
@@ -138,6 +145,7 @@ impl Plan {
     pub fn target_rate(&self) -> f64 {
         match &self.load {
             Load::Closed { .. } => 0.0,
+            Load::Recorded { due, .. } => due.len() as f64 / self.duration.as_secs_f64(),
             Load::Open { stages, .. } => {
                 let seconds = stages.iter().map(|stage| stage.nanos).sum::<u64>() as f64 / 1e9;
                 if seconds > 0.0 { stages.iter().map(Stage::area).sum::<f64>() / seconds } else { 0.0 }

@@ -99,7 +99,7 @@ impl Measured {
     pub fn doubts(&self, load: &Load) -> Vec<Doubt> {
         let mut doubts = Vec::new();
         let lateness = Duration::from_nanos(self.total.lateness.value_at_quantile(0.999));
-        let open = matches!(load, Load::Open { .. });
+        let open = !matches!(load, Load::Closed { .. });
         if open && lateness > LATENESS_MAX {
             doubts.push(Doubt::Late(lateness));
         }

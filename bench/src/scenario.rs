@@ -1,5 +1,6 @@
 //! Scenario files: a run in TOML. The command line is the same structure, laid over the file's.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
@@ -12,9 +13,12 @@ use serde::Deserialize;
 use crate::arrivals::{Spacing, Stage};
 use crate::gate;
 use crate::plan::{CONNECTIONS_MAX, Expect, Load, Part, Plan, REQUESTS_MAX, ROWS_MAX, Request, Wire};
+use crate::replay::{Recorded, Recording};
 
 /// Requests per second of one run.
 const RATE_MAX: f64 = 1e8;
+/// A recording is counted for as long at least.
+const RECORDED_MIN: Duration = Duration::from_secs(1);
 /// Bytes of one request's body.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
@@ -56,6 +60,9 @@ pub struct Scenario {
     pub expect: Option<ExpectText>,
     /// The mix.
     pub request: Vec<RequestText>,
+    /// Requests that were recorded; in place of rate and mix.
+    #[serde(skip)]
+    pub recording: Option<Recording>,
     /// Where relative paths start.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -136,6 +143,11 @@ impl Scenario {
         }
     }
 
+    /// Of recorded requests, sent to this URL.
+    pub fn replay(url: &str, recording: Recording) -> Scenario {
+        Scenario { url: Some(url.to_string()), recording: Some(recording), ..Scenario::default() }
+    }
+
     /// Reads a file. The error says where in it.
     pub fn read(path: &Path) -> Result<Scenario, String> {
         let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -160,7 +172,9 @@ impl Scenario {
         let url = self.url.as_deref().ok_or("no URL: give one, as in http://127.0.0.1:8080/path")?;
         let target = Target::parse(url)?;
         let time = |text: &Option<String>, default: Duration| text.as_deref().map_or(Ok(default), gate::duration);
-        let warmup = time(&self.warmup, Duration::from_secs(2))?;
+        // What was recorded is counted from its first request on.
+        let warmup = if self.recording.is_some() { Duration::ZERO } else { Duration::from_secs(2) };
+        let warmup = time(&self.warmup, warmup)?;
         let counted = time(&self.duration, Duration::from_secs(10))?;
         let timeout = time(&self.timeout, Duration::from_secs(10))?;
         let (load, duration) = self.load(warmup, counted)?;
@@ -175,7 +189,7 @@ impl Scenario {
         if timeout.is_zero() || duration.is_zero() {
             return Err("duration and timeout: longer than 0".into());
         }
-        let (columns, rows) = self.rows()?;
+        let (columns, rows) = self.rows(&target)?;
         let addresses: Vec<_> = (target.host.as_str(), target.port)
             .to_socket_addrs()
             .map_err(|e| format!("{}: {e}", target.host))?
@@ -183,8 +197,7 @@ impl Scenario {
         if addresses.is_empty() {
             return Err(format!("{} has no address", target.host));
         }
-        let default = [RequestText::default()];
-        let texts = if self.request.is_empty() { &default[..] } else { &self.request[..] };
+        let texts = self.requests();
         if texts.len() > REQUESTS_MAX {
             return Err(format!("{} requests in the mix; at most {REQUESTS_MAX}", texts.len()));
         }
@@ -215,7 +228,34 @@ impl Scenario {
         })
     }
 
+    /// The mix. What was recorded has a request for every method, filled with host and path.
+    fn requests(&self) -> Cow<'_, [RequestText]> {
+        let Some(recording) = &self.recording else {
+            return if self.request.is_empty() {
+                vec![RequestText::default()].into()
+            } else {
+                (&self.request[..]).into()
+            };
+        };
+        let has_host = self.headers.keys().any(|name| name.eq_ignore_ascii_case("host"));
+        let host = (!has_host).then(|| ("Host".to_string(), "{authority}".to_string()));
+        let of_method = |method: &String| RequestText {
+            name: Some(method.clone()),
+            method: Some(method.clone()),
+            path: Some("/{path}".into()),
+            headers: host.clone().into_iter().collect(),
+            ..RequestText::default()
+        };
+        recording.methods.iter().map(of_method).collect()
+    }
+
     fn load(&self, warmup: Duration, counted: Duration) -> Result<(Load, Duration), String> {
+        if let Some(recording) = &self.recording {
+            let due: Vec<u64> = recording.requests.iter().map(|request| request.due).collect();
+            let kinds = recording.requests.iter().map(|request| request.method).collect();
+            let last = Duration::from_nanos(due.last().map_or(0, |due| due + 1));
+            return Ok((Load::Recorded { due, kinds }, last.max(RECORDED_MIN)));
+        }
         let closed = self.closed.unwrap_or(false);
         if !closed && self.think.is_some() {
             return Err("think: only in a closed loop (closed = true, --closed)".into());
@@ -255,7 +295,13 @@ impl Scenario {
         Ok((Load::Open { stages, spacing }, duration))
     }
 
-    fn rows(&self) -> Result<(Vec<String>, Vec<Vec<String>>), String> {
+    fn rows(&self, target: &Target) -> Result<(Vec<String>, Vec<Vec<String>>), String> {
+        if let Some(recording) = &self.recording {
+            let row = |request: &Recorded| {
+                vec![request.path.clone(), request.authority.as_ref().unwrap_or(&target.authority).clone()]
+            };
+            return Ok((vec!["path".into(), "authority".into()], recording.requests.iter().map(row).collect()));
+        }
         let Some(path) = &self.data else { return Ok((Vec::new(), Vec::new())) };
         let path = self.folder.join(path);
         let wrong = |e: csv::Error| format!("{}: {e}", path.display());

@@ -14,7 +14,7 @@ use ringway_engine::io::{CREDIT_UNLIMITED, End};
 use ringway_engine::{Buf, Class, Completion, Errno, Io, Piece, SMALL_BYTES, Sock, Time, Token};
 use ringway_http::head::ResponseHead;
 
-use crate::arrivals::{Arrivals, Random};
+use crate::arrivals::{Arrivals, Random, Recorded};
 use crate::plan::{Load, Plan, Request, Wire, fill};
 use crate::reply::{Progress, Reader, Reply};
 use crate::tally::{Cause, Interval, Tally};
@@ -82,7 +82,7 @@ pub struct Worker<'a, I: Io> {
     busy: usize,
     /// In order of their deadlines; those that have ended meanwhile are skipped.
     deadlines: VecDeque<(Time, u32, u32)>,
-    arrivals: Option<Arrivals>,
+    arrivals: Due<'a>,
     next_due: Option<Time>,
     random: Random,
     weights: u64,
@@ -120,7 +120,31 @@ enum Link {
 #[derive(Clone, Copy)]
 struct Asked {
     kind: u32,
+    /// That it is filled from.
+    row: u32,
     due: Time,
+}
+
+/// When requests are due.
+enum Due<'a> {
+    Profile(Arrivals),
+    Recorded(Recorded<'a>),
+    /// In a closed loop: whenever a connection is free.
+    WhenFree,
+}
+
+impl Due<'_> {
+    fn next(&mut self) -> Option<u64> {
+        match self {
+            Due::Profile(arrivals) => arrivals.next_due(),
+            Due::Recorded(recorded) => recorded.next_due(),
+            Due::WhenFree => None,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self, Due::WhenFree)
+    }
 }
 
 impl<'a, I: Io> Worker<'a, I> {
@@ -136,11 +160,12 @@ impl<'a, I: Io> Worker<'a, I> {
         let count = share.of(plan.connections);
         let mut arrivals = match &plan.load {
             Load::Open { stages, spacing } => {
-                Some(Arrivals::new(stages, *spacing, share.index, share.workers, plan.seed))
+                Due::Profile(Arrivals::new(stages, *spacing, share.index, share.workers, plan.seed))
             }
-            Load::Closed { .. } => None,
+            Load::Recorded { due, .. } => Due::Recorded(Recorded::new(due, share.index, share.workers)),
+            Load::Closed { .. } => Due::WhenFree,
         };
-        let next_due = arrivals.as_mut().and_then(|a| a.next_due()).map(|due| Time(clock.start.0 + due));
+        let next_due = arrivals.next().map(|due| Time(clock.start.0 + due));
         let kinds = plan.mix.len();
         Worker {
             io,
@@ -234,7 +259,7 @@ impl<'a, I: Io> Worker<'a, I> {
             self.resting.pop();
             self.release(index, Time(since));
         }
-        if self.arrivals.is_none() {
+        if self.arrivals.is_closed() {
             // A closed loop: every free connection asks.
             while now >= self.clock.start
                 && now < self.clock.end
@@ -256,14 +281,15 @@ impl<'a, I: Io> Worker<'a, I> {
     }
 
     fn take_due(&mut self) -> Option<Time> {
-        self.arrivals.as_mut()?.next_due().map(|due| Time(self.clock.start.0 + due))
+        self.arrivals.next().map(|due| Time(self.clock.start.0 + due))
     }
 
     /// Sends a request, or connects first.
     fn start(&mut self, index: u32, due: Time) {
         let kind = self.choose();
+        let row = self.take_row(kind);
         let connection = &mut self.connections[index as usize];
-        connection.asked = Some(Asked { kind, due });
+        connection.asked = Some(Asked { kind, row, due });
         connection.turn = connection.turn.wrapping_add(1);
         let (turn, link) = (connection.turn, connection.link);
         if due >= self.clock.counted_from {
@@ -283,6 +309,9 @@ impl<'a, I: Io> Worker<'a, I> {
         if self.plan.mix.len() == 1 {
             return 0;
         }
+        if let Load::Recorded { kinds, .. } = &self.plan.load {
+            return kinds.get(self.next_row).copied().unwrap_or_default();
+        }
         let mut at = self.random.below(self.weights);
         for (kind, request) in self.plan.mix.iter().enumerate() {
             match at.checked_sub(u64::from(request.weight)) {
@@ -291,6 +320,18 @@ impl<'a, I: Io> Worker<'a, I> {
             }
         }
         0
+    }
+
+    /// Rows are taken in turn, by requests that are filled from them.
+    fn take_row(&mut self, kind: u32) -> u32 {
+        match self.plan.mix[kind as usize].wire {
+            Wire::Fixed(_) => 0,
+            Wire::Filled(_) => {
+                let row = self.next_row as u32;
+                self.next_row = (self.next_row + self.share.workers) % self.plan.rows.len().max(1);
+                row
+            }
+        }
     }
 
     fn connect(&mut self, index: u32) -> Result<(), Errno> {
@@ -310,8 +351,7 @@ impl<'a, I: Io> Worker<'a, I> {
         let piece = match &self.plan.mix[asked.kind as usize].wire {
             Wire::Fixed(bytes) => Piece::Static(bytes),
             Wire::Filled(parts) => {
-                let row = self.plan.rows.get(self.next_row).map_or(&[][..], Vec::as_slice);
-                self.next_row = (self.next_row + self.share.workers) % self.plan.rows.len().max(1);
+                let row = self.plan.rows.get(asked.row as usize).map_or(&[][..], Vec::as_slice);
                 self.scratch.clear();
                 fill(parts, row, &mut self.scratch);
                 Piece::Buf(copied(&mut self.io, &self.scratch))
@@ -443,7 +483,7 @@ impl<'a, I: Io> Worker<'a, I> {
                 let pause = think.max(PAUSE_AFTER_FAILURE);
                 self.resting.push(Reverse((now.after(pause).0, index)));
             }
-            Load::Open { .. } => self.release(index, now),
+            Load::Open { .. } | Load::Recorded { .. } => self.release(index, now),
         }
     }
 
@@ -513,7 +553,7 @@ impl<'a, I: Io> Worker<'a, I> {
             if let Some(Reverse((since, _))) = self.resting.peek() {
                 deadline = deadline.min(Time(*since));
             }
-            if self.arrivals.is_none() && !self.free.is_empty() {
+            if self.arrivals.is_closed() && !self.free.is_empty() {
                 deadline = deadline.min(self.clock.start.max(now));
             }
         }

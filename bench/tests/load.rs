@@ -384,3 +384,50 @@ fn prometheus_reads_the_counts_while_the_load_runs() {
     running.kill().unwrap();
     running.wait().unwrap();
 }
+
+#[test]
+fn an_access_log_is_replayed_as_it_was_recorded() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let heads = seen.clone();
+    let server = Server::start(move |head| {
+        let host = head.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap().to_string();
+        heads.lock().unwrap().push((head.lines().next().unwrap().to_string(), host, Instant::now()));
+        reply("ok")
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access.log");
+    // Written in the order of the replies: the first request ended last.
+    let line = |start: &str, method: &str, path: &str, authority: &str| {
+        format!(
+            r#"{{"start_time":"2024-05-01T10:00:{start}Z","method":"{method}","path":"{path}","authority":{authority},"response_code":200}}"#
+        )
+    };
+    let lines = [
+        line("01.000", "POST", "/orders?x=1", r#""shop.example""#),
+        "2024-05-01T10:00:01Z info a line of the proxy's own log".to_string(),
+        line("00.000", "GET", "/slow", r#""shop.example:80""#),
+        line("03.000", "GET", "/", "null"),
+    ];
+    std::fs::write(&log, lines.join("\n")).unwrap();
+    let run = json(&["replay", log.to_str().unwrap(), &server.url(), "--speed", "2", "-c", "2", "--threads", "2"]);
+    assert_eq!((run["requests"].as_u64(), run["errors"]["share"].as_f64()), (Some(3), Some(0.0)), "{run:#}");
+    assert_eq!((run["kinds"]["GET"].as_u64(), run["kinds"]["POST"].as_u64()), (Some(2), Some(1)), "{run:#}");
+    let seen = seen.lock().unwrap();
+    let lines: Vec<(&str, &str)> = seen.iter().map(|(line, host, _)| (line.as_str(), host.as_str())).collect();
+    let own = server.address.to_string();
+    assert_eq!(
+        lines,
+        [
+            ("GET /slow HTTP/1.1", "shop.example:80"),
+            ("POST /orders?x=1 HTTP/1.1", "shop.example"),
+            ("GET / HTTP/1.1", own.as_str())
+        ]
+    );
+    // 3 s at twice the speed; nothing is sent early, and how late it may be is the machine's.
+    assert!(seen[2].2 - seen[0].2 > Duration::from_millis(1_400), "{seen:?}");
+
+    std::fs::write(&log, "\n{\"method\":\"GET\",\"path\":\"/\"}\n").unwrap();
+    let output = ringway_load(&["replay", log.to_str().unwrap(), &server.url()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("access.log:2: no `start_time`"), "{output:?}");
+}

@@ -161,7 +161,7 @@ impl Report {
         Report {
             schema: SCHEMA.to_string(),
             target: plan.url.clone(),
-            load: if matches!(plan.load, Load::Open { .. }) { "open" } else { "closed" }.to_string(),
+            load: if matches!(plan.load, Load::Closed { .. }) { "closed" } else { "open" }.to_string(),
             target_rate: plan.target_rate(),
             connections: plan.connections,
             threads: plan.threads,

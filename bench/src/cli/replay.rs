@@ -1,0 +1,38 @@
+//! `replay`: an access log as load.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::outcome::OutcomeArgs;
+use super::{ClientArgs, Watch, measure};
+use crate::replay::Recording;
+use crate::scenario::Scenario;
+
+#[derive(Args, Debug)]
+pub(super) struct ReplayArgs {
+    /// An access log in Istio's JSON format. Lines that are no HTTP requests are left out.
+    log: PathBuf,
+    /// Where the requests go: `http://host[:port]`, with a path if one goes before those of the log.
+    url: String,
+    /// How much faster than it was recorded.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    speed: f64,
+    #[command(flatten)]
+    client: ClientArgs,
+    #[command(flatten)]
+    outcome: OutcomeArgs,
+}
+
+pub(super) fn replay(args: &ReplayArgs) -> Result<ExitCode, String> {
+    let checks = args.outcome.checks()?;
+    let recording = Recording::read(&args.log, args.speed)?;
+    let (requests, left_out) = (recording.requests.len(), recording.left_out);
+    let mut scenario = Scenario::replay(args.url.trim_end_matches('/'), recording);
+    args.client.apply(&mut scenario)?;
+    let plan = scenario.plan()?;
+    eprintln!("{requests} requests in {:.1} s; {left_out} lines of the log are none", plan.duration.as_secs_f64());
+    let mut watch = Watch::new(args.client.prometheus)?;
+    checks.conclude(&measure(&plan, &mut watch)?)
+}

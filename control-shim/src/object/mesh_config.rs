@@ -5,6 +5,7 @@
 use super::decode::{Field, Fields};
 use super::destination_rule::keepalive;
 use super::locality::{LocalitySetting, locality_setting};
+use super::sidecar::{OutboundPolicy, outbound_policy};
 use super::{Meta, ObjectRef, retries};
 use crate::yaml::{self, Entry, Node, Span, Value};
 use ringway_config::model::{AccessLog, Keepalive, PathNormalization, Retry};
@@ -28,6 +29,8 @@ pub struct MeshConfig {
     pub connect_timeout_ms: Option<u32>,
     /// Probes on idle connections, where a rule says nothing.
     pub keepalive: Option<Keepalive>,
+    /// What becomes of requests for hosts that no manifest names, where a Sidecar says nothing.
+    pub outbound: Option<OutboundPolicy>,
     /// `defaultHttpRetryPolicy`, of routes that say nothing; the inner `None` never tries again.
     pub retry: Option<Option<Retry>>,
     /// `localityLbSetting`, of clusters whose DestinationRule has none.
@@ -43,6 +46,7 @@ impl MeshConfig {
             root_namespace: None,
             connect_timeout_ms: None,
             keepalive: None,
+            outbound: None,
             retry: None,
             locality: None,
         }
@@ -87,13 +91,7 @@ fn settings(config: &mut MeshConfig, mut fields: Fields<'_>) {
     config.retry = fields.get("defaultHttpRetryPolicy").map(|f| retries::istio(&f, &[]));
     config.locality = fields.get("localityLbSetting").and_then(|f| locality_setting(&f));
     if let Some(mut policy) = fields.get("outboundTrafficPolicy").and_then(|f| f.fields("an outbound traffic policy")) {
-        if let Some(mode) = policy.get("mode")
-            && mode.word(&[("REGISTRY_ONLY", true), ("ALLOW_ANY", false), ("ALLOW_ANY_DYNAMIC_DNS", false)])
-                == Some(false)
-        {
-            let message = "only `REGISTRY_ONLY` is honoured: a host that no manifest names is answered with 404";
-            mode.warning("not-honoured", message, "write a ServiceEntry for it");
-        }
+        config.outbound = outbound_policy(&mut policy);
         policy.not_supported(&["tls"]);
         policy.finish();
     }
@@ -361,7 +359,7 @@ mod tests {
         for (line, found) in [
             ("enableAutoMtls: true", vec![(6, 21, "not-enforced")]),
             ("enableAutoMtls: false", vec![]),
-            ("outboundTrafficPolicy: {mode: ALLOW_ANY}", vec![(6, 35, "not-honoured")]),
+            ("outboundTrafficPolicy: {mode: ALLOW_ANY}", vec![]),
             ("outboundTrafficPolicy: {mode: REGISTRY_ONLY}", vec![]),
             ("defaultServiceExportTo: ['.']", vec![(6, 29, "not-supported-yet")]),
             ("defaultServiceExportTo: ['*']", vec![]),

@@ -12,8 +12,8 @@ use std::net::IpAddr;
 pub enum Resolution {
     /// They are written down.
     Static,
-    /// Names are looked up; every address of an answer takes traffic. Also what NONE means for a host without wildcard: an explicit proxy looks it
-    /// up, as its client would have.
+    /// Names are looked up; every address of an answer takes traffic. Also what NONE and DYNAMIC_DNS mean: an explicit proxy looks a host up, as its
+    /// client would have; under a wildcard the one that a request names.
     Dns,
     /// The same with the first address of an answer only.
     DnsRoundRobin,
@@ -169,21 +169,14 @@ fn resolution(
                 named.map(|_| ("wrong-address", "an endpoint of a STATIC ServiceEntry has to have an IP address"));
             (Resolution::Static, fault)
         }
+        Written::None | Written::Dynamic if !own => {
+            (Resolution::Dns, Some(("conflict", "endpoints need another resolution: STATIC or DNS")))
+        }
         // Where a connection was going is not known: it came here by name.
-        Written::None if wildcard => {
-            let message =
-                "a wildcard host needs the connection's original destination, which an explicit proxy does not have;";
-            field.not_supported(format!("{message} resolution NONE"));
-            return None;
-        }
-        Written::None if !own => (Resolution::Dns, Some(("conflict", "endpoints need a resolution: STATIC or DNS"))),
-        Written::None => (Resolution::Dns, None),
-        Written::Dynamic => {
-            field.not_supported("resolution DYNAMIC_DNS");
-            return None;
-        }
+        Written::None | Written::Dynamic => (Resolution::Dns, None),
         Written::Dns | Written::DnsRoundRobin if own && wildcard => {
-            (Resolution::Dns, Some(("conflict", "a wildcard host cannot be looked up; say what can with `endpoints`")))
+            let message = "a wildcard host cannot be looked up: write DYNAMIC_DNS, or say what can with `endpoints`";
+            (Resolution::Dns, Some(("conflict", message)))
         }
         Written::Dns => (Resolution::Dns, None),
         Written::DnsRoundRobin => {

@@ -4,7 +4,7 @@ use super::decode::{Field, Fields};
 use super::destination_rule::{Pool, connection_pool};
 use super::patterns;
 use super::service_entry::workload_selector;
-use super::{Labels, Meta};
+use super::{Labels, Meta, Spot};
 
 /// A Sidecar.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,25 @@ pub struct Sidecar {
     pub egress: Option<Vec<EgressHost>>,
     /// Limits and times of the connections to the pod's own app, in place of a DestinationRule's.
     pub inbound_pool: Option<Pool>,
+    /// What becomes of requests for hosts that it does not see.
+    pub outbound: Option<OutboundPolicy>,
+}
+
+/// `outboundTrafficPolicy.mode`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutboundPolicy {
+    /// They go where their name leads; otherwise they are refused.
+    pub allow_any: bool,
+    /// Where it stands.
+    pub spot: Spot,
+}
+
+/// Decodes `mode` of an outbound traffic policy. An explicit proxy does not know where a request was going but for its host, so ALLOW_ANY looks that up,
+/// which ALLOW_ANY_DYNAMIC_DNS says outright.
+pub(super) fn outbound_policy(policy: &mut Fields<'_>) -> Option<OutboundPolicy> {
+    let mode = policy.get("mode")?;
+    let words = [("REGISTRY_ONLY", false), ("ALLOW_ANY", true), ("ALLOW_ANY_DYNAMIC_DNS", true)];
+    Some(OutboundPolicy { allow_any: mode.word(&words)?, spot: mode.spot() })
 }
 
 /// One entry of `egress[].hosts[]`.
@@ -33,7 +52,9 @@ pub fn sidecar(meta: Meta, mut root: Fields<'_>) -> Option<Sidecar> {
     let spec = root.get("spec");
     root.harmless(&["status"]);
     root.finish();
-    let Some(spec) = spec else { return Some(Sidecar { meta, selector: None, egress: None, inbound_pool: None }) };
+    let Some(spec) = spec else {
+        return Some(Sidecar { meta, selector: None, egress: None, inbound_pool: None, outbound: None });
+    };
     let spec = Field { path: String::new(), ..spec };
     let mut fields = spec.fields("a Sidecar")?;
     let selector = fields.get("workloadSelector").and_then(|f| workload_selector(&f));
@@ -41,20 +62,16 @@ pub fn sidecar(meta: Meta, mut root: Fields<'_>) -> Option<Sidecar> {
         let listeners = list.items();
         listeners.iter().flat_map(|item| egress_listener(item, meta.namespace())).collect()
     });
+    let mut outbound = None;
     if let Some(mut policy) = fields.get("outboundTrafficPolicy").and_then(|f| f.fields("an outbound traffic policy")) {
-        if let Some(mode) = policy.get("mode")
-            && mode.word(&[("REGISTRY_ONLY", true), ("ALLOW_ANY", false)]) == Some(false)
-        {
-            let message = "`ALLOW_ANY` is not honoured: a host that no manifest names is answered with 404";
-            mode.warning("not-honoured", message, "write a ServiceEntry for it");
-        }
+        outbound = outbound_policy(&mut policy);
         policy.not_supported(&["egressProxy"]);
         policy.finish();
     }
     fields.not_supported(&["ingress"]);
     let inbound_pool = fields.get("inboundConnectionPool").map(|f| connection_pool(&f));
     fields.finish();
-    Some(Sidecar { meta, selector: selector.filter(|labels| !labels.is_empty()), egress, inbound_pool })
+    Some(Sidecar { meta, selector: selector.filter(|labels| !labels.is_empty()), egress, inbound_pool, outbound })
 }
 
 fn egress_listener(item: &Field<'_>, own: &str) -> Vec<EgressHost> {

@@ -1,6 +1,6 @@
 //! Clusters and their endpoints: `outbound|PORT|SUBSET|HOST`.
 
-use super::registry::{Destination, DestinationKind, Endpoint, Named, Port};
+use super::registry::{Destination, DestinationKind, Endpoint, Named, Port, itself};
 use super::{Pass, View};
 use crate::object::destination_rule::Pool;
 use crate::object::locality::{LocalitySetting, place};
@@ -76,7 +76,14 @@ impl Pass<'_> {
         let labels = subset.map(|(_, subset)| &subset.labels);
         let chosen: Vec<_> =
             port.endpoints.iter().filter(|e| labels.is_none_or(|labels| e.in_subset(labels))).collect();
-        let names: Vec<_> = port.names.iter().filter(|n| labels.is_none_or(|labels| n.in_subset(labels))).collect();
+        // A host under a wildcard, named by a route.
+        let own = port.on_demand.filter(|_| !key.host.starts_with('*')).map(|target| itself(&key.host, target));
+        let names: Vec<_> = port
+            .names
+            .iter()
+            .chain(own.as_ref().and_then(|own| own.as_ref().err()))
+            .filter(|n| labels.is_none_or(|labels| n.in_subset(labels)))
+            .collect();
         let policy = rules.policy(subset.map(|(_, subset)| subset), key.port);
         let balancer = policy.balancer.unwrap_or_default();
         let pool = policy.pool.unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use super::Rules;
 use super::index::Index;
+use super::on_demand::any_host;
 use super::outbound::OUTBOUND;
 use super::rules::rules_of;
 use super::scope::Scope;
@@ -72,7 +73,9 @@ pub struct HostConfig {
     /// The rules that they name.
     pub rules: BTreeSet<RuleId>,
     /// Namespace and host of the object behind it: what a Sidecar goes by.
-    origin: (String, String),
+    pub(super) origin: (String, String),
+    /// Clusters of a wildcard host whose endpoint is the host that a request names, with its port. With any, this is a pattern of what proxies get.
+    pub(super) on_demand: BTreeMap<String, u16>,
 }
 
 impl ProxyConfig {
@@ -89,7 +92,7 @@ impl ProxyConfig {
 impl HostConfig {
     pub(super) fn new(name: String, origin: (&str, &str), blobs: Vec<Blob>) -> Self {
         let rules = rules_of_all(&blobs);
-        HostConfig { name, blobs, rules, origin: (origin.0.into(), origin.1.into()) }
+        HostConfig { name, blobs, rules, origin: (origin.0.into(), origin.1.into()), on_demand: BTreeMap::new() }
     }
 }
 
@@ -118,25 +121,33 @@ impl Compiled {
     }
 
     /// The host that answers to `authority` (`host[:port]`, 80 when it has no port) for proxies of a namespace that no Sidecar limits.
-    pub fn host(&self, node_namespace: &str, authority: &str) -> Option<&Arc<HostConfig>> {
+    pub fn host(&self, node_namespace: &str, authority: &str) -> Option<Arc<HostConfig>> {
         self.find_host(node_namespace, authority, &Scope::default())
     }
 
     /// The same for one proxy, within what its Sidecar lets it see.
-    pub fn host_for(&self, node: &str, authority: &str) -> Option<&Arc<HostConfig>> {
+    pub fn host_for(&self, node: &str, authority: &str) -> Option<Arc<HostConfig>> {
         let (namespace, _) = node.split_once('/')?;
         self.find_host(namespace, authority, &self.proxy(node)?.scope)
     }
 
-    fn find_host(&self, node_namespace: &str, authority: &str, scope: &Scope) -> Option<&Arc<HostConfig>> {
-        let hosts = self.hosts.get(node_namespace).or_else(|| self.hosts.get(""))?;
+    fn find_host(&self, node_namespace: &str, authority: &str, scope: &Scope) -> Option<Arc<HostConfig>> {
         let (host, port) = split_authority(authority)?;
+        match self.find_known(node_namespace, &host, port, scope) {
+            Some(found) if found.on_demand.is_empty() => Some(found.clone()),
+            Some(pattern) => pattern.of_host(&host, port),
+            None => any_host(scope.allow_any?, (&host, port), &self.basis.options),
+        }
+    }
+
+    fn find_known(&self, node_namespace: &str, host: &str, port: u16, scope: &Scope) -> Option<&Arc<HostConfig>> {
+        let hosts = self.hosts.get(node_namespace).or_else(|| self.hosts.get(""))?;
         let at = |name: &str| {
             let of =
                 |port| hosts.get(&(name.to_string(), port)).filter(|host| scope.sees(&host.origin.0, &host.origin.1));
             of(port).or_else(|| of(0))
         };
-        if let Some(found) = at(&host) {
+        if let Some(found) = at(host) {
             return Some(found);
         }
         if !host.contains('.') && !host.contains(':') {
@@ -145,7 +156,7 @@ impl Compiled {
                 return Some(found);
             }
         }
-        let mut rest = host.as_str();
+        let mut rest = host;
         while let Some((_, suffix)) = rest.split_once('.') {
             if let Some(found) = at(&format!("*.{suffix}")) {
                 return Some(found);
@@ -216,11 +227,19 @@ impl Compiled {
     pub fn snapshot(&self, node: &str, authorities: &[&str], order: Order) -> Option<Result<Snapshot, VerifyError>> {
         let proxy = self.proxy(node)?;
         let authorities = authorities.iter().filter(|_| proxy.asks);
-        let hosts: Vec<_> = authorities.filter_map(|authority| self.host_for(node, authority).cloned()).collect();
+        let hosts: Vec<_> = authorities.filter_map(|authority| self.host_for(node, authority)).collect();
         Some(match self.blobs(proxy, &hosts) {
             Ok(blobs) => Snapshot::from_blobs(order, blobs.into_values().collect()),
             Err(error) => Err(VerifyError::Set(error.to_string())),
         })
+    }
+}
+
+/// An address as the host of an authority.
+pub(super) fn literal(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
     }
 }
 
@@ -236,7 +255,7 @@ fn split_authority(authority: &str) -> Option<(String, u16)> {
     };
     let port = if port.is_empty() { HTTP_PORT } else { port.parse().ok()? };
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    let host = host.parse::<IpAddr>().map_or(host, |address| address.to_string());
+    let host = host.parse::<IpAddr>().map_or(host, literal);
     (!host.is_empty()).then_some((host, port))
 }
 
@@ -249,8 +268,8 @@ mod tests {
         for (text, expected) in [
             ("a", Some(("a", 80))),
             ("A.b.:9080", Some(("a.b", 9080))),
-            ("[::1]:80", Some(("::1", 80))),
-            ("[::1]", Some(("::1", 80))),
+            ("[::1]:80", Some(("[::1]", 80))),
+            ("[0:0::1]", Some(("[::1]", 80))),
             ("[::1]x", None),
             ("a:b", None),
             ("a:99999", None),

@@ -19,7 +19,7 @@ impl Pass<'_> {
     pub(super) fn proxy(&self, pod: &Pod, view: View<'_>) -> Option<ProxyConfig> {
         let mut clusters = BTreeMap::new();
         let mut hosts = Vec::new();
-        let scope = self.sidecars.scope(pod);
+        let scope = self.sidecars.scope(pod, self.allow_any(pod));
         let mut listeners = self.outbound_listeners(pod, view, &scope, &mut clusters);
         for port in pod.inbound.keys() {
             listeners.extend(self.inbound_listener(pod, view, *port, &mut hosts, &mut clusters));

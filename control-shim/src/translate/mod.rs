@@ -14,6 +14,7 @@ mod gateway_api;
 mod http_route;
 mod inbound;
 mod index;
+mod on_demand;
 mod opaque;
 mod outbound;
 mod registry;

@@ -1,7 +1,7 @@
 //! The client's side: a host blob for each HTTP port of each destination, and what each TCP listener forwards to.
 
 use super::cluster::{ClusterKey, IDLE_TIMEOUT_MS};
-use super::compiled::{HostConfig, Hosts};
+use super::compiled::{HostConfig, Hosts, literal};
 use super::opaque::{OpaqueSeat, Tunnel};
 use super::registry::{Destination, DestinationKind, Port};
 use super::scope::Scope;
@@ -83,10 +83,14 @@ impl Pass<'_> {
         let name = host.name.clone();
         let Some(blob) = self.encode(&Model::Host(host)) else { return };
         let mut blobs = vec![blob];
+        let mut on_demand = BTreeMap::new();
         for key in &routes.clusters {
             blobs.extend(self.cluster(view, key).into_iter().flatten());
+            let port = self.registry.get(&key.host).and_then(|destination| destination.port(key.port));
+            let target = port.and_then(|port| port.on_demand).filter(|_| key.host.starts_with('*'));
+            on_demand.extend(target.map(|target| (key.name(), target)));
         }
-        let config = Arc::new(HostConfig::new(name, origin, blobs));
+        let config = Arc::new(HostConfig { on_demand, ..HostConfig::new(name, origin, blobs) });
         for key in keys {
             table.insert(key, config.clone());
         }
@@ -220,6 +224,6 @@ fn domains(destination: &Destination<'_>, port: u16, cluster_domain: &str) -> Ve
             names.push(format!("*.{}.{}.svc.{cluster_domain}", service.meta.name(), service.meta.namespace()));
         }
     }
-    names.extend(destination.addresses().iter().filter_map(Subnet::single).map(|address| address.to_string()));
+    names.extend(destination.addresses().iter().filter_map(Subnet::single).map(literal));
     names.into_iter().map(|pattern| Domain { pattern, port }).collect()
 }

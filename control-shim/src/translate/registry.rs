@@ -43,6 +43,8 @@ pub(super) struct Port<'a> {
     pub spot: &'a Spot,
     pub endpoints: Vec<Endpoint<'a>>,
     pub names: Vec<Named<'a>>,
+    /// Of a wildcard host: the host that a request names is looked up, and listens here.
+    pub on_demand: Option<u16>,
 }
 
 /// A DNS name that a proxy looks up.
@@ -332,6 +334,7 @@ fn service_port<'a>(
         spot: &port.spot,
         endpoints,
         names: Vec::new(),
+        on_demand: None,
     }
 }
 
@@ -352,7 +355,7 @@ fn entry_port<'a>(
     workloads: &Workloads<'a>,
     findings: &Findings,
 ) -> Port<'a> {
-    let (mut endpoints, mut names) = (Vec::new(), Vec::new());
+    let (mut endpoints, mut names, mut on_demand) = (Vec::new(), Vec::new(), None);
     let mut put = |reached| match reached {
         Some(Ok(endpoint)) => endpoints.push(endpoint),
         Some(Err(name)) => names.push(name),
@@ -375,13 +378,10 @@ fn entry_port<'a>(
         }
     } else if entry.endpoints.is_empty() && entry.resolution != Resolution::Static {
         // The host itself is what is looked up.
-        put(Some(match host.parse::<IpAddr>() {
-            Ok(ip) => {
-                let address = SocketAddr::new(ip, port.target);
-                Ok(Endpoint { address, weight: 1, draining: false, labels: None, pod: None })
-            }
-            Err(_) => Err(Named { host: host.into(), port: port.target, weight: 1, first_only: false, labels: None }),
-        }));
+        match host.starts_with('*') {
+            true => on_demand = Some(port.target),
+            false => put(Some(itself(host, port.target))),
+        }
     }
     for name in &mut names {
         name.first_only = entry.resolution == Resolution::DnsRoundRobin;
@@ -397,6 +397,18 @@ fn entry_port<'a>(
         spot: &port.spot,
         endpoints,
         names,
+        on_demand,
+    }
+}
+
+/// A host that is its own endpoint: an address, or a name to look up.
+pub(super) fn itself<'a>(host: &str, port: u16) -> Result<Endpoint<'a>, Named<'a>> {
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(ip) => {
+            let address = SocketAddr::new(ip, port);
+            Ok(Endpoint { address, weight: 1, draining: false, labels: None, pod: None })
+        }
+        Err(_) => Err(Named { host: host.into(), port, weight: 1, first_only: false, labels: None }),
     }
 }
 

@@ -4,6 +4,7 @@ use super::{covers, seniority};
 use crate::mesh::Pod;
 use crate::object::sidecar::{EgressHost, Sidecar};
 use crate::object::{Object, Objects, selects};
+use ringway_config::model::RuleId;
 use std::collections::HashMap;
 
 /// All of them by namespace, oldest first.
@@ -18,6 +19,8 @@ pub(super) struct Sidecars<'a> {
 pub(super) struct Scope {
     /// `None` is everything.
     egress: Option<Vec<EgressHost>>,
+    /// The rule by which hosts that it does not see are looked up; none: there are no others.
+    pub allow_any: Option<RuleId>,
 }
 
 impl<'a> Sidecars<'a> {
@@ -45,8 +48,8 @@ impl<'a> Sidecars<'a> {
     }
 
     /// What a pod's proxy sees.
-    pub fn scope(&self, pod: &Pod) -> Scope {
-        Scope { egress: self.of(pod).and_then(|sidecar| sidecar.egress.clone()) }
+    pub fn scope(&self, pod: &Pod, allow_any: Option<RuleId>) -> Scope {
+        Scope { egress: self.of(pod).and_then(|sidecar| sidecar.egress.clone()), allow_any }
     }
 }
 

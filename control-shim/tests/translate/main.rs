@@ -13,6 +13,7 @@ mod localities;
 mod manifests;
 mod mesh_config;
 mod mirrors;
+mod on_demand;
 mod opaque;
 mod publishing;
 mod reformat;

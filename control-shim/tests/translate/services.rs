@@ -130,6 +130,16 @@ spec:
 }
 
 #[test]
+fn literal_addresses_of_both_families_are_authorities() {
+    let text = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: db}\nspec:\n  hosts: [api.far.example]\n  addresses: [192.0.2.1, '2001:db8::1']\n  \
+        ports: [{number: 80, name: http, protocol: HTTP}]\n  resolution: STATIC\n  endpoints: [{address: 10.9.9.9}]\n";
+    let world = good(text);
+    for authority in ["192.0.2.1", "[2001:db8::1]", "[2001:DB8:0::1]:80"] {
+        assert!(world.compiled.host("default", authority).is_some(), "{authority}");
+    }
+}
+
+#[test]
 fn disagreement_about_a_port_is_carried_as_bytes_and_said() {
     let text = app("web", &["v1"])
         + "---\napiVersion: v1\nkind: Service\nmetadata: {name: raw}\nspec: {selector: {app: web}, ports: [{name: tcp, port: 1, targetPort: 8080}]}\n";
@@ -209,6 +219,7 @@ fn names_are_left_to_the_proxy_to_look_up() {
         ("  resolution: DNS\n".to_string(), &["far.example:8080 1"][..]),
         ("  resolution: DNS_ROUND_ROBIN\n".into(), &["far.example:8080 1 first"]),
         ("  resolution: NONE\n".into(), &["far.example:8080 1"]),
+        ("  resolution: DYNAMIC_DNS\n".into(), &["far.example:8080 1"]),
         (String::new(), &["far.example:8080 1"]),
         (
             "  resolution: DNS\n  endpoints: [{address: B.example, ports: {http: 1}, weight: 3}, {address: 10.0.0.9}]\n".into(),
@@ -222,15 +233,13 @@ fn names_are_left_to_the_proxy_to_look_up() {
         ("  resolution: STATIC\n  endpoints: [{address: b.example}]\n", "wrong-address"),
         ("  resolution: DNS_ROUND_ROBIN\n  endpoints: [{address: a.example}, {address: b.example}]\n", "conflict"),
         ("  resolution: NONE\n  endpoints: [{address: 10.0.0.1}]\n", "conflict"),
-        ("  resolution: DYNAMIC_DNS\n", "not-supported-yet"),
+        ("  resolution: DYNAMIC_DNS\n  endpoints: [{address: 10.0.0.1}]\n", "conflict"),
         ("  resolution: STATIC\n  endpoints: [{address: 'unix:///x'}]\n", "not-supported-yet"),
     ] {
         assert_eq!(super::manifests::world(&entry(rest)).codes(), [code], "{rest}");
     }
-    for (resolution, code) in [("NONE", "not-supported-yet"), ("DNS", "conflict")] {
-        let text = entry(&format!("  resolution: {resolution}\n")).replace("far.example", "'*.example'");
-        assert_eq!(super::manifests::world(&text).codes(), [code]);
-    }
+    let text = entry("  resolution: DNS\n").replace("far.example", "'*.example'");
+    assert_eq!(super::manifests::world(&text).codes(), ["conflict"]);
     let unused = entry(&format!("  resolution: STATIC\n  workloadSelector: {{labels: {{app: vm}}}}\n{vm}"));
     assert_eq!(super::manifests::world(&unused).codes(), ["not-applied"]);
 }

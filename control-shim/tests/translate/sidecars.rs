@@ -74,7 +74,6 @@ fn what_is_refused() {
         ("{egress: [{hosts: ['./*'], port: {number: 80}}]}", "not-supported-yet"),
         ("{egress: [{hosts: ['./*'], bind: 127.0.0.1}]}", "not-supported-yet"),
         ("{ingress: []}", "not-supported-yet"),
-        ("{outboundTrafficPolicy: {mode: ALLOW_ANY}}", "not-honoured"),
         ("{outboundTrafficPolicy: {egressProxy: {host: a}}}", "not-supported-yet"),
         ("{egres: []}", "unknown-field"),
     ] {

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+mod any_host;
 mod bookinfo;
 mod bookshop;
 mod edits;

@@ -3,7 +3,7 @@
 
 pub mod access_log;
 pub mod admin;
-mod dns;
+pub(crate) mod dns;
 pub mod options;
 mod outliers;
 pub mod prometheus;

@@ -2,7 +2,7 @@
 //!
 //! Whoever has an answer keeps it until there is another one: a server that fails changes nothing. A name that has no addresses any more has none.
 
-mod message;
+pub(crate) mod message;
 mod resolver;
 
 use std::collections::{BTreeMap, BTreeSet};

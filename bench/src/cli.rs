@@ -35,7 +35,7 @@ pub(crate) const MISSED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 pub(crate) const INCONCLUSIVE: u8 = 3;
 
-/// Load for HTTP/1.1 servers, with latencies that count from when each request was due.
+/// Load for servers of HTTP/1.1, WebSocket and TCP, with latencies that count from when each request was due.
 #[derive(Parser, Debug)]
 #[command(name = "ringway-load", version, max_term_width = 110)]
 struct Cli {
@@ -92,11 +92,14 @@ struct ClientArgs {
 
 #[derive(Args, Debug)]
 struct LoadArgs {
-    /// `http://host[:port][/path]`, or a scenario file (TOML).
+    /// `http://host[:port][/path]`, an echo (`ws://host[:port][/path]` or `tcp://host:port`), or a scenario file (TOML).
     #[arg(value_name = "URL|SCENARIO.toml")]
     target: String,
     #[command(flatten)]
     client: ClientArgs,
+    /// Bytes of a message of an echo [default: 64].
+    #[arg(long, value_name = "N")]
+    message_bytes: Option<usize>,
     /// How long is counted [default: 10s].
     #[arg(short, long, value_name = "TIME")]
     duration: Option<String>,
@@ -356,6 +359,7 @@ impl LoadArgs {
         scenario.warmup = self.warmup.clone().or(scenario.warmup);
         scenario.arrivals = self.arrivals.or(scenario.arrivals);
         scenario.seed = self.seed.or(scenario.seed);
+        scenario.message_bytes = self.message_bytes.or(scenario.message_bytes);
         if self.method.is_some() || self.body.is_some() || self.body_file.is_some() {
             if !scenario.request.is_empty() {
                 return Err("--method and --body: the scenario has its own requests".into());

@@ -1,4 +1,4 @@
-//! A load generator for HTTP/1.1 whose latencies are true.
+//! A load generator for HTTP/1.1, WebSocket and TCP whose latencies are true.
 //!
 //! Requests are due at moments that the target has no influence on (an open loop), and a latency counts from that moment, also while every
 //! connection waits for a server that hangs. What the generator itself was late is measured beside it, and so is its own CPU; a run in which it was
@@ -15,8 +15,8 @@ pub mod gate;
 pub mod merge;
 pub mod plan;
 pub mod prometheus;
+pub mod protocol;
 pub mod replay;
-pub mod reply;
 pub mod report;
 pub mod run;
 pub mod scenario;

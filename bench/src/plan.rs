@@ -12,6 +12,8 @@ use crate::arrivals::{Spacing, Stage};
 pub const CONNECTIONS_MAX: usize = 1 << 20;
 /// Kinds of requests in one mix.
 pub const REQUESTS_MAX: usize = 10_000;
+/// Bytes of one message of an echo.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 /// Lines of one data file.
 pub const ROWS_MAX: usize = 1_000_000;
 
@@ -36,6 +38,8 @@ pub struct Plan {
     pub timeout: Duration,
     /// A connection for every request.
     pub new_connections: bool,
+    /// What connections speak.
+    pub speech: Speech,
     /// What is sent.
     pub mix: Vec<Request>,
     /// Rows that requests are filled from; empty without a data file.
@@ -44,6 +48,17 @@ pub struct Plan {
     pub seed: u64,
     /// The driver.
     pub backend: Choice,
+}
+
+/// What connections speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speech {
+    /// HTTP/1.1.
+    Http1,
+    /// Messages in WebSocket frames, each of which comes back. The request of the mix is the upgrade.
+    WebSocketEcho(&'static [u8]),
+    /// Messages over TCP, each of which comes back.
+    TcpEcho(&'static [u8]),
 }
 
 /// Open or closed loop.
@@ -137,6 +152,14 @@ impl Expect {
     /// This status is a good one.
     pub fn status_is_good(&self, status: u16) -> bool {
         if self.statuses.is_empty() { (200..400).contains(&status) } else { self.statuses.contains(&status) }
+    }
+}
+
+impl Request {
+    /// One that is the same every time and has no expectations of its own.
+    pub fn of_message(name: &str, wire: &'static [u8]) -> Request {
+        let (name, wire) = (name.to_string(), Wire::Fixed(wire));
+        Request { name, weight: 1, method: Method::Get, wire, expect: Expect::default() }
     }
 }
 

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use ringway_engine::choose;
 use ringway_engine::io::{Backend, Limits};
-use ringway_engine::{Epoll, Time, Uring};
+use ringway_engine::{Epoll, Io, Time, Uring};
 
-use crate::plan::{Load, Plan};
+use crate::plan::{Load, Plan, Speech};
+use crate::protocol::http1::Http1;
+use crate::protocol::tcp::TcpEcho;
+use crate::protocol::websocket::WebSocketEcho;
 use crate::report::json::SecondOfRun;
 use crate::tally::{Interval, Tally};
 use crate::worker::{Clock, Outcome, Share, Worker};
@@ -164,11 +167,30 @@ fn work(
     match backend {
         Backend::Uring => {
             let io = Uring::open(limits).map_err(|e| e.to_string())?;
-            Ok(Worker::new(io, plan, share, clock, stop, tell).run())
+            Ok(speak(io, plan, share, clock, stop, tell))
         }
         _ => {
             let io = Epoll::open(limits).map_err(|e| format!("epoll: {e}"))?;
-            Ok(Worker::new(io, plan, share, clock, stop, tell).run())
+            Ok(speak(io, plan, share, clock, stop, tell))
+        }
+    }
+}
+
+/// The worker of every driver and protocol is compiled by itself.
+fn speak<I: Io>(
+    io: I,
+    plan: &Plan,
+    share: Share,
+    clock: Clock,
+    stop: &AtomicBool,
+    tell: mpsc::Sender<Interval>,
+) -> Outcome {
+    match plan.speech {
+        Speech::Http1 => Worker::new(io, Http1::default(), plan, share, clock, stop, tell).run(),
+        Speech::TcpEcho(message) => Worker::new(io, TcpEcho::new(message), plan, share, clock, stop, tell).run(),
+        Speech::WebSocketEcho(message) => {
+            let protocol = WebSocketEcho::new(message, plan.seed.wrapping_add(share.index as u64));
+            Worker::new(io, protocol, plan, share, clock, stop, tell).run()
         }
     }
 }

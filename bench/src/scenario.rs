@@ -12,7 +12,9 @@ use serde::Deserialize;
 
 use crate::arrivals::{Spacing, Stage};
 use crate::gate;
-use crate::plan::{CONNECTIONS_MAX, Expect, Load, Part, Plan, REQUESTS_MAX, ROWS_MAX, Request, Wire};
+use crate::plan::{
+    CONNECTIONS_MAX, Expect, Load, MESSAGE_BYTES_MAX, Part, Plan, REQUESTS_MAX, ROWS_MAX, Request, Speech, Wire,
+};
 use crate::replay::{Recorded, Recording};
 
 /// Requests per second of one run.
@@ -26,8 +28,10 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Scenario {
-    /// `http://host[:port][/path]`. The path is the first part of every request's.
+    /// `http://host[:port][/path]`: the path is the first part of every request's. `ws://host[:port][/path]` and `tcp://host:port` are echoes.
     pub url: Option<String>,
+    /// Of an echo: bytes of a message.
+    pub message_bytes: Option<usize>,
     /// Requests per second, over all threads.
     pub rate: Option<f64>,
     /// A rate that changes.
@@ -197,17 +201,25 @@ impl Scenario {
         if addresses.is_empty() {
             return Err(format!("{} has no address", target.host));
         }
+        let speech = self.speech(&target)?;
         let texts = self.requests();
         if texts.len() > REQUESTS_MAX {
             return Err(format!("{} requests in the mix; at most {REQUESTS_MAX}", texts.len()));
         }
-        let mix: Vec<Request> = texts
+        let mut mix: Vec<Request> = texts
             .iter()
             .enumerate()
             .map(|(n, text)| {
                 self.request(text, n, &target, &columns, &rows).map_err(|e| format!("request {}: {e}", n + 1))
             })
             .collect::<Result<_, String>>()?;
+        match speech {
+            Speech::Http1 => {}
+            Speech::WebSocketEcho(message) => mix[0].name = format!("echo of {} bytes", message.len()),
+            Speech::TcpEcho(message) => {
+                mix = vec![Request::of_message(&format!("echo of {} bytes", message.len()), message)];
+            }
+        }
         if mix.iter().all(|request| request.weight == 0) {
             return Err("every weight of the mix is 0".into());
         }
@@ -221,11 +233,39 @@ impl Scenario {
             threads,
             timeout,
             new_connections: self.new_connections.unwrap_or(false),
+            speech,
             mix,
             rows,
             seed: self.seed.unwrap_or(1),
             backend: self.backend,
         })
+    }
+
+    /// An echo has one message and nothing else that an HTTP scenario has.
+    fn speech(&self, target: &Target) -> Result<Speech, String> {
+        let scheme = target.scheme;
+        if scheme == Scheme::Http {
+            return match self.message_bytes {
+                Some(_) => Err("message-bytes: only for ws:// and tcp://".into()),
+                None => Ok(Speech::Http1),
+            };
+        }
+        if !self.request.is_empty() || self.recording.is_some() || self.data.is_some() || self.expect.is_some() {
+            return Err(
+                "an echo has no requests, data or expectations: it sends one message and checks that it comes back"
+                    .into(),
+            );
+        }
+        let len = self.message_bytes.unwrap_or(64);
+        if !(1..=MESSAGE_BYTES_MAX).contains(&len) {
+            return Err(format!("message-bytes: from 1 to {MESSAGE_BYTES_MAX}"));
+        }
+        let message: Vec<u8> = (0..len).map(|n| b'a' + (n % 26) as u8).collect();
+        match scheme {
+            Scheme::WebSocket => Ok(Speech::WebSocketEcho(message.leak())),
+            _ if !self.headers.is_empty() => Err("headers: TCP has none".into()),
+            _ => Ok(Speech::TcpEcho(message.leak())),
+        }
     }
 
     /// The mix. What was recorded has a request for every method, filled with host and path.
@@ -356,8 +396,14 @@ impl Scenario {
         };
         line("Host", &target.authority);
         line("User-Agent", concat!("ringway-load/", env!("CARGO_PKG_VERSION")));
-        if self.new_connections == Some(true) {
-            line("Connection", "close");
+        match target.scheme {
+            Scheme::WebSocket => {
+                line("Connection", "Upgrade");
+                line("Upgrade", "websocket");
+                line("Sec-WebSocket-Version", "13");
+            }
+            _ if self.new_connections == Some(true) => line("Connection", "close"),
+            _ => {}
         }
         for (name, value) in lines.values() {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -431,7 +477,15 @@ impl ExpectText {
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    WebSocket,
+    Tcp,
+}
+
 struct Target {
+    scheme: Scheme,
     host: String,
     port: u16,
     authority: String,
@@ -440,10 +494,13 @@ struct Target {
 
 impl Target {
     fn parse(url: &str) -> Result<Target, String> {
-        let rest = match url.split_once("://") {
-            Some(("http", rest)) => rest,
+        let (scheme, rest) = match url.split_once("://") {
+            Some(("http", rest)) => (Scheme::Http, rest),
+            Some(("ws", rest)) => (Scheme::WebSocket, rest),
+            Some(("tcp", rest)) => (Scheme::Tcp, rest),
             Some(("https", _)) => return Err(format!("{url}: TLS is not spoken yet; use http")),
-            Some((scheme, _)) => return Err(format!("{url}: scheme `{scheme}` is not spoken; use http")),
+            Some(("wss", _)) => return Err(format!("{url}: TLS is not spoken yet; use ws")),
+            Some((scheme, _)) => return Err(format!("{url}: scheme `{scheme}` is not spoken; use http, ws or tcp")),
             None => return Err(format!("{url}: write the scheme, as in http://{url}")),
         };
         let rest = rest.split('#').next().unwrap_or_default();
@@ -457,13 +514,17 @@ impl Target {
             Some((host, port)) if !port.contains(']') => {
                 (host, port.parse().ok().filter(|p| *p > 0).ok_or_else(bad_port)?)
             }
+            _ if scheme == Scheme::Tcp => return Err(format!("{url}: no port")),
             _ => (authority, 80),
         };
+        if scheme == Scheme::Tcp && !base.is_empty() {
+            return Err(format!("{url}: TCP has no path"));
+        }
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         if host.is_empty() {
             return Err(format!("{url}: no host"));
         }
-        Ok(Target { host: host.to_string(), port, authority: authority.to_string(), base })
+        Ok(Target { scheme, host: host.to_string(), port, authority: authority.to_string(), base })
     }
 }
 
@@ -600,6 +661,13 @@ mod tests {
             (format!("{basic}think = '1s'"), "only in a closed loop"),
             (format!("{basic}connections = 0"), "connections: at least one a thread"),
             (format!("{basic}warmup = '5 parsecs'"), "no time"),
+            (format!("{basic}message-bytes = 5"), "only for ws:// and tcp://"),
+            ("url = 'tcp://127.0.0.1'\nrate = 1".into(), "no port"),
+            ("url = 'tcp://127.0.0.1:1/x'\nrate = 1".into(), "TCP has no path"),
+            ("url = 'tcp://127.0.0.1:1'\nrate = 1\nmessage-bytes = 0".into(), "message-bytes: from 1 to"),
+            ("url = 'tcp://127.0.0.1:1'\nrate = 1\nheaders = { a = 'b' }".into(), "TCP has none"),
+            ("url = 'ws://127.0.0.1:1'\nrate = 1\n[[request]]\nname = 'x'".into(), "an echo has no requests"),
+            ("url = 'wss://127.0.0.1:1'\nrate = 1".into(), "TLS is not spoken yet; use ws"),
             (format!("{basic}[[request]]\npath = '/a b'"), "request 1: path `/a b`"),
             (format!("{basic}[[request]]\nheaders = {{ content-length = '3' }}"), "follows from the body"),
             (format!("{basic}[[request]]\nweight = 0"), "every weight of the mix is 0"),

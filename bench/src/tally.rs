@@ -24,11 +24,11 @@ pub enum Cause {
     Timeout,
     /// The reply ended too early.
     ShortReply,
-    /// What came is not HTTP/1.1.
+    /// What came is not the protocol.
     Malformed,
     /// A whole reply with a status that was not expected.
     Status,
-    /// A whole reply whose headers or body were not as expected.
+    /// A whole reply whose headers or body were not as expected, or an echo of something else.
     Check,
 }
 

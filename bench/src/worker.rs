@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use ringway_engine::io::{CREDIT_UNLIMITED, End};
 use ringway_engine::{Buf, Class, Completion, Errno, Io, Piece, SMALL_BYTES, Sock, Time, Token};
-use ringway_http::head::ResponseHead;
 
 use crate::arrivals::{Arrivals, Random, Recorded};
-use crate::plan::{Load, Plan, Request, Wire, fill};
-use crate::reply::{Progress, Reader, Reply};
+use crate::plan::{Load, Plan, Wire};
+use crate::protocol::{Progress, Protocol, Reply};
 use crate::tally::{Cause, Interval, Tally};
 
 /// Connects under way at once: fewer than a listener's queue holds.
@@ -64,14 +63,15 @@ pub struct Outcome {
 }
 
 /// A worker.
-pub struct Worker<'a, I: Io> {
+pub struct Worker<'a, I: Io, P: Protocol> {
     io: I,
+    protocol: P,
     plan: &'a Plan,
     share: Share,
     clock: Clock,
     stop: &'a AtomicBool,
     tell: Sender<Interval>,
-    connections: Vec<Connection>,
+    connections: Vec<Connection<P::Stream>>,
     /// Free connections, the one that waited longest first. Unconnected ones among them connect when they are used.
     free: VecDeque<u32>,
     /// Connections that are free from then on.
@@ -89,13 +89,12 @@ pub struct Worker<'a, I: Io> {
     next_row: usize,
     /// Since when the requests of this round could have been sent.
     started: Vec<Time>,
-    head: ResponseHead,
     interval: Interval,
     scratch: Vec<u8>,
 }
 
 #[derive(Default)]
-struct Connection {
+struct Connection<S> {
     sock: Option<Sock>,
     link: Link,
     class: Option<Class>,
@@ -104,7 +103,7 @@ struct Connection {
     /// Counts requests, so that a stale deadline is known.
     turn: u32,
     free_since: Time,
-    reader: Reader,
+    stream: S,
 }
 
 /// How far a socket is.
@@ -114,6 +113,8 @@ enum Link {
     #[default]
     Down,
     Connecting,
+    /// Connected; the handshake of the protocol is under way.
+    Opening,
     Up,
 }
 
@@ -147,16 +148,17 @@ impl Due<'_> {
     }
 }
 
-impl<'a, I: Io> Worker<'a, I> {
+impl<'a, I: Io, P: Protocol> Worker<'a, I, P> {
     /// A worker that has not begun. `stop` ends the run early.
     pub fn new(
         io: I,
+        protocol: P,
         plan: &'a Plan,
         share: Share,
         clock: Clock,
         stop: &'a AtomicBool,
         tell: Sender<Interval>,
-    ) -> Worker<'a, I> {
+    ) -> Worker<'a, I, P> {
         let count = share.of(plan.connections);
         let mut arrivals = match &plan.load {
             Load::Open { stages, spacing } => {
@@ -169,6 +171,7 @@ impl<'a, I: Io> Worker<'a, I> {
         let kinds = plan.mix.len();
         Worker {
             io,
+            protocol,
             plan,
             share,
             clock,
@@ -187,7 +190,6 @@ impl<'a, I: Io> Worker<'a, I> {
             weights: plan.mix.iter().map(|request| u64::from(request.weight)).sum::<u64>().max(1),
             next_row: share.index,
             started: Vec::new(),
-            head: ResponseHead::default(),
             interval: Interval { second: 0, tally: Tally::new(kinds) },
             scratch: Vec::new(),
         }
@@ -202,6 +204,9 @@ impl<'a, I: Io> Worker<'a, I> {
             let now = self.io.now();
             if cpu_before.is_none() && now >= self.clock.counted_from {
                 cpu_before = Some(thread_cpu());
+                // Of the warm-up: requests are known by when they were due, these are not.
+                let tally = &mut self.interval.tally;
+                (tally.connects, tally.bytes_read, tally.bytes_written) = (0, 0, 0);
             }
             let ends = !over && (now >= self.clock.end || self.stop.load(Ordering::Relaxed));
             if ends {
@@ -236,7 +241,7 @@ impl<'a, I: Io> Worker<'a, I> {
     fn open_connections(&mut self) {
         while self.opened < self.connections.len() {
             let index = self.opened as u32;
-            if self.plan.new_connections {
+            if self.plan.new_connections || P::HANDSHAKE {
                 self.opened += 1;
                 self.release(index, self.clock.start);
                 continue;
@@ -348,15 +353,22 @@ impl<'a, I: Io> Worker<'a, I> {
     fn send(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
         let (Some(sock), Some(asked)) = (connection.sock, connection.asked) else { return };
-        let piece = match &self.plan.mix[asked.kind as usize].wire {
-            Wire::Fixed(bytes) => Piece::Static(bytes),
-            Wire::Filled(parts) => {
-                let row = self.plan.rows.get(asked.row as usize).map_or(&[][..], Vec::as_slice);
-                self.scratch.clear();
-                fill(parts, row, &mut self.scratch);
-                Piece::Buf(copied(&mut self.io, &self.scratch))
+        let row = self.plan.rows.get(asked.row as usize).map_or(&[][..], Vec::as_slice);
+        self.scratch.clear();
+        let request = &self.plan.mix[asked.kind as usize];
+        match self.protocol.ask(&mut connection.stream, request, row, &mut self.scratch) {
+            Some(bytes) => {
+                self.interval.tally.bytes_written += bytes.len() as u64;
+                self.io.send(sock, Piece::Static(bytes));
             }
-        };
+            None => self.say(index),
+        }
+    }
+
+    /// Sends what the protocol has put together.
+    fn say(&mut self, index: u32) {
+        let Some(sock) = self.connections[index as usize].sock else { return };
+        let piece = Piece::Buf(copied(&mut self.io, &self.scratch));
         self.interval.tally.bytes_written += piece.len() as u64;
         self.io.send(sock, piece);
     }
@@ -387,7 +399,9 @@ impl<'a, I: Io> Worker<'a, I> {
             (Ok(()), Some(sock)) => {
                 self.io.recv(sock, connection.class.unwrap_or(Class::Small), CREDIT_UNLIMITED);
                 self.interval.tally.connects += 1;
-                if asked {
+                if P::HANDSHAKE {
+                    self.greet(index);
+                } else if asked {
                     self.send(index);
                 } else {
                     self.release(index, self.io.now());
@@ -401,14 +415,29 @@ impl<'a, I: Io> Worker<'a, I> {
         }
     }
 
+    /// Begins the handshake for the request that opened the connection.
+    fn greet(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        let Some(asked) = connection.asked else { return };
+        connection.link = Link::Opening;
+        self.scratch.clear();
+        self.protocol.greet(&mut connection.stream, &self.plan.mix[asked.kind as usize], &mut self.scratch);
+        self.say(index);
+    }
+
     fn received(&mut self, index: u32, buf: &Buf) {
         self.interval.tally.bytes_read += buf.len() as u64;
         let connection = &mut self.connections[index as usize];
-        let Some(asked) = connection.asked else {
+        self.scratch.clear();
+        let progress = match connection.asked {
+            Some(asked) => {
+                let request = &self.plan.mix[asked.kind as usize];
+                self.protocol.read(&mut connection.stream, request, buf, &mut self.scratch)
+            }
+            None if self.protocol.read_idle(&mut connection.stream, buf, &mut self.scratch) => Progress::More,
             // Nobody asked for this.
-            return self.disconnect(index);
+            None => return self.disconnect(index),
         };
-        let request: &Request = &self.plan.mix[asked.kind as usize];
         if buf.len() == SMALL_BYTES
             && connection.class.is_none()
             && let Some(sock) = connection.sock
@@ -416,8 +445,15 @@ impl<'a, I: Io> Worker<'a, I> {
             connection.class = Some(Class::Bulk);
             self.io.recv(sock, Class::Bulk, CREDIT_UNLIMITED);
         }
-        match connection.reader.read(buf, &mut self.head, request.method, &request.expect) {
+        if !self.scratch.is_empty() {
+            self.say(index);
+        }
+        match progress {
             Progress::More => {}
+            Progress::Open => {
+                self.connections[index as usize].link = Link::Up;
+                self.send(index);
+            }
             Progress::Whole(reply) => self.finish(index, reply),
             Progress::Broken(cause) => self.fail(index, cause),
         }
@@ -427,13 +463,13 @@ impl<'a, I: Io> Worker<'a, I> {
         let connection = &mut self.connections[index as usize];
         let Some(asked) = connection.asked else { return self.disconnect(index) };
         let progress = match end {
-            End::Eof => connection.reader.end(&self.plan.mix[asked.kind as usize].expect),
+            End::Eof => self.protocol.end(&mut connection.stream, &self.plan.mix[asked.kind as usize]),
             End::Error(errno) => Progress::Broken(cause_of_break(errno)),
         };
         match progress {
             Progress::Whole(reply) => self.finish(index, Reply { keep_alive: false, ..reply }),
             Progress::Broken(cause) => self.fail(index, cause),
-            Progress::More => self.fail(index, Cause::ShortReply),
+            Progress::More | Progress::Open => self.fail(index, Cause::ShortReply),
         }
     }
 
@@ -445,15 +481,16 @@ impl<'a, I: Io> Worker<'a, I> {
         if asked.due >= self.clock.counted_from {
             let tally = &mut self.interval.tally;
             tally.latency.saturating_record(now.since(asked.due));
-            *tally.statuses.entry(reply.status).or_default() += 1;
+            if let Some(status) = reply.status {
+                *tally.statuses.entry(status).or_default() += 1;
+            }
             tally.kinds[asked.kind as usize] += 1;
             tally.requests += 1;
             if let Some(cause) = reply.fault {
                 tally.fail(cause);
             }
         }
-        let connection = &mut self.connections[index as usize];
-        connection.reader.reset();
+        self.protocol.next(&mut self.connections[index as usize].stream);
         if !reply.keep_alive || self.plan.new_connections {
             self.disconnect(index);
         }
@@ -494,7 +531,7 @@ impl<'a, I: Io> Worker<'a, I> {
 
     fn disconnect(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
-        connection.reader.reset();
+        connection.stream = P::Stream::default();
         let Some(sock) = connection.sock.take() else { return };
         // With the socket goes the word about its connect.
         self.connecting -= usize::from(std::mem::take(&mut connection.link) == Link::Connecting);

@@ -431,3 +431,135 @@ fn an_access_log_is_replayed_as_it_was_recorded() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(2) && said.contains("access.log:2: no `start_time`"), "{output:?}");
 }
+
+/// A server that sends back what it gets, and counts its connections.
+fn echo_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                let _ = stream.set_nodelay(true);
+                let mut buf = vec![0; 64 << 10];
+                while let Ok(n @ 1..) = stream.read(&mut buf) {
+                    if stream.write_all(&buf[..n]).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn tcp_messages_come_back() {
+    let url = format!("tcp://{}", echo_server());
+    for backend in ["auto", "epoll"] {
+        let fixed = ["run", &url, "-c", "4", "-d", "500ms", "--warmup", "0s", "--io-backend", backend];
+        let run = json(&[&fixed[..], &["--rate", "100", "--message-bytes", "1000"]].concat());
+        assert_eq!((run["requests"].as_u64(), run["errors"]["share"].as_f64()), (Some(50), Some(0.0)), "{run:#}");
+        assert_eq!(
+            (run["bytes_read"].as_u64(), run["bytes_written"].as_u64()),
+            (Some(50_000), Some(50_000)),
+            "{run:#}"
+        );
+        assert_eq!(run["kinds"]["echo of 1000 bytes"].as_u64(), Some(50), "{run:#}");
+        // Far more than a socket's buffers hold: both directions move at once.
+        let run = json(&[&fixed[..], &["--closed", "--message-bytes", "16777216"]].concat());
+        assert!(run["requests"].as_u64() >= Some(4) && run["errors"]["share"] == 0.0, "{run:#}");
+    }
+    // The bytes of a warm-up are not counted; its last message may come back when counting has begun.
+    let run = json(&["run", &url, "--rate", "100", "-d", "500ms", "--warmup", "500ms", "--message-bytes", "1000"]);
+    assert!((50_000..60_000).contains(&run["bytes_read"].as_u64().unwrap()), "{run:#}");
+    let run = json(&["run", &url, "--rate", "50", "-d", "500ms", "--warmup", "0s", "--new-connections"]);
+    assert_eq!((run["connects"].as_u64(), run["requests"].as_u64()), (Some(25), Some(25)), "{run:#}");
+    let other = Server::start(|_| reply("no echo"));
+    let url = format!("tcp://{}", other.address);
+    let run = json(&["run", &url, "--rate", "50", "-d", "500ms", "--warmup", "0s", "--timeout", "50ms"]);
+    assert_eq!(run["errors"]["causes"]["timeout"].as_u64(), Some(25), "{run:#}");
+}
+
+/// Reads one frame of a client; `None` at the end of the stream.
+fn frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head).ok()?;
+    assert_eq!(head[1] & 0x80, 0x80, "clients mask");
+    let mut extended = [0; 8];
+    let len = match head[1] & 0x7f {
+        126 => {
+            stream.read_exact(&mut extended[6..]).ok()?;
+            u64::from_be_bytes(extended) as usize
+        }
+        127 => {
+            stream.read_exact(&mut extended).ok()?;
+            u64::from_be_bytes(extended) as usize
+        }
+        len => len as usize,
+    };
+    let (mut key, mut payload) = ([0; 4], vec![0; len]);
+    stream.read_exact(&mut key).ok()?;
+    stream.read_exact(&mut payload).ok()?;
+    payload.iter_mut().zip(key.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+    Some((head[0], payload))
+}
+
+/// A WebSocket server that pings before every third message, sends it back in two fragments, and wants each ping answered.
+fn web_socket_server(status: &'static str) -> SocketAddr {
+    use base64::Engine;
+    use sha1::{Digest, Sha1};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") {
+                    stream.read_exact(&mut byte).unwrap();
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8(head).unwrap();
+                assert!(
+                    head.starts_with("GET /chat HTTP/1.1\r\n") && head.contains("\r\nUpgrade: websocket\r\n"),
+                    "{head}"
+                );
+                assert!(head.contains("\r\nCookie: a=b\r\n"), "{head}");
+                let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+                let digest = Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
+                let accept = base64::engine::general_purpose::STANDARD.encode(digest);
+                let reply = format!(
+                    "HTTP/1.1 {status}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+                );
+                stream.write_all(reply.as_bytes()).unwrap();
+                let mut count = 0;
+                while let Some((head, payload)) = frame(&mut stream) {
+                    assert_eq!(head, 0x82, "a whole binary message");
+                    count += 1;
+                    if count % 3 == 0 {
+                        stream.write_all(b"\x89\x02hi").unwrap();
+                        assert_eq!(frame(&mut stream).unwrap(), (0x8a, b"hi".to_vec()));
+                    }
+                    let (first, second) = payload.split_at(1);
+                    let length = (second.len() as u16).to_be_bytes();
+                    let frames = [&[0x02, 1][..], first, &[0x80, 126], &length, second].concat();
+                    stream.write_all(&frames).unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn web_socket_messages_come_back() {
+    let url = format!("ws://{}/chat", web_socket_server("101 Switching Protocols"));
+    for (backend, bytes) in [("auto", "5"), ("epoll", "60000")] {
+        let fixed = ["run", &url, "--rate", "100", "-c", "3", "-d", "1s", "--warmup", "0s", "-H", "Cookie: a=b"];
+        let run = json(&[&fixed[..], &["--message-bytes", bytes, "--io-backend", backend]].concat());
+        assert_eq!((run["requests"].as_u64(), run["errors"]["share"].as_f64()), (Some(100), Some(0.0)), "{run:#}");
+        assert_eq!(run["connects"].as_u64(), Some(3), "{run:#}");
+    }
+    let url = format!("ws://{}/chat", web_socket_server("403 Forbidden"));
+    let run = json(&["run", &url, "--rate", "50", "-d", "500ms", "--warmup", "0s", "-H", "Cookie: a=b"]);
+    assert_eq!(run["errors"]["causes"]["status"].as_u64(), Some(25), "{run:#}");
+}

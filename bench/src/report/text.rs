@@ -17,6 +17,7 @@ pub fn render(report: &Report) -> String {
 }
 
 fn write(report: &Report, out: &mut String) -> std::fmt::Result {
+    let per_second = |count: u64| (count as f64 / report.duration_s.max(f64::MIN_POSITIVE)) as u64;
     let asked = match report.load.as_str() {
         "open" => format!("{:.0} requests/s due", report.target_rate),
         _ => "each connection as fast as it is answered".to_string(),
@@ -50,9 +51,11 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "Bytes      {} read, {} written; {} connections opened",
+        "Bytes      {} read ({}/s), {} written ({}/s); {} connections opened",
         bytes(report.bytes_read),
+        bytes(per_second(report.bytes_read)),
         bytes(report.bytes_written),
+        bytes(per_second(report.bytes_written)),
         report.connects
     )?;
     writeln!(out)?;

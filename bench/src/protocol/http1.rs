@@ -1,10 +1,11 @@
-//! Reads replies: bytes in, verdicts out. No socket, no clock.
+//! HTTP/1.1: reads replies and says what was wrong with them.
 
 use ringway_http::h1::{BodyDecoder, HeadLimits, Output, Parse};
 use ringway_http::head::{Framing, Method, ResponseHead};
 use sha2::{Digest, Sha256};
 
-use crate::plan::Expect;
+use super::{Progress, Protocol, Reply};
+use crate::plan::{Expect, Request, Wire, fill};
 use crate::tally::Cause;
 
 /// What a connection has read of its reply.
@@ -24,26 +25,37 @@ struct Body {
     digest: Option<Sha256>,
 }
 
-/// A whole reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// Its status.
-    pub status: u16,
-    /// The connection may be used again.
-    pub keep_alive: bool,
-    /// What was wrong with it, if it was not as expected.
-    pub fault: Option<Cause>,
+/// HTTP/1.1.
+#[derive(Default)]
+pub struct Http1 {
+    head: ResponseHead,
 }
 
-/// How far a piece of input got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// More is needed.
-    More,
-    /// The reply is whole. Bytes behind it make the connection useless: nobody asked for them.
-    Whole(Reply),
-    /// No reply: what came is not HTTP, or ended too early.
-    Broken(Cause),
+impl Protocol for Http1 {
+    type Stream = Reader;
+    const HANDSHAKE: bool = false;
+
+    fn ask(&mut self, _: &mut Reader, request: &Request, row: &[String], out: &mut Vec<u8>) -> Option<&'static [u8]> {
+        match &request.wire {
+            Wire::Fixed(bytes) => Some(bytes),
+            Wire::Filled(parts) => {
+                fill(parts, row, out);
+                None
+            }
+        }
+    }
+
+    fn read(&mut self, stream: &mut Reader, request: &Request, bytes: &[u8], _: &mut Vec<u8>) -> Progress {
+        stream.read(bytes, &mut self.head, request.method, &request.expect)
+    }
+
+    fn end(&mut self, stream: &mut Reader, request: &Request) -> Progress {
+        stream.end(&request.expect)
+    }
+
+    fn next(&mut self, stream: &mut Reader) {
+        stream.reset();
+    }
 }
 
 impl Reader {
@@ -152,7 +164,7 @@ fn verdict(body: Body, expect: &Expect) -> Reply {
     } else {
         None
     };
-    Reply { status: body.status, keep_alive: body.keep_alive, fault }
+    Reply { status: Some(body.status), keep_alive: body.keep_alive, fault }
 }
 
 #[cfg(test)]
@@ -173,7 +185,7 @@ mod tests {
     #[test]
     fn replies_are_read_in_pieces_of_any_size() {
         let any = Expect::default();
-        let whole = |status, keep_alive, fault| Progress::Whole(Reply { status, keep_alive, fault });
+        let whole = |status, keep_alive, fault| Progress::Whole(Reply { status: Some(status), keep_alive, fault });
         let cases: [(&[u8], Progress); 9] = [
             (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", whole(200, true, None)),
             (b"HTTP/1.1 204 No Content\r\n\r\n", whole(204, true, None)),
@@ -213,7 +225,7 @@ mod tests {
         ];
         for (expect, fault) in cases {
             let got = read_in_pieces(reply, 5, &expect);
-            assert_eq!(got, Progress::Whole(Reply { status: 200, keep_alive: true, fault }), "{expect:?}");
+            assert_eq!(got, Progress::Whole(Reply { status: Some(200), keep_alive: true, fault }), "{expect:?}");
         }
     }
 
@@ -221,7 +233,7 @@ mod tests {
     fn bytes_that_nobody_asked_for_end_the_connection() {
         let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxHTTP/1.1 200 OK\r\n";
         let got = read_in_pieces(reply, reply.len(), &Expect::default());
-        assert_eq!(got, Progress::Whole(Reply { status: 200, keep_alive: false, fault: None }));
+        assert_eq!(got, Progress::Whole(Reply { status: Some(200), keep_alive: false, fault: None }));
     }
 
     #[test]

@@ -1,0 +1,69 @@
+//! What a connection speaks: which bytes ask for something, and which bytes are the whole answer. No socket and no clock; the worker has those, is
+//! compiled once for every protocol, and knows none of them.
+
+pub mod http1;
+pub mod tcp;
+pub mod websocket;
+
+use crate::plan::Request;
+use crate::tally::Cause;
+
+/// A protocol, with what all connections of a worker share.
+pub trait Protocol {
+    /// What one connection remembers.
+    type Stream: Default;
+
+    /// Something has to be said and heard before the first request. Such connections are opened by the request that needs them, so that a
+    /// handshake that fails or never ends is a failure of a request.
+    const HANDSHAKE: bool;
+
+    /// A connection is up: puts what is to be said first behind `out`.
+    fn greet(&mut self, _stream: &mut Self::Stream, _request: &Request, _out: &mut Vec<u8>) {}
+
+    /// The bytes of a request: those that never change, or put behind `out`.
+    fn ask(
+        &mut self,
+        stream: &mut Self::Stream,
+        request: &Request,
+        row: &[String],
+        out: &mut Vec<u8>,
+    ) -> Option<&'static [u8]>;
+
+    /// Takes bytes that arrived while a request was under way. What is to be said at once goes behind `out`.
+    fn read(&mut self, stream: &mut Self::Stream, request: &Request, bytes: &[u8], out: &mut Vec<u8>) -> Progress;
+
+    /// Takes bytes that arrived while none was; `false` where that ends the connection.
+    fn read_idle(&mut self, _stream: &mut Self::Stream, _bytes: &[u8], _out: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    /// The peer ended the stream while a request was under way.
+    fn end(&mut self, stream: &mut Self::Stream, request: &Request) -> Progress;
+
+    /// Ready for the next request.
+    fn next(&mut self, stream: &mut Self::Stream);
+}
+
+/// A whole reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Its status, where the protocol has them.
+    pub status: Option<u16>,
+    /// The connection may be used again.
+    pub keep_alive: bool,
+    /// What was wrong with it, if it was not as expected.
+    pub fault: Option<Cause>,
+}
+
+/// How far a piece of input got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// More is needed.
+    More,
+    /// The handshake is over: the request can be sent.
+    Open,
+    /// The reply is whole. Bytes behind it make the connection useless: nobody asked for them.
+    Whole(Reply),
+    /// No reply: what came is not the protocol, or ended too early.
+    Broken(Cause),
+}

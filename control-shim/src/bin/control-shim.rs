@@ -5,7 +5,7 @@
 use clap::Parser;
 use control_shim::diagnostic::Diagnostic;
 use control_shim::mesh::{Mesh, Options, placement};
-use control_shim::object::{Objects, decode};
+use control_shim::object::{Manifests, Objects, decode};
 use control_shim::publish::{self, Publisher};
 use control_shim::source::{folder, watch::Watcher};
 use control_shim::translate::{Compiled, translate};
@@ -111,19 +111,20 @@ async fn run(arguments: &Arguments) -> io::Result<ExitCode> {
 struct Source<'a> {
     arguments: &'a Arguments,
     placement: placement::Manifest,
+    manifests: Manifests,
     objects: Objects,
 }
 
 impl<'a> Source<'a> {
     fn new(arguments: &'a Arguments) -> Self {
         let placement = placement::Manifest::new(arguments.privileged_ports);
-        Source { arguments, placement, objects: Objects::default() }
+        Source { arguments, placement, manifests: Manifests::default(), objects: Objects::default() }
     }
 
     /// Reads and compiles everything, says what was found, and counts the errors.
     fn advance(&mut self, previous: Option<&Compiled>) -> (Compiled, usize) {
         let options = decode::Options { allow_unenforced: self.arguments.allow_unenforced };
-        let loaded = folder::load_with(&self.arguments.source, options);
+        let loaded = folder::load_again(&mut self.manifests, &self.arguments.source, options);
         self.objects = Objects::update(&self.objects, &loaded);
         let mut options = Options { stand_in_gateways: false, ..Options::default() };
         self.arguments.heads.apply(&mut options);

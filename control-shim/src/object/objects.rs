@@ -3,10 +3,11 @@
 //! Never touches the file system; [`crate::source`] does.
 
 use super::decode::{Context, Field, Fields, Options};
+use super::reading::{Decoded, Document, Memory, Outcome};
 use super::workload::WorkloadKind;
 use super::*;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::yaml::{self, Node, Value};
+use crate::yaml::{Node, Value};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -173,7 +174,10 @@ struct Unchanged(HashMap<[*const SourceFile; 2], bool>);
 
 impl Unchanged {
     /// Whether an entry was read from the same place of the same text.
-    fn holds(&mut self, before: &Entry, after: &Entry) -> bool {
+    fn holds(&mut self, before: &Arc<Entry>, after: &Arc<Entry>) -> bool {
+        if Arc::ptr_eq(before, after) {
+            return true;
+        }
         let (old, new) = (&before.object.meta().spot, &after.object.meta().spot);
         before.rank.0 == after.rank.0
             && old.span == new.span
@@ -185,16 +189,31 @@ impl Unchanged {
 
 /// Reads manifests. Each group is what one argument named; groups apply in order, as `kubectl apply` would.
 pub fn load(groups: &[Vec<Arc<SourceFile>>], options: Options) -> Loaded {
-    let mut loader = Loader { options, ..Loader::default() };
-    for group in groups {
-        loader.group(group);
+    Manifests::default().load(groups, options)
+}
+
+/// Manifests that are read whenever they change. What is loaded is always what [`load`] comes to; documents that did not change are not decoded again, and
+/// their entries are the very same.
+#[derive(Debug, Default)]
+pub struct Manifests {
+    memory: Memory,
+}
+
+impl Manifests {
+    /// Reads them as they are now.
+    pub fn load(&mut self, groups: &[Vec<Arc<SourceFile>>], options: Options) -> Loaded {
+        let mut loader = Loader::default();
+        let memory = self.memory.under(options);
+        for group in groups {
+            loader.group(memory, group);
+        }
+        memory.keep(&groups.iter().flatten().map(|file| &*file.name).collect());
+        loader.finish()
     }
-    loader.finish()
 }
 
 #[derive(Default)]
 struct Loader {
-    options: Options,
     loaded: Loaded,
     map: BTreeMap<ObjectRef, Arc<Entry>>,
     rank: u32,
@@ -202,58 +221,37 @@ struct Loader {
     foreign: BTreeMap<String, (usize, Spot)>,
 }
 
-/// One document's outcome.
-enum Outcome {
-    Understood(Box<Object>),
-    Refused(ObjectRef),
-    /// Nobody can say what it is.
-    Nameless,
-    /// Not for us.
-    Foreign(String),
-    /// Said all there is to say.
-    Done,
-}
-
 impl Loader {
-    fn group(&mut self, files: &[Arc<SourceFile>]) {
+    fn group(&mut self, memory: &mut Memory, files: &[Arc<SourceFile>]) {
         let mut here: HashMap<ObjectRef, Spot> = HashMap::new();
         for file in files {
             self.loaded.files.push(file.name.clone());
-            match yaml::parse(&file.text, &yaml::Budget::default()) {
-                Ok(documents) => documents.iter().for_each(|document| self.document(file, document, &mut here, true)),
-                Err(error) => {
-                    let spot = Spot { file: file.clone(), span: error.span };
-                    let diagnostic = Diagnostic::error(error.code, error.message, error.mend).at(spot.place());
-                    self.loaded.diagnostics.push(diagnostic);
+            match memory.read(file, self.rank) {
+                Ok(parts) => {
+                    let documents = parts.iter().flat_map(|part| &*part.documents);
+                    documents.for_each(|document| self.document(document, &mut here));
+                }
+                Err(diagnostic) => {
+                    self.loaded.diagnostics.push(*diagnostic);
                     self.loaded.unreadable.insert(file.name.clone());
                 }
             }
         }
     }
 
-    fn document(&mut self, file: &Arc<SourceFile>, node: &Node, here: &mut HashMap<ObjectRef, Spot>, lists: bool) {
-        if lists
-            && scalar(node, "kind") == Some("List")
-            && let Some(Value::Sequence(items)) = node.get("items").map(|items| &items.value)
-        {
-            items.iter().for_each(|item| self.document(file, item, here, false));
-            return;
-        }
-        let mut context = Context::new(file.clone(), self.options);
-        let outcome = decode(&mut context, node);
-        let spot = context.spot(node.span);
-        let broken = context.broken();
-        self.loaded.diagnostics.extend(context.finish());
+    fn document(&mut self, document: &Document, here: &mut HashMap<ObjectRef, Spot>) {
+        let spot = &document.spot;
+        self.loaded.diagnostics.extend(document.diagnostics.iter().cloned());
         self.rank += 1;
-        let (reference, object) = match outcome {
-            Outcome::Understood(object) => (object.meta().reference.clone(), Some(*object)),
+        let (reference, entry) = match &document.outcome {
+            Outcome::Understood(entry) => (&entry.object.meta().reference, Some(entry)),
             Outcome::Refused(reference) => (reference, None),
             Outcome::Nameless => {
-                self.loaded.unreadable.insert(file.name.clone());
+                self.loaded.unreadable.insert(spot.file.name.clone());
                 return;
             }
             Outcome::Foreign(kind) => {
-                self.foreign.entry(kind).or_insert((0, spot)).0 += 1;
+                self.foreign.entry(kind.clone()).or_insert((0, spot.clone())).0 += 1;
                 return;
             }
             Outcome::Done => return,
@@ -264,29 +262,32 @@ impl Loader {
             let diagnostic =
                 Diagnostic::error("duplicate-object", message, mend).at(spot.place()).about(reference.clone());
             self.loaded.diagnostics.push(diagnostic);
-            self.map.remove(&reference);
-            self.loaded.broken.insert(reference);
+            self.map.remove(reference);
+            self.loaded.broken.insert(reference.clone());
             return;
         }
-        let before = self.map.remove(&reference);
-        let object = match object {
-            Some(object) if !broken => object,
+        let before = self.map.remove(reference);
+        let ranked = entry.map(|entry| match entry.rank.0 == self.rank {
+            true => entry.clone(),
+            false => Arc::new(Entry { object: entry.object.clone(), rank: Rank(self.rank) }),
+        });
+        let entry = match ranked {
+            Some(entry) if !document.broken => entry,
             refused => {
-                let entry = refused.map(|object| Arc::new(Entry { object, rank: Rank(self.rank) }));
-                self.loaded.refused.extend(entry);
-                self.loaded.broken.insert(reference);
+                self.loaded.refused.extend(refused);
+                self.loaded.broken.insert(reference.clone());
                 return;
             }
         };
-        if let Some(before) = before.filter(|before| before.object != object) {
+        if let Some(before) = before.filter(|before| before.object != entry.object) {
             let message = format!("{reference} replaces the one at {}", before.object.meta().spot);
             let diagnostic = Diagnostic::notice("replaced", message, "").at(spot.place()).about(reference.clone());
             self.loaded.diagnostics.push(diagnostic);
         }
-        if self.loaded.broken.remove(&reference) {
-            self.loaded.refused.retain(|entry| entry.object.meta().reference != reference);
+        if self.loaded.broken.remove(reference) {
+            self.loaded.refused.retain(|entry| entry.object.meta().reference != *reference);
         }
-        self.map.insert(reference, Arc::new(Entry { object, rank: Rank(self.rank) }));
+        self.map.insert(reference.clone(), entry);
     }
 
     fn finish(mut self) -> Loaded {
@@ -311,28 +312,28 @@ impl Loader {
     }
 }
 
-fn scalar<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
+pub(super) fn scalar<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
     match &node.get(key)?.value {
         Value::Scalar { text, .. } => Some(text),
         _ => None,
     }
 }
 
-fn decode(context: &mut Context, node: &Node) -> Outcome {
+pub(super) fn decode(context: &mut Context, node: &Node) -> Decoded {
     let (Some(api_version), Some(kind)) = (scalar(node, "apiVersion"), scalar(node, "kind")) else {
         let at = crate::yaml::Span { end: node.span.start, ..node.span };
         context.error(at, "no-kind", "the document has no `apiVersion` and `kind`", "every manifest starts with them");
-        return Outcome::Nameless;
+        return Decoded::Other(Outcome::Nameless);
     };
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     let version = api_version.rsplit('/').next().unwrap_or("");
-    let Some(known) = known(group, kind) else { return not_understood(context, node, group, kind) };
+    let Some(known) = known(group, kind) else { return Decoded::Other(not_understood(context, node, group, kind)) };
     let reference = match reference_of(context, node, known) {
         Some(reference) => reference,
-        None => return Outcome::Nameless,
+        None => return Decoded::Other(Outcome::Nameless),
     };
     if known.kind == "ConfigMap" && !mesh_config::is_mesh_config(&reference) {
-        return Outcome::Foreign(kind.to_string());
+        return Decoded::Other(Outcome::Foreign(kind.to_string()));
     }
     context.object = Some(reference.clone());
     if !known.versions.contains(&version) {
@@ -343,8 +344,8 @@ fn decode(context: &mut Context, node: &Node) -> Outcome {
     let context = &*context;
     let decoded = decode_known(context, node, known, &reference);
     match decoded {
-        Some(object) => Outcome::Understood(Box::new(object)),
-        None => Outcome::Refused(reference),
+        Some(object) => Decoded::Understood(Box::new(object)),
+        None => Decoded::Other(Outcome::Refused(reference)),
     }
 }
 

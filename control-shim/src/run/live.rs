@@ -15,7 +15,7 @@ use super::view::View;
 use super::{Failure, Options};
 use crate::diagnostic::Diagnostic;
 use crate::mesh::{Mesh, Pod};
-use crate::object::{Loaded, ObjectRef, Objects};
+use crate::object::{Loaded, Manifests, ObjectRef, Objects};
 use crate::source::watch::Watcher;
 use crate::translate::{Compiled, translate};
 use std::collections::HashSet;
@@ -33,6 +33,7 @@ pub struct Running {
     pub(super) options: Options,
     pub(super) began: Instant,
     pub(super) placement: Loopback,
+    pub(super) manifests: Manifests,
     pub(super) mesh: Mesh,
     pub(super) compiled: Arc<Compiled>,
     pub(super) distribution: Distribution,
@@ -142,7 +143,7 @@ impl Running {
 
     async fn edit(&mut self) -> Result<(), Failure> {
         let began = Instant::now();
-        let loaded = load(&self.options);
+        let loaded = load(&mut self.manifests, &self.options);
         let objects = Objects::update(&self.compiled.objects, &loaded);
         let mut mesh = Mesh::new(objects, &mut self.placement, mesh_options(&self.options));
         if let Some(why) = self.folder_gone(&loaded).or_else(|| unfit(&mesh)) {

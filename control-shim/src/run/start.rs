@@ -11,7 +11,7 @@ use super::proxies::{self, Proxies};
 use super::{Failure, Options, annotations};
 use crate::diagnostic::Diagnostic;
 use crate::mesh::{self, Mesh};
-use crate::object::{Loaded, decode};
+use crate::object::{Loaded, Manifests, decode};
 use crate::source::{folder, watch::Watcher};
 use crate::translate::translate;
 use std::io::Write;
@@ -40,7 +40,8 @@ pub fn prepare(options: Options, events: &mpsc::Sender<Event>) -> Result<Running
         Err(mpsc::error::TrySendError::Closed(())) => false,
     });
     let watcher = watcher.map_err(|error| Failure::Environment(format!("cannot watch the files: {error}")))?;
-    let loaded = load(&options);
+    let mut manifests = Manifests::default();
+    let loaded = load(&mut manifests, &options);
     let mut found = loaded.diagnostics;
     let mesh = Mesh::new(loaded.objects, &mut placement, mesh_options(&options));
     let compiled = translate(&mesh, None);
@@ -79,6 +80,7 @@ pub fn prepare(options: Options, events: &mpsc::Sender<Event>) -> Result<Running
         options,
         began,
         placement,
+        manifests,
         mesh,
         compiled,
         distribution,
@@ -101,9 +103,10 @@ pub fn unfit(mesh: &Mesh) -> Option<String> {
     }
 }
 
-/// Reads the manifests.
-pub fn load(options: &Options) -> Loaded {
-    let mut loaded = folder::load_with(&options.paths, decode::Options { allow_unenforced: options.allow_unenforced });
+/// Reads the manifests; of those read before, what changed.
+pub fn load(manifests: &mut Manifests, options: &Options) -> Loaded {
+    let decoding = decode::Options { allow_unenforced: options.allow_unenforced };
+    let mut loaded = folder::load_again(manifests, &options.paths, decoding);
     annotations::refuse_broken(&mut loaded);
     loaded
 }

@@ -2,7 +2,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::object::decode::Options;
-use crate::object::{Loaded, SourceFile, objects};
+use crate::object::{Loaded, Manifests, SourceFile};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,9 +22,14 @@ pub fn load(args: &[PathBuf]) -> Loaded {
 
 /// Reads every argument, in order.
 pub fn load_with(args: &[PathBuf], options: Options) -> Loaded {
+    load_again(&mut Manifests::default(), args, options)
+}
+
+/// Reads every argument, in order. What did not change since these manifests were read is not decoded again.
+pub fn load_again(manifests: &mut Manifests, args: &[PathBuf], options: Options) -> Loaded {
     let mut reader = Reader::default();
     let groups: Vec<_> = args.iter().map(|arg| reader.argument(arg)).collect();
-    let mut loaded = objects::load(&groups, options);
+    let mut loaded = manifests.load(&groups, options);
     loaded.unreadable.extend(reader.unreadable);
     loaded.diagnostics.splice(0..0, reader.diagnostics);
     loaded
@@ -49,13 +54,18 @@ pub fn manifests_of(folder: &Path) -> std::io::Result<(Vec<PathBuf>, Vec<PathBuf
         }
         if path.is_dir() {
             folders.push(path);
-        } else if matches!(path.extension().and_then(|ext| ext.to_str()), Some("yaml" | "yml" | "json")) {
+        } else if is_manifest(&path) {
             files.push(path);
         }
     }
     files.sort();
     folders.sort();
     Ok((files, folders))
+}
+
+/// Whether a file of this name in a folder is read.
+pub(super) fn is_manifest(path: &Path) -> bool {
+    matches!(path.extension().and_then(|ext| ext.to_str()), Some("yaml" | "yml" | "json"))
 }
 
 #[derive(Default)]

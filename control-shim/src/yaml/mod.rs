@@ -4,8 +4,10 @@
 //! of its own size. Tags and merge keys are refused, duplicate keys are errors. Knows nothing of Kubernetes.
 
 mod parse;
+mod pieces;
 
-pub use parse::{Budget, YamlError, parse};
+pub use parse::{Budget, Spent, YamlError, parse, parse_piece};
+pub use pieces::{Piece, pieces};
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! From saphyr's events to [`Node`]s, under a [`Budget`].
 
-use super::{Entry, Node, Span, Value};
+use super::{Entry, Node, Piece, Span, Value};
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use std::collections::HashMap;
 use std::fmt;
@@ -33,6 +33,45 @@ impl Default for Budget {
     }
 }
 
+impl Budget {
+    /// Whether a text is of a size to be read at all.
+    ///
+    /// # Errors
+    /// When it is larger.
+    pub fn admits(&self, text: &str) -> Result<(), YamlError> {
+        if text.len() <= self.bytes_max {
+            return Ok(());
+        }
+        let message = format!("the file has {} bytes, more than {}", text.len(), self.bytes_max);
+        Err(limit(message, Span { line: 1, column: 1, start: 0, end: 0 }))
+    }
+
+    /// Whether so much may be spent.
+    pub fn affords(&self, spent: Spent) -> bool {
+        spent.nodes <= self.nodes_max && spent.aliases <= self.alias_nodes_max && spent.documents <= self.documents_max
+    }
+}
+
+impl Spent {
+    /// Both together.
+    pub fn and(self, other: Spent) -> Spent {
+        Spent {
+            nodes: self.nodes.saturating_add(other.nodes),
+            aliases: self.aliases.saturating_add(other.aliases),
+            documents: self.documents.saturating_add(other.documents),
+        }
+    }
+
+    /// What was spent since.
+    pub fn without(self, before: Spent) -> Spent {
+        Spent {
+            nodes: self.nodes.saturating_sub(before.nodes),
+            aliases: self.aliases.saturating_sub(before.aliases),
+            documents: self.documents.saturating_sub(before.documents),
+        }
+    }
+}
+
 /// Why a file is not a tree of documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct YamlError {
@@ -59,22 +98,30 @@ impl fmt::Display for YamlError {
 /// # Errors
 /// The first thing that is not YAML, is not accepted here, or costs more than the budget.
 pub fn parse(text: &str, budget: &Budget) -> Result<Vec<Node>, YamlError> {
-    if text.len() > budget.bytes_max {
-        let message = format!("the file has {} bytes, more than {}", text.len(), budget.bytes_max);
-        return Err(limit(message, Span { line: 1, column: 1, start: 0, end: 0 }));
-    }
+    budget.admits(text)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    Reader {
-        text,
-        offsets: Offsets::new(text),
-        budget,
-        open: Vec::new(),
-        anchors: HashMap::new(),
-        nodes: 0,
-        aliases: 0,
-        documents: Vec::new(),
-    }
-    .read()
+    parse_piece(text, &Piece { range: 0..text.len(), line: 1 }, budget, &mut Spent::default())
+}
+
+/// Parses the documents of one [piece](super::pieces) of a text. `spent` is what the pieces before it cost.
+///
+/// # Errors
+/// As of [`parse`].
+pub fn parse_piece(text: &str, piece: &Piece, budget: &Budget, spent: &mut Spent) -> Result<Vec<Node>, YamlError> {
+    let text = text.get(piece.range.clone()).unwrap_or_default();
+    let offsets = Offsets::new(text, piece.range.start, piece.line.saturating_sub(1));
+    Reader { text, offsets, budget, open: Vec::new(), anchors: HashMap::new(), spent, documents: Vec::new() }.read()
+}
+
+/// What was taken of a [`Budget`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Nodes written.
+    pub nodes: usize,
+    /// Nodes that aliases stand for.
+    pub aliases: u64,
+    /// Documents, empty ones left out.
+    pub documents: usize,
 }
 
 /// A list or mapping whose end has not come yet.
@@ -98,8 +145,7 @@ struct Reader<'a> {
     open: Vec<Open>,
     /// Anchor id → its content and weight.
     anchors: HashMap<usize, (Node, u64)>,
-    nodes: usize,
-    aliases: u64,
+    spent: &'a mut Spent,
     documents: Vec<Node>,
 }
 
@@ -120,7 +166,7 @@ impl Reader<'_> {
             Event::DocumentStart(_) => {
                 // Anchors live for one document.
                 self.anchors.clear();
-                if self.documents.len() >= self.budget.documents_max {
+                if self.spent.documents >= self.budget.documents_max {
                     return Err(limit(format!("more than {} documents in one file", self.budget.documents_max), span));
                 }
                 Ok(())
@@ -141,8 +187,8 @@ impl Reader<'_> {
                     ));
                 };
                 let (node, weight) = (Node { value: node.value.clone(), span }, *weight);
-                self.aliases = self.aliases.saturating_add(weight);
-                if self.aliases > self.budget.alias_nodes_max {
+                self.spent.aliases = self.spent.aliases.saturating_add(weight);
+                if self.spent.aliases > self.budget.alias_nodes_max {
                     return Err(limit(
                         format!("aliases stand for more than {} nodes", self.budget.alias_nodes_max),
                         span,
@@ -180,8 +226,8 @@ impl Reader<'_> {
     }
 
     fn count(&mut self, span: Span) -> Result<(), YamlError> {
-        self.nodes += 1;
-        if self.nodes > self.budget.nodes_max {
+        self.spent.nodes += 1;
+        if self.spent.nodes > self.budget.nodes_max {
             return Err(limit(format!("more than {} nodes in one file", self.budget.nodes_max), span));
         }
         Ok(())
@@ -194,6 +240,7 @@ impl Reader<'_> {
         }
         let Some(parent) = self.open.last_mut() else {
             if !node.is_null() {
+                self.spent.documents += 1;
                 self.documents.push(node);
             }
             return Ok(());
@@ -261,11 +308,14 @@ struct Offsets<'a> {
     text: &'a str,
     ascii: bool,
     last: std::cell::Cell<(usize, usize)>,
+    /// Bytes and lines of the file before the text.
+    bytes_before: usize,
+    lines_before: u32,
 }
 
 impl<'a> Offsets<'a> {
-    fn new(text: &'a str) -> Self {
-        Offsets { text, ascii: text.is_ascii(), last: std::cell::Cell::new((0, 0)) }
+    fn new(text: &'a str, bytes_before: usize, lines_before: u32) -> Self {
+        Offsets { text, ascii: text.is_ascii(), last: std::cell::Cell::new((0, 0)), bytes_before, lines_before }
     }
 
     fn byte(&self, index: usize) -> usize {
@@ -290,12 +340,13 @@ impl<'a> Offsets<'a> {
 
     fn span(&self, span: &saphyr_parser::Span) -> Span {
         let start = self.mark(&span.start);
-        Span { end: self.byte(span.end.index()).max(start.start), ..start }
+        Span { end: (self.bytes_before + self.byte(span.end.index())).max(start.start), ..start }
     }
 
     fn mark(&self, mark: &saphyr_parser::Marker) -> Span {
-        let start = self.byte(mark.index());
-        Span { line: narrow(mark.line()), column: narrow(mark.col() + 1), start, end: start }
+        let start = self.bytes_before + self.byte(mark.index());
+        let line = narrow(mark.line()).saturating_add(self.lines_before);
+        Span { line, column: narrow(mark.col() + 1), start, end: start }
     }
 }
 

@@ -1,9 +1,11 @@
 //! Says when manifests changed: by the system's file watches, or by polling where those fail.
 //!
-//! Watches the folders that hold the files, so that editors which write a new file and rename it over the old one are seen. It only says *that*
-//! something changed; whoever listens reads everything again.
+//! Watches the folders that hold the files, so that editors which write a new file and rename it over the old one are seen; a file that is written in
+//! place is left alone until its writer closes it. It only says *that* something changed; whoever listens looks at everything again.
 
-use notify::{RecursiveMode, Watcher as _};
+use super::folder::is_manifest;
+use notify::event::{AccessKind, AccessMode, ModifyKind};
+use notify::{EventKind, RecursiveMode, Watcher as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use std::time::{Duration, Instant, SystemTime};
 pub const DEBOUNCE: Duration = Duration::from_millis(50);
 /// A stream of changes is reported at least this often.
 pub const DEBOUNCE_MAX: Duration = Duration::from_millis(500);
+/// A file that is being written is waited for at most this long.
+pub const WRITING_MAX: Duration = Duration::from_secs(5);
 /// How often files are looked at when the system cannot tell. With watches it is the safety net for what they miss.
 pub const POLL: Duration = Duration::from_millis(500);
 
@@ -53,16 +57,42 @@ impl Drop for Watcher {
     }
 }
 
+/// What the system told.
+#[derive(Debug, PartialEq)]
+enum Told {
+    /// Something is another than before.
+    Changed,
+    /// Somebody writes to these files.
+    Writing(Vec<PathBuf>),
+    /// And is done with them.
+    Written(Vec<PathBuf>),
+}
+
+impl Told {
+    /// Nothing for events that change nothing, such as our own reading.
+    fn of(event: notify::Result<notify::Event>) -> Option<Told> {
+        let Ok(event) = event else { return Some(Told::Changed) };
+        match event.kind {
+            EventKind::Modify(ModifyKind::Data(_)) if event.paths.iter().any(|path| is_manifest(path)) => {
+                Some(Told::Writing(event.paths))
+            }
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Told::Written(event.paths)),
+            EventKind::Access(_) => None,
+            _ => Some(Told::Changed),
+        }
+    }
+}
+
 type Fingerprint = BTreeMap<PathBuf, (u64, Option<SystemTime>, u64)>;
 
 fn run(args: &[PathBuf], mut last: Fingerprint, stop: &AtomicBool, mut changed: impl FnMut() -> bool) {
-    let (tx, rx) = mpsc::channel::<()>();
+    let (tx, rx) = mpsc::channel::<Told>();
     // Kept alive for as long as the thread runs. An error means that the system has no watches left: polling below does the work alone.
     let watcher = watch_folders(args, tx.clone());
     drop(watcher.is_none().then_some(tx));
     while !stop.load(Ordering::Relaxed) {
         match rx.recv_timeout(POLL) {
-            Ok(()) => settle(&rx),
+            Ok(told) => settle(told, &rx),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(POLL),
         }
@@ -76,16 +106,29 @@ fn run(args: &[PathBuf], mut last: Fingerprint, stop: &AtomicBool, mut changed: 
     }
 }
 
-/// Waits until events stop coming for [`DEBOUNCE`].
-fn settle(rx: &mpsc::Receiver<()>) {
+/// Waits until events stop coming for [`DEBOUNCE`] and nobody is writing.
+fn settle(first: Told, rx: &mpsc::Receiver<Told>) {
     let start = Instant::now();
-    while start.elapsed() < DEBOUNCE_MAX && rx.recv_timeout(DEBOUNCE).is_ok() {}
+    let mut writing = BTreeSet::new();
+    let mut next = Some(first);
+    while let Some(told) = next {
+        match told {
+            Told::Writing(files) => writing.extend(files),
+            Told::Written(files) => writing.retain(|file| !files.contains(file)),
+            Told::Changed => {}
+        }
+        let wait = if writing.is_empty() { DEBOUNCE } else { WRITING_MAX.saturating_sub(start.elapsed()) };
+        let late = writing.is_empty() && start.elapsed() >= DEBOUNCE_MAX;
+        next = if late { None } else { rx.recv_timeout(wait).ok() };
+    }
 }
 
-fn watch_folders(args: &[PathBuf], tx: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
+fn watch_folders(args: &[PathBuf], tx: mpsc::Sender<Told>) -> Option<notify::RecommendedWatcher> {
     // An event, or a lost one (an error), both only mean: look.
-    let mut watcher = notify::recommended_watcher(move |_| {
-        let _ = tx.send(());
+    let mut watcher = notify::recommended_watcher(move |event| {
+        if let Some(told) = Told::of(event) {
+            let _ = tx.send(told);
+        }
     })
     .ok()?;
     let folders: BTreeSet<PathBuf> = args.iter().map(|arg| folder_of(arg)).collect();
@@ -146,6 +189,22 @@ mod tests {
         reported(&rx, "a new file");
         std::fs::remove_file(&file).unwrap();
         reported(&rx, "a removal");
+    }
+
+    #[test]
+    fn a_file_is_looked_at_when_its_writer_is_done() {
+        let (tx, rx) = mpsc::channel();
+        let (settled, is_settled) = mpsc::channel();
+        let file = || vec![PathBuf::from("a.yaml")];
+        std::thread::spawn(move || {
+            settle(Told::Writing(file()), &rx);
+            settled.send(()).unwrap();
+        });
+        tx.send(Told::Changed).unwrap();
+        assert_eq!(is_settled.recv_timeout(3 * DEBOUNCE), Err(RecvTimeoutError::Timeout));
+        tx.send(Told::Writing(file())).unwrap();
+        tx.send(Told::Written(file())).unwrap();
+        is_settled.recv_timeout(WRITING_MAX).unwrap();
     }
 
     #[test]

@@ -79,6 +79,11 @@ pub struct HostConfig {
 }
 
 impl ProxyConfig {
+    /// Whether a proxy would not know the two apart.
+    pub(super) fn is(&self, other: &ProxyConfig) -> bool {
+        same(&self.blobs, &other.blobs) && self.rules == other.rules
+    }
+
     pub(super) fn new(node: String, blobs: Vec<Blob>, scope: Scope) -> Self {
         let rules = rules_of_all(&blobs);
         let asks = blobs.iter().any(|blob| match blob.model() {
@@ -89,7 +94,16 @@ impl ProxyConfig {
     }
 }
 
+fn same(some: &[Blob], others: &[Blob]) -> bool {
+    some.iter().map(Blob::hash).eq(others.iter().map(Blob::hash))
+}
+
 impl HostConfig {
+    /// Whether a proxy would not know the two apart.
+    pub(super) fn is(&self, other: &HostConfig) -> bool {
+        same(&self.blobs, &other.blobs) && self.rules == other.rules
+    }
+
     pub(super) fn new(name: String, origin: (&str, &str), blobs: Vec<Blob>) -> Self {
         let rules = rules_of_all(&blobs);
         HostConfig { name, blobs, rules, origin: (origin.0.into(), origin.1.into()), on_demand: BTreeMap::new() }

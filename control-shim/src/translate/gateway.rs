@@ -82,15 +82,10 @@ impl Pass<'_> {
 
     fn gateways_of(&self, pod: &Pod) -> (Vec<&Gateway>, Vec<&K8sGateway>) {
         let (mut istio, mut k8s) = (Vec::new(), Vec::new());
-        for entry in self.mesh.objects.iter() {
+        for entry in self.mesh.objects.iter().filter(|entry| is_gateway_of(&entry.object, pod)) {
             match &entry.object {
-                Object::Gateway(gateway) if selects(&gateway.selector, &pod.labels) => istio.push(gateway),
-                Object::K8sGateway(gateway)
-                    if gateway.meta.namespace() == pod.namespace
-                        && pod.labels.get(K8S_GATEWAY_LABEL).is_some_and(|name| name == gateway.meta.name()) =>
-                {
-                    k8s.push(gateway);
-                }
+                Object::Gateway(gateway) => istio.push(gateway),
+                Object::K8sGateway(gateway) => k8s.push(gateway),
                 _ => {}
             }
         }
@@ -226,6 +221,18 @@ impl Pass<'_> {
         }
         self.check_http_route_parents();
         self.check_opaque_routes();
+    }
+}
+
+/// Whether an object is a gateway that a pod serves.
+pub(super) fn is_gateway_of(object: &Object, pod: &Pod) -> bool {
+    match object {
+        Object::Gateway(gateway) => selects(&gateway.selector, &pod.labels),
+        Object::K8sGateway(gateway) => {
+            gateway.meta.namespace() == pod.namespace
+                && pod.labels.get(K8S_GATEWAY_LABEL).is_some_and(|name| name == gateway.meta.name())
+        }
+        _ => false,
     }
 }
 

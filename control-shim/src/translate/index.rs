@@ -6,6 +6,7 @@ use super::ties::{Tied, Ties, ties};
 use crate::object::objects::Entry;
 use crate::object::{ObjectRef, Objects};
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 /// The index. A copy shares what does not change.
@@ -15,6 +16,8 @@ pub(super) struct Index {
     pub attached: Shards<String, Vec<ObjectRef>>,
     /// Host → the objects that send requests there.
     pub mentioned: Shards<String, Vec<ObjectRef>>,
+    /// Gateway → the objects that are bound to it.
+    pub bound: Shards<ObjectRef, Vec<ObjectRef>>,
     wide: Arc<Wide>,
 }
 
@@ -25,7 +28,6 @@ struct Wide {
     hosts: HashSet<String>,
     patterns: Vec<String>,
     mentions: HashSet<String>,
-    everything: bool,
 }
 
 impl Index {
@@ -34,6 +36,7 @@ impl Index {
         for entry in objects.iter() {
             match ties(entry, domain) {
                 Ties::Hosts(tied) => index.put(entry, &tied),
+                Ties::Gate(gate) => wide.objects.push(gate),
                 Ties::Wide(tied) => {
                     wide.objects.push(entry.object.meta().reference.clone());
                     wide.mentions.extend(tied.mentions);
@@ -42,7 +45,6 @@ impl Index {
                     wide.patterns.extend(patterns);
                     wide.hosts.extend(hosts);
                 }
-                Ties::Everything => wide.everything = true,
             }
         }
         index.wide = Arc::new(wide);
@@ -53,6 +55,7 @@ impl Index {
         let reference = &entry.object.meta().reference;
         tied.hosts.iter().for_each(|host| self.attached.entry(host).push(reference.clone()));
         tied.mentions.iter().for_each(|host| self.mentioned.entry(host).push(reference.clone()));
+        tied.gates.iter().for_each(|gate| self.bound.entry(gate).push(reference.clone()));
     }
 
     pub fn take(&mut self, entry: &Entry, tied: &Tied) {
@@ -63,6 +66,9 @@ impl Index {
         for host in &tied.mentions {
             take(&mut self.mentioned, host, reference);
         }
+        for gate in &tied.gates {
+            take(&mut self.bound, gate, reference);
+        }
     }
 
     /// The objects that every part of a translation may read.
@@ -72,23 +78,21 @@ impl Index {
 
     /// Whether what is made for this host depends on an object that reaches further.
     pub fn is_under_wide(&self, host: &str) -> bool {
-        self.wide.everything
-            || self.wide.hosts.contains(host)
-            || self.wide.patterns.iter().any(|pattern| covers(pattern, host))
+        self.wide.hosts.contains(host) || self.wide.patterns.iter().any(|pattern| covers(pattern, host))
     }
 
     /// Whether an object that reaches further reads this host.
     pub fn is_read_widely(&self, host: &str) -> bool {
-        self.wide.everything || self.wide.mentions.contains(host)
+        self.wide.mentions.contains(host)
     }
 }
 
-fn take(map: &mut Shards<String, Vec<ObjectRef>>, host: &String, reference: &ObjectRef) {
-    let list = map.entry(host);
+fn take<K: Eq + Hash + Clone>(map: &mut Shards<K, Vec<ObjectRef>>, key: &K, reference: &ObjectRef) {
+    let list = map.entry(key);
     if let Some(at) = list.iter().position(|other| other == reference) {
         list.remove(at);
     }
     if list.is_empty() {
-        map.remove(host);
+        map.remove(key);
     }
 }

@@ -32,7 +32,7 @@ pub use settle::translate;
 pub use status::statuses;
 
 use crate::diagnostic::Diagnostic;
-use crate::mesh::{Mesh, Selectors};
+use crate::mesh::{Mesh, Pod, Selectors};
 use crate::object::{Meta, Object, ObjectRef, Spot};
 use cluster::Clusters;
 use compiled::Basis;
@@ -155,15 +155,18 @@ impl<'a> Pass<'a> {
         views
     }
 
-    /// What is made for hosts as these views see them, and nothing for proxies.
-    fn part(self, views: &BTreeSet<&str>) -> Part {
+    /// What is made for hosts as these views see them, and for these pods.
+    fn part(self, views: &BTreeSet<&str>, pods: &[&Pod]) -> Part {
         let own_views = self.views().into_iter().map(String::from).collect();
         let hosts = views.iter().map(|view| (view.to_string(), self.outbound_hosts(view))).collect();
+        let view = |pod: &Pod| views.get(pod.namespace.as_str()).copied().unwrap_or("");
+        let proxies = pods.iter().filter_map(|pod| Some((pod.node(), self.proxy(pod, view(pod))?))).collect();
         self.check_references();
         let findings = self.findings.all.into_inner().iter().map(|found| format!("{found:?}")).collect();
         Part {
             views: own_views,
             hosts,
+            proxies,
             known_hosts: self.registry.iter().map(|destination| destination.host.clone()).collect(),
             findings,
             contested: self.contested.into_inner(),

@@ -1,26 +1,25 @@
 //! How far an object reaches: which hosts are made from it, and which hosts it sends requests to.
 //!
-//! A translation after an edit makes again what the edited object reaches, and nothing else ([`super::edit`]). An object whose reach is not told here reaches
-//! everything, which is always right and never fast. Fields are taken apart by name, so that a new one that mentions a host is not overlooked.
+//! A translation after an edit makes again what the edited object reaches, and nothing else ([`super::edit`]). Fields are taken apart by name, so that a new one that mentions a host is not overlooked.
 
 use super::expand;
-use super::virtual_service::MESH;
+use super::virtual_service::{MESH, gateway_key};
 use crate::mesh::service_host;
-use crate::object::Object;
-use crate::object::http_route::{BackendRef, ParentKind, Rule};
-use crate::object::objects::Entry;
+use crate::object::http_route::{BackendRef, Parent, ParentKind, Rule};
+use crate::object::objects::{Entry, K8S_GATEWAY};
 use crate::object::service::Carried;
 use crate::object::virtual_service::{Destination, HttpAction, HttpRoute, HttpRule, VirtualService};
+use crate::object::{Object, ObjectRef};
 
 /// The reach of an object.
 #[derive(Debug)]
 pub(super) enum Ties {
-    /// Of these hosts alone, as sidecars see them.
+    /// Of these hosts alone, as sidecars see them, and of these gateways.
     Hosts(Tied),
+    /// Of all that is bound to this gateway, which is the object.
+    Gate(ObjectRef),
     /// Of more than some hosts; but it reads only these, and applies to no hosts but these and those under its patterns.
     Wide(Tied),
-    /// Nobody knows.
-    Everything,
 }
 
 /// Hosts, expanded.
@@ -30,6 +29,8 @@ pub(super) struct Tied {
     pub hosts: Vec<String>,
     /// What is made from the object depends on these.
     pub mentions: Vec<String>,
+    /// The object is bound to these gateways: their proxies have what is made of it from the start.
+    pub gates: Vec<ObjectRef>,
     /// The host has ports that carry bytes: every sidecar listens for them from the start.
     pub opaque: bool,
     /// The object decides how pods are reached, or what they know of themselves: their sidecars have it from the start.
@@ -39,6 +40,7 @@ pub(super) struct Tied {
 /// How far an object reaches.
 pub(super) fn ties(entry: &Entry, domain: &str) -> Ties {
     let tied = Tied::default();
+    let service = |name: &str, namespace: &str| format!("{name}.{namespace}.svc.{domain}");
     match &entry.object {
         Object::Service(service) => {
             let opaque = service.ports.iter().any(|port| port.carried != Carried::Http);
@@ -46,8 +48,7 @@ pub(super) fn ties(entry: &Entry, domain: &str) -> Ties {
             Ties::Hosts(Tied { hosts: vec![service_host(service, domain)], opaque, inbound, ..tied })
         }
         Object::EndpointSlice(slice) => {
-            let host = format!("{}.{}.svc.{domain}", slice.service, slice.meta.namespace());
-            Ties::Hosts(Tied { hosts: vec![host], ..tied })
+            Ties::Hosts(Tied { hosts: vec![service(&slice.service, slice.meta.namespace())], ..tied })
         }
         Object::DestinationRule(rule) => {
             let host = expand(&rule.host, rule.meta.namespace(), domain);
@@ -68,31 +69,52 @@ pub(super) fn ties(entry: &Entry, domain: &str) -> Ties {
         }
         Object::VirtualService(service) => virtual_service(service, domain),
         Object::HttpRoute(route) => {
-            let parents = route.parents.iter().filter(|parent| parent.kind == ParentKind::Service);
-            let hosts = parents.map(|parent| format!("{}.{}.svc.{domain}", parent.name, parent.namespace)).collect();
-            let mentions = route.rules.iter().flat_map(backends);
+            let hosts =
+                parents(&route.parents, ParentKind::Service).map(|parent| service(&parent.name, &parent.namespace));
             let mentions =
-                mentions.map(|backend| format!("{}.{}.svc.{domain}", backend.name, backend.namespace)).collect();
-            Ties::Wide(Tied { hosts, mentions, ..tied })
+                route.rules.iter().flat_map(backends).map(|backend| service(&backend.name, &backend.namespace));
+            Ties::Hosts(Tied {
+                hosts: hosts.collect(),
+                mentions: mentions.collect(),
+                gates: k8s_gates(&route.parents),
+                ..tied
+            })
         }
+        Object::OpaqueRoute(route) => {
+            let hosts =
+                parents(&route.parents, ParentKind::Service).map(|parent| service(&parent.name, &parent.namespace));
+            let mentions = route.rule.backends.iter().map(|backend| service(&backend.name, &backend.namespace));
+            let (hosts, mentions): (Vec<_>, _) = (hosts.collect(), mentions.collect());
+            // What hangs on an opaque listener is held by sidecars from the start.
+            let wide = !hosts.is_empty();
+            let tied = Tied { hosts, mentions, gates: k8s_gates(&route.parents), ..tied };
+            if wide { Ties::Wide(tied) } else { Ties::Hosts(tied) }
+        }
+        Object::Gateway(gateway) => Ties::Gate(gateway.meta.reference.clone()),
+        Object::K8sGateway(gateway) => Ties::Gate(gateway.meta.reference.clone()),
         Object::Namespace(_)
         | Object::ServiceAccount(_)
         | Object::Workload(_)
         | Object::WorkloadEntry(_)
-        | Object::Gateway(_)
         | Object::GatewayClass(_)
-        | Object::K8sGateway(_)
+        | Object::Sidecar(_)
+        | Object::MeshConfig(_)
         | Object::ReferenceGrant(_) => Ties::Wide(tied),
-        _ => Ties::Everything,
     }
 }
 
 fn virtual_service(service: &VirtualService, domain: &str) -> Ties {
     let VirtualService { meta, hosts, gateways, export_to: _, http, tcp, tls } = service;
     let full = |host: &str| expand(host, meta.namespace(), domain);
-    // What hangs on a gateway or on an opaque listener is held by proxies from the start; rules of a delegate are read by its roots.
-    let mut wide = gateways.iter().any(|(name, _)| name != MESH) || !tcp.is_empty() || !tls.is_empty();
-    wide |= hosts.is_empty();
+    let gates = gateways.iter().filter(|(name, _)| name != MESH).map(|(name, _)| {
+        let key = gateway_key(name, meta.namespace());
+        let (namespace, name) = key.split_once('/').unwrap_or_default();
+        ObjectRef::new("Gateway", namespace, name)
+    });
+    let gates: Vec<_> = gates.collect();
+    let of_sidecars = gateways.iter().any(|(name, _)| name == MESH);
+    // What hangs on an opaque listener is held by sidecars from the start; rules of a delegate are read by its roots.
+    let mut wide = of_sidecars && !(tcp.is_empty() && tls.is_empty()) || hosts.is_empty();
     let mut mentions = Vec::new();
     let opaque = tcp.iter().map(|rule| &rule.destinations).chain(tls.iter().map(|rule| &rule.destinations));
     mentions.extend(opaque.flatten().map(|destination| full(&destination.host)));
@@ -106,10 +128,19 @@ fn virtual_service(service: &VirtualService, domain: &str) -> Ties {
             HttpAction::Redirect { .. } | HttpAction::Respond(_) => {}
         }
     }
-    let hosts: Vec<_> = hosts.iter().map(|(host, _)| full(host)).collect();
+    let hosts: Vec<_> = hosts.iter().filter(|_| of_sidecars).map(|(host, _)| full(host)).collect();
     wide |= hosts.iter().any(|host| host.starts_with('*'));
-    let tied = Tied { hosts, mentions, opaque: false, inbound: false };
+    let tied = Tied { hosts, mentions, gates, opaque: false, inbound: false };
     if wide { Ties::Wide(tied) } else { Ties::Hosts(tied) }
+}
+
+fn parents(all: &[Parent], kind: ParentKind) -> impl Iterator<Item = &Parent> {
+    all.iter().filter(move |parent| parent.kind == kind)
+}
+
+fn k8s_gates(all: &[Parent]) -> Vec<ObjectRef> {
+    let gate = |parent: &Parent| ObjectRef::new(K8S_GATEWAY, &parent.namespace, &parent.name);
+    parents(all, ParentKind::Gateway).map(gate).collect()
 }
 
 /// Everywhere that a route sends requests, or copies of them.

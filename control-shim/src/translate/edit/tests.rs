@@ -107,6 +107,43 @@ macro_rules! attached {
             "}], rules: [{backendRefs: [{name: ", $backend, ", port: 80}]}]}\n")
     };
 }
+macro_rules! door {
+    ($hosts:literal, $port:literal) => {
+        concat!(
+            "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: door, namespace: one}\nspec: {selector: {istio: door}, servers: [{port: {number: ",
+            $port,
+            ", name: http, protocol: HTTP}, hosts: [",
+            $hosts,
+            "]}]}\n"
+        )
+    };
+}
+macro_rules! k8s_door {
+    ($listener:literal) => {
+        concat!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: gate, namespace: one}\nspec: {gatewayClassName: x, listeners: [{name: http, port: 80, protocol: HTTP",
+            $listener,
+            "}, {name: tcp, port: 90, protocol: TCP}, {name: tls, port: 91, protocol: TLS, tls: {mode: Passthrough}}]}\n"
+        )
+    };
+}
+macro_rules! at_k8s_door {
+    ($kind:literal, $version:literal, $section:literal, $hosts:literal, $backend:literal) => {
+        concat!(
+            "apiVersion: gateway.networking.k8s.io/",
+            $version,
+            "\nkind: ",
+            $kind,
+            "\nmetadata: {name: at-gate, namespace: one}\nspec: {parentRefs: [{name: gate, sectionName: ",
+            $section,
+            "}], ",
+            $hosts,
+            "rules: [{backendRefs: [{name: ",
+            $backend,
+            ", port: 80}]}]}\n"
+        )
+    };
+}
 macro_rules! calling {
     ($name:literal, $namespace:literal) => {
         concat!("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: ", $name, ", namespace: ", $namespace,
@@ -115,7 +152,7 @@ macro_rules! calling {
 }
 
 /// For each object, what may become of it; the first is what it starts as, and empty is its absence.
-const OBJECTS: [&[&str]; 18] = [
+const OBJECTS: [&[&str]; 25] = [
     &[
         service!("a", "one", "{name: http, port: 80}"),
         service!("a", "one", "{name: http, port: 80}, {name: http-b, port: 81}"),
@@ -201,6 +238,41 @@ const OBJECTS: [&[&str]; 18] = [
         "",
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: above, namespace: one}\nspec: {hosts: [b], http: [{delegate: {name: below}, mirror: {host: a}}]}\n",
     ],
+    &[door!("'*'", "80"), door!("api.example.com", "80"), door!("'*.example.com'", "80"), door!("'*'", "81"), ""],
+    &[
+        "",
+        routed!("g", "one", "hosts: [api.example.com], gateways: [door]", "{host: a}"),
+        routed!("g", "one", "hosts: [api.example.com, www.example.com], gateways: [door]", "{host: b}"),
+        routed!("g", "one", "hosts: ['*.example.com'], gateways: [door]", "{host: d.two.svc.cluster.local}"),
+        routed!("g", "one", "hosts: [a, api.example.com], gateways: [door, mesh]", "{host: a, subset: v1}"),
+    ],
+    &[
+        k8s_door!(""),
+        k8s_door!(", hostname: '*.example.com'"),
+        k8s_door!(", allowedRoutes: {namespaces: {from: All}}"),
+        "",
+    ],
+    &[
+        "",
+        at_k8s_door!("HTTPRoute", "v1", "http", "", "a"),
+        at_k8s_door!("HTTPRoute", "v1", "http", "hostnames: [api.example.com], ", "b"),
+        at_k8s_door!("HTTPRoute", "v1", "http", "", "nobody"),
+    ],
+    &[
+        "",
+        at_k8s_door!("TCPRoute", "v1alpha2", "tcp", "", "c"),
+        at_k8s_door!("TCPRoute", "v1alpha2", "tcp", "", "a"),
+        "apiVersion: gateway.networking.k8s.io/v1alpha2\nkind: TCPRoute\nmetadata: {name: at-gate, namespace: one}\nspec: {parentRefs: [{group: '', kind: Service, name: c}], rules: [{backendRefs: [{name: c, port: 80}]}]}\n",
+    ],
+    &[
+        "",
+        at_k8s_door!("TLSRoute", "v1alpha3", "tls", "hostnames: [api.example.com], ", "c"),
+        at_k8s_door!("TLSRoute", "v1alpha3", "tls", "hostnames: ['*.example.com'], ", "b"),
+    ],
+    &[
+        "",
+        "apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: few, namespace: one}\nspec: {egress: [{hosts: ['./*']}]}\n",
+    ],
 ];
 
 fn entry(slot: usize, variant: usize) -> Option<Arc<Entry>> {
@@ -274,7 +346,10 @@ fn difference(a: &str, b: &str) -> String {
     loop {
         match (a.next(), b.next()) {
             (None, None) => return String::new(),
-            (a, b) if a != b => return format!("edited: {a:?}\nwhole:  {b:?}"),
+            (one, other) if one != other => {
+                let more = |lines: std::str::Lines<'_>| lines.take(8).collect::<Vec<_>>().join("\n");
+                return format!("edited: {one:?}\n{}\nwhole:  {other:?}\n{}", more(a), more(b));
+            }
             _ => {}
         }
     }
@@ -299,8 +374,26 @@ fn most_edits_are_translated_in_part() {
         (7, 7, true),
         // A pattern, a TCP port, other pods.
         (12, 3, false),
+        (12, 0, false),
         (0, 3, false),
+        (0, 0, false),
         (15, 1, false),
+        // What gateways serve, and what they send requests to.
+        (19, 1, true),
+        (19, 2, true),
+        (5, 1, true),
+        (18, 1, true),
+        (20, 1, true),
+        (21, 2, true),
+        (5, 2, true),
+        (2, 1, false),
+        (22, 1, true),
+        (23, 1, true),
+        (4, 0, true),
+        (13, 1, true),
+        (24, 1, false),
+        (4, 1, true),
+        (18, 4, false),
     ] {
         slots[slot] = entry(slot, variant);
         let mesh = mesh(&slots);

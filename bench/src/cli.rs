@@ -22,6 +22,7 @@ use self::outcome::OutcomeArgs;
 pub(crate) use self::outcome::Output;
 use crate::ab::{self, AbArgs};
 use crate::gate::{self, Condition};
+use crate::live::View;
 use crate::plan::Plan;
 use crate::prometheus::Exposition;
 use crate::report::json::Report;
@@ -286,7 +287,7 @@ fn measure(plan: &Plan, watch: &mut Watch) -> Result<Report, String> {
 
 /// Whoever looks on while the load runs.
 struct Watch {
-    live: bool,
+    view: Option<View>,
     prometheus: Option<Exposition>,
 }
 
@@ -296,13 +297,17 @@ impl Watch {
         if let Some((_, address)) = &listening {
             eprintln!("prometheus: http://{address}/metrics");
         }
-        let prometheus = listening.map(|(exposition, _)| exposition);
-        Ok(Watch { live: std::io::stderr().is_terminal(), prometheus })
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let draws = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        Ok(Watch {
+            view: draws.then(|| View::new(!set("NO_COLOR"))),
+            prometheus: listening.map(|(exposition, _)| exposition),
+        })
     }
 
     fn second(&mut self, second: Second, total: u64) {
-        if self.live {
-            eprint!("\r\x1b[K{}", progress(second, total));
+        if let Some(view) = &mut self.view {
+            eprint!("{}", view.draw(second, total));
         }
         if let Some(prometheus) = &self.prometheus {
             prometheus.publish(second.total);
@@ -310,23 +315,10 @@ impl Watch {
     }
 
     fn end(&mut self) {
-        if self.live {
-            eprint!("\r\x1b[K");
+        if let Some(view) = &mut self.view {
+            eprint!("{}", view.erase());
         }
     }
-}
-
-fn progress(second: Second, total: u64) -> String {
-    let tally = second.tally;
-    format!(
-        "{:>4}/{total} s  {:>8}/s  p50 {:>9}  p99 {:>9}  max {:>9}  failed {}",
-        second.second + 1,
-        tally.requests,
-        time(tally.latency.value_at_quantile(0.5)),
-        time(tally.latency.value_at_quantile(0.99)),
-        time(tally.latency.max()),
-        tally.failed()
-    )
 }
 
 impl ClientArgs {

@@ -12,6 +12,7 @@ pub mod arrivals;
 pub mod cli;
 pub mod cores;
 pub mod gate;
+pub mod live;
 pub mod merge;
 pub mod plan;
 pub mod prometheus;

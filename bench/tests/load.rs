@@ -205,6 +205,14 @@ fn a_closed_loop_keeps_its_connections_and_new_ones_are_new() {
 }
 
 #[test]
+fn nothing_is_drawn_where_nobody_looks() {
+    let server = Server::start(|_| reply("ok"));
+    let output = ringway_load(&["run", &server.url(), "--rate", "20", "-d", "1s", "--warmup", "0s"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(!output.stdout.contains(&0x1b), "{output:?}");
+}
+
+#[test]
 fn what_is_due_in_the_last_moment_is_sent() {
     let server = Server::start(|_| reply("ok"));
     // The eleventh is due 100 ns before the end.

@@ -66,11 +66,6 @@ impl Reader {
         self.body = None;
     }
 
-    /// Something of a reply has arrived.
-    pub fn has_begun(&self) -> bool {
-        self.body.is_some() || !self.pending.is_empty()
-    }
-
     /// Takes bytes that arrived. `head` is scratch memory.
     pub fn read(&mut self, bytes: &[u8], head: &mut ResponseHead, method: Method, expect: &Expect) -> Progress {
         if self.body.is_some() {

@@ -8,7 +8,7 @@ MESH    ?= examples/bookshop
 CHECKED := --profile checked --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint tools fmt-check clippy binaries suite corpus deny fields bench clean
+.PHONY: help run build test lint tools fmt-check clippy binaries suite corpus deny fields bench yardsticks clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,8 +69,13 @@ deny:
 fields: ## Write the list of every field in docs/support.md from the decoders
 	@RINGWAY_WRITE_FIELDS=1 $(CARGO) test $(CHECKED) --quiet -p control-shim --test support the_list
 
-bench: ## CPU per request beside nginx, HAProxy and Envoy (needs a quiet machine with two cores)
-	@bench/first-table.sh
+bench: ## CPU per request beside nginx, HAProxy, Envoy and bare forwarders (needs a quiet machine with two cores; ARGS='--rounds 9')
+	@$(CARGO) build --locked --release -p dataplane --bin dataplane -p ringway-load --bin ringway-load
+	@$(CARGO) build --locked --release --manifest-path bench/yardsticks/Cargo.toml --target-dir $(TARGET)/yardsticks
+	@$(TARGET)/release/ringway-load compare --yardsticks $(TARGET)/yardsticks/release $(ARGS)
+
+yardsticks: ## Test the forwarders of bench/yardsticks (a workspace of their own, not part of `make test`)
+	@$(CARGO) test --locked --manifest-path bench/yardsticks/Cargo.toml --target-dir $(TARGET)/yardsticks
 
 clean: ## Remove what was built
 	@$(CARGO) clean

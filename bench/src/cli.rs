@@ -21,6 +21,7 @@ use ringway_engine::{Epoll, Uring};
 use self::outcome::OutcomeArgs;
 pub(crate) use self::outcome::Output;
 use crate::ab::{self, AbArgs};
+use crate::compare::{self, CompareArgs};
 use crate::gate::{self, Condition};
 use crate::live::View;
 use crate::plan::Plan;
@@ -56,6 +57,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Compare two servers in turn; the exit code says whether the second is worse.
     Ab(Box<AbArgs>),
+    /// Measure servers that do the same work side by side, and print a table.
+    Compare(Box<CompareArgs>),
     /// Serve replies of known sizes: `GET /N` is answered with N bytes.
     Serve(ServeArgs),
     /// Add up the runs of several generators.
@@ -183,6 +186,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::replay(&args),
         Command::Report(args) => report::compare(&args),
         Command::Ab(args) => ab::ab(&args).map(ExitCode::from),
+        Command::Compare(args) => compare::compare(&args).map(|()| ExitCode::SUCCESS),
         Command::Serve(args) => serve(&args),
         Command::Merge(args) => merge::merged(&args),
     };

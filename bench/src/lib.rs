@@ -10,8 +10,10 @@
 pub mod ab;
 pub mod arrivals;
 pub mod cli;
+pub mod compare;
 pub mod cores;
 pub mod gate;
+pub mod idle;
 pub mod live;
 pub mod merge;
 pub mod plan;

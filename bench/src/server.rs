@@ -16,6 +16,8 @@ use crate::cores::Cores;
 
 /// A server that does not listen after this is given up.
 pub const READY_WITHIN: Duration = Duration::from_secs(30);
+/// An address where something else listens for longer than this is taken.
+const FREE_WITHIN: Duration = Duration::from_secs(2);
 /// After SIGTERM; then SIGKILL.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -65,9 +67,15 @@ pub struct Memory {
 impl Server {
     /// Starts `command` with a shell, on the server's processors, and waits until one of `addresses` takes a connection.
     pub fn start(command: &str, cores: &Cores, addresses: &[SocketAddr]) -> Result<Server, String> {
-        let connects = || addresses.iter().any(|address| TcpStream::connect(address).is_ok());
-        if connects() {
-            return Err(format!("{}: something listens there before `{command}` is started", list(addresses)));
+        let connects = || addresses.iter().any(|address| listens(*address));
+        // A listener of a ring goes a moment after its process.
+        let looked = Instant::now();
+        while connects() {
+            if looked.elapsed() > FREE_WITHIN {
+                let addresses = list(addresses);
+                return Err(format!("{addresses}: something listens there before `{command}` is started"));
+            }
+            std::thread::sleep(LOOK_EVERY);
         }
         let log = tempfile::tempfile().map_err(|e| e.to_string())?;
         let write = || log.try_clone().map(Stdio::from).map_err(|e| e.to_string());
@@ -213,6 +221,11 @@ fn numbers(folder: &str) -> Vec<u32> {
 fn field(status: &str, name: &str) -> u64 {
     let value = status.lines().find_map(|line| line.strip_prefix(name));
     value.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Takes a connection. One that found nobody but itself (its own port by chance) does not count.
+fn listens(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_ok_and(|stream| stream.local_addr().ok() != Some(address))
 }
 
 fn list(addresses: &[SocketAddr]) -> String {

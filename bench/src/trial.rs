@@ -72,6 +72,7 @@ pub enum Measure {
 impl Bench {
     /// Divides the processors, moves this thread to the load's, and lets Ctrl-C and SIGTERM end rounds.
     pub fn new(server_cores: usize) -> Result<Bench, String> {
+        ringway_engine::net::raise_nofile();
         let cores = Cores::divide(server_cores).map_err(|e| format!("processors: {e}"))?;
         cores.pin_load().map_err(|e| format!("processors: {e}"))?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -155,8 +156,14 @@ impl Bench {
         Ok(count.filter(|_| requests > 0).map(|count| count / requests as f64))
     }
 
-    fn check_interrupted(&self) -> Result<(), String> {
-        if self.stop.load(Ordering::Relaxed) { Err("interrupted".into()) } else { Ok(()) }
+    /// Ctrl-C was pressed.
+    pub fn is_interrupted(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// An error once Ctrl-C was pressed.
+    pub fn check_interrupted(&self) -> Result<(), String> {
+        if self.is_interrupted() { Err("interrupted".into()) } else { Ok(()) }
     }
 }
 

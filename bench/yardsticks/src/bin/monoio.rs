@@ -98,10 +98,10 @@ async fn serve(mut client: TcpStream, pool: &Pool, options: Options) -> io::Resu
                 break;
             }
         }
-        if reply.keep_alive {
+        // Heads pass as they are: whatever ends the client's connection ends the upstream one.
+        if request.keep_alive && reply.keep_alive {
             pool.borrow_mut().push(upstream);
-        }
-        if !request.keep_alive || !reply.keep_alive {
+        } else {
             return client.shutdown().await;
         }
     }

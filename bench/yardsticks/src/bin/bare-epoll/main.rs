@@ -240,6 +240,8 @@ impl Proxy {
 
     /// A whole reply has been passed on.
     fn finish(&mut self, client: usize, upstream: usize, reusable: bool) -> Result<(), Broken> {
+        // Heads pass as they are: whatever ends the client's connection ends the upstream one.
+        let reusable = reusable && self.end(client)?.message.keep_alive;
         self.end(client)?.peer = None;
         self.end(upstream)?.peer = None;
         if reusable {
@@ -247,10 +249,7 @@ impl Proxy {
         } else {
             self.close(upstream);
         }
-        if !reusable || !self.end(client)?.message.keep_alive {
-            self.close_after(client)?;
-        }
-        Ok(())
+        if reusable { Ok(()) } else { self.close_after(client) }
     }
 
     /// FIN once everything is sent; the client's own FIN then ends the connection.

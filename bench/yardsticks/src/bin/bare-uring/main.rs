@@ -292,20 +292,20 @@ impl Proxy {
 
     /// A whole reply has been queued for the client.
     fn finish(&mut self, client: u32, upstream: u32, reusable: bool) -> io::Result<Result<(), Broken>> {
+        // Heads pass as they are: whatever ends the client's connection ends the upstream one.
+        let kept = self.sockets[client as usize].as_ref().is_some_and(|socket| socket.message.keep_alive);
         for slot in [client, upstream] {
             if let Some(socket) = &mut self.sockets[slot as usize] {
                 socket.peer = None;
             }
         }
-        if reusable {
+        if reusable && kept {
             self.pool.push(upstream);
-        } else {
-            self.close(upstream)?;
-            self.free(upstream, false)?;
+            return Ok(Ok(()));
         }
-        let goes_on =
-            reusable && self.sockets[client as usize].as_ref().is_some_and(|socket| socket.message.keep_alive);
-        if goes_on { Ok(Ok(())) } else { self.close_after(client) }
+        self.close(upstream)?;
+        self.free(upstream, false)?;
+        self.close_after(client)
     }
 
     /// This socket sends no more.

@@ -1,0 +1,278 @@
+//! The comparison as Markdown.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::workloads::Workload;
+use super::{Cell, Comparison, Described};
+use crate::idle::IdleRound;
+use crate::report::time;
+use crate::statistics::{self, Spread};
+use crate::trial::Round;
+
+/// The workload at which a bare yardstick proves itself, and what it may take of nginx's CPU per request. One that takes more is badly made or badly
+/// run, and being close to it would say nothing.
+const PROOF: (&str, f64) = ("keepalive-64", 0.72);
+/// A 99.9th percentile of fewer requests is a story of a few.
+const P999_REQUESTS_MIN: u64 = 100_000;
+/// Failed requests beyond this part of all make a comparison unfair.
+const ERRORS_MAX: f64 = 0.001;
+
+/// One table, who left what out, and what spoke against the figures.
+pub fn markdown(comparison: &Comparison, workloads: &[Workload]) -> String {
+    let mut out = String::new();
+    let machine = &comparison.machine;
+    let _ = writeln!(
+        out,
+        "Medians of {} rounds of {} (lowest–highest), a fresh process each, contenders in turn. {}, {}; {}; {}.\n",
+        comparison.rounds, comparison.duration, machine.kernel, machine.processor, machine.cores, machine.network
+    );
+    let reference = &comparison.reference;
+    let _ = writeln!(
+        out,
+        "| Workload | Server | CPU µs per request | CPU of {reference} ÷ its | requests/s | p50 | p99 | p99.9 | memory fresh · peak, MiB | ready, ms | system calls | context switches |"
+    );
+    out.push_str("|---|---|---|---|---|---|---|---|---|---|---|---|\n");
+    for workload in workloads {
+        for cell in comparison.results.iter().filter(|cell| cell.workload == workload.name) {
+            row(&mut out, comparison, workload, cell);
+        }
+    }
+    idle_table(&mut out, comparison);
+    out.push_str("\nA ratio has the interval of 95 % and how likely it is chance (permutation test over the rounds). System calls and context switches are per request.\n");
+    for workload in workloads {
+        let _ = writeln!(out, "- {}: {}.", workload.name, workload.describe());
+    }
+    out.push_str("\nWhat is not the same work:\n");
+    for contender in comparison.contenders.iter().filter(|contender| !contender.lacks.is_empty()) {
+        let _ = writeln!(out, "- {} leaves out: {}.", contender.name, contender.lacks);
+    }
+    let versions: Vec<String> = comparison
+        .contenders
+        .iter()
+        .filter(|c| !c.version.is_empty())
+        .map(|c| format!("{} ({})", c.name, c.version))
+        .collect();
+    if !versions.is_empty() {
+        let _ = writeln!(out, "\nVersions: {}.", versions.join("; "));
+    }
+    for missing in &comparison.missing {
+        let _ = writeln!(out, "\nLeft out: {missing}.");
+    }
+    let notes = comparison.notes.iter().cloned().chain(doubts(comparison));
+    for note in notes {
+        let _ = writeln!(out, "\nNote: {note}");
+    }
+    out
+}
+
+fn row(out: &mut String, comparison: &Comparison, workload: &Workload, cell: &Cell) {
+    let of = |value: fn(&Round) -> f64| statistics::spread(&cell.rounds.iter().map(value).collect::<Vec<_>>());
+    let cpu = of(|round| round.cpu_us_per_request);
+    let memory = |value: fn(&Round) -> f64| of(value).median / f64::from(1 << 20);
+    let percentile = |value: fn(&Round) -> f64| time(of(value).median as u64);
+    let p999 = if cell.rounds.iter().all(|round| round.requests >= P999_REQUESTS_MIN) {
+        percentile(|round| round.p999_ns)
+    } else {
+        "–".to_string()
+    };
+    let calls = cell.rounds.iter().find_map(|round| round.system_calls_per_request);
+    let _ = writeln!(
+        out,
+        "| {} | {} | {} | {} | {:.0} | {} | {} | {p999} | {:.1} · {:.1} | {:.1} | {} | {:.2} |",
+        workload.name,
+        cell.contender,
+        digits(cpu),
+        ratio(comparison, cell),
+        of(|round| round.rate).median,
+        percentile(|round| round.p50_ns),
+        percentile(|round| round.p99_ns),
+        memory(|round| round.memory_fresh as f64),
+        memory(|round| round.memory_peak as f64),
+        of(|round| round.ready_ms).median,
+        calls.map_or("–".to_string(), |calls| format!("{calls:.2}")),
+        of(|round| round.switches_per_request).median
+    );
+}
+
+/// What open and silent connections cost.
+fn idle_table(out: &mut String, comparison: &Comparison) {
+    if comparison.idle.is_empty() {
+        return;
+    }
+    out.push_str("\n| Open, silent connections | Server | CPU, % of a processor | wake-ups/s | memory per connection, bytes | memory, MiB |\n|---|---|---|---|---|---|\n");
+    for cell in &comparison.idle {
+        let of = |value: fn(&IdleRound) -> f64| {
+            statistics::spread(&cell.rounds.iter().map(value).collect::<Vec<_>>()).median
+        };
+        let _ = writeln!(
+            out,
+            "| {} | {} | {:.3} | {:.1} | {:.0} | {:.1} |",
+            cell.connections,
+            cell.contender,
+            of(|round| round.cpu_share) * 100.0,
+            of(|round| round.wakeups_per_s),
+            of(|round| round.memory_per_connection),
+            of(|round| round.memory as f64) / f64::from(1 << 20)
+        );
+    }
+}
+
+fn digits(spread: Spread) -> String {
+    let digits = if spread.median < 100.0 { 2 } else { 0 };
+    format!("**{:.digits$}** ({:.digits$}–{:.digits$})", spread.median, spread.low, spread.high)
+}
+
+/// CPU of the reference in parts of this contender's, or why there is none.
+fn ratio(comparison: &Comparison, cell: &Cell) -> String {
+    if cell.contender == comparison.reference {
+        return "1".into();
+    }
+    let Some(reference) = find(comparison, cell.workload, &comparison.reference) else { return "–".into() };
+    if failed(cell) || failed(reference) {
+        return "none: requests failed".into();
+    }
+    let contender = comparison.contenders.iter().find(|contender| contender.name == cell.contender);
+    if contender.is_some_and(|contender| !is_proven(comparison, contender)) {
+        return format!("withheld: not proven at {}", PROOF.0);
+    }
+    match cpu_ratio(reference, cell) {
+        None => "–".into(),
+        Some(ratio) => format!("{:.2} ({:.2}–{:.2}), {}", ratio.median, ratio.low, ratio.high, chance(ratio.p_differs)),
+    }
+}
+
+/// Everybody but a bare yardstick; that one only when it came in well under nginx in this very run.
+fn is_proven(comparison: &Comparison, contender: &Described) -> bool {
+    let proof = || {
+        let (bare, nginx) = (find(comparison, PROOF.0, &contender.name)?, find(comparison, PROOF.0, "nginx")?);
+        Some(cpu_ratio(bare, nginx)?.median <= PROOF.1)
+    };
+    !contender.bare || proof() == Some(true)
+}
+
+fn cpu_ratio(first: &Cell, second: &Cell) -> Option<statistics::Ratio> {
+    let cpu = |cell: &Cell| cell.rounds.iter().map(|round| round.cpu_us_per_request).collect::<Vec<_>>();
+    statistics::ratio(&cpu(first).into_iter().zip(cpu(second)).collect::<Vec<_>>())
+}
+
+fn chance(p: f64) -> String {
+    if p < 0.001 { "p < 0.001".into() } else { format!("p = {p:.3}") }
+}
+
+fn find<'a>(comparison: &'a Comparison, workload: &str, contender: &str) -> Option<&'a Cell> {
+    comparison.results.iter().find(|cell| cell.workload == workload && cell.contender == contender)
+}
+
+fn failed(cell: &Cell) -> bool {
+    cell.rounds.iter().any(|round| round.errors > ERRORS_MAX)
+}
+
+/// Failures, and what the generator said of itself.
+fn doubts(comparison: &Comparison) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut unfit = Vec::new();
+    for cell in &comparison.results {
+        let who = format!("{} under {}", cell.contender, cell.workload);
+        let errors = cell.rounds.iter().map(|round| round.errors).fold(0.0, f64::max);
+        if errors > ERRORS_MAX {
+            let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
+            for (cause, count) in cell.rounds.iter().flat_map(|round| &round.report.errors.causes) {
+                *causes.entry(cause).or_default() += count;
+            }
+            let causes: Vec<String> = causes.iter().map(|(cause, count)| format!("{cause} × {count}")).collect();
+            notes.push(format!("{who}: up to {:.2} % of the requests failed ({}).", errors * 100.0, causes.join(", ")));
+        }
+        if cell.rounds.iter().any(|round| round.report.generator.unfit) {
+            unfit.push(who);
+        }
+    }
+    if !unfit.is_empty() {
+        notes.push(format!(
+            "the generator was late or used more than 80 % of its thread: rates and latencies may be its own, CPU per request is the server's all the same ({}).",
+            unfit.join(", ")
+        ));
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ringway_engine::io::Backend;
+
+    use super::*;
+    use crate::compare::Machine;
+    use crate::report::json::Report;
+    use crate::run::Measured;
+    use crate::scenario::Scenario;
+    use crate::tally::Tally;
+
+    fn cell(contender: &str, cpu: &[f64]) -> Cell {
+        let scenario = Scenario { closed: Some(true), ..Scenario::of("http://127.0.0.1:1/").unwrap() };
+        let measured = Measured {
+            total: Tally::new(1),
+            seconds: Vec::new(),
+            duration: Duration::ZERO,
+            unsent: 0,
+            own_cpu: 0.0,
+            own_cpu_time: Duration::ZERO,
+            backend: Backend::Epoll,
+        };
+        let report = Report::new(&scenario.plan().unwrap(), &measured);
+        let round = |cpu: &f64| Round {
+            rate: 1000.0,
+            requests: 1000,
+            cpu_us_per_request: *cpu,
+            p50_ns: 1e6,
+            p99_ns: 2e6,
+            p999_ns: 3e6,
+            switches_per_request: 0.5,
+            system_calls_per_request: None,
+            memory_fresh: 3 << 20,
+            memory_peak: 5 << 20,
+            ready_ms: 4.0,
+            errors: 0.0,
+            report: report.clone(),
+        };
+        Cell { workload: PROOF.0, contender: contender.into(), rounds: cpu.iter().map(round).collect() }
+    }
+
+    /// The row of the bare yardstick beside ours and these.
+    fn bare_row(results: Vec<Cell>) -> String {
+        let described = |cell: &Cell| Described {
+            name: cell.contender.clone(),
+            version: String::new(),
+            lacks: "",
+            bare: cell.contender.starts_with("bare"),
+        };
+        let text = String::new;
+        let comparison = Comparison {
+            schema: "",
+            machine: Machine { kernel: text(), processor: text(), cores: text(), network: text() },
+            rounds: 3,
+            duration: "1s".into(),
+            reference: "ours".into(),
+            contenders: results.iter().map(described).collect(),
+            missing: Vec::new(),
+            results,
+            idle: Vec::new(),
+            notes: Vec::new(),
+        };
+        let table = markdown(&comparison, &[Workload::named(PROOF.0).unwrap()]);
+        table.lines().find(|line| line.contains("| bare-epoll |")).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_bare_yardstick_has_to_prove_itself_beside_nginx() {
+        let (ours, bare) = (|| cell("ours", &[8.0, 8.1, 7.9]), || cell("bare-epoll", &[6.0, 6.1, 5.9]));
+        let shown = bare_row(vec![ours(), bare(), cell("nginx", &[8.9, 8.8, 9.0])]);
+        assert!(shown.contains("| **6.00** (5.90–6.10) | 1.33 (1.33–1.34), p = 0.250 |"), "{shown}");
+        assert!(shown.contains("| 1.00 ms | 2.00 ms | – | 3.0 · 5.0 | 4.0 | – | 0.50 |"), "{shown}");
+        for others in [vec![cell("nginx", &[8.0, 8.0, 8.0])], vec![]] {
+            let shown = bare_row([vec![ours(), bare()], others].concat());
+            assert!(shown.contains("withheld: not proven at keepalive-64"), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! `compare` from outside: servers whose cost per request is known, and whoever of the real ones is there.
+
+// Test code: what cannot happen in a sound environment may panic.
+#![allow(clippy::unwrap_used)]
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_ringway-load");
+
+fn compare(args: &[&str]) -> Output {
+    Command::new(PROGRAM).arg("compare").args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Something that answers by itself and burns this much CPU a request.
+fn burning(name: &str, work: &str) -> String {
+    format!("{name}=exec {PROGRAM} serve --listen 127.0.0.1:{{port}} --work {work}")
+}
+
+#[test]
+fn the_table_tells_known_costs_apart() {
+    let (lean, stout) = (burning("lean", "250us"), burning("stout", "1ms"));
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("race.json");
+    let output = compare(&[
+        "--peer",
+        &stout,
+        "--peer",
+        &lean,
+        "--only",
+        "lean,stout",
+        "--workload",
+        "one-connection",
+        "--rounds",
+        "7",
+        "-d",
+        "200ms",
+        "--warmup",
+        "20ms",
+        "--no-system-calls",
+        "--json",
+        json.to_str().unwrap(),
+    ]);
+    let table = text(&output.stdout);
+    assert!(output.status.success(), "{table}{}", text(&output.stderr));
+    let row = |who: &str| {
+        let line = table.lines().find(|line| line.starts_with(&format!("| one-connection | {who} |"))).unwrap();
+        line.split('|').map(|cell| cell.trim().to_string()).collect::<Vec<_>>()
+    };
+    // The first that was asked for is what the others are compared with.
+    assert_eq!(row("lean")[4], "1", "{table}");
+    let (ratio, chance) =
+        row("stout")[4].split_once("), p = ").map(|(r, p)| (r.to_string(), p.parse::<f64>().unwrap())).unwrap();
+    let ratio: f64 = ratio.split(' ').next().unwrap().parse().unwrap();
+    assert!((0.25..0.5).contains(&ratio), "{table}");
+    // Two signs of 2⁷ are as extreme.
+    assert!((chance - 2.0 / 128.0).abs() < 1e-3, "{table}");
+    assert!(table.contains("- stout leaves out: not known here."), "{table}");
+
+    let outcome: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    assert_eq!(outcome["results"].as_array().unwrap().len(), 2, "{outcome:#}");
+    assert!(outcome["results"].as_array().unwrap().iter().all(|cell| cell["rounds"].as_array().unwrap().len() == 7));
+}
+
+#[test]
+fn everybody_who_is_there_forwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("race.json");
+    let workloads = "keepalive-16,new-connections,tcp-bulk";
+    let output = compare(&[
+        "--workload",
+        workloads,
+        "--rounds",
+        "1",
+        "-d",
+        "100ms",
+        "--warmup",
+        "0s",
+        "--no-system-calls",
+        "--json",
+        json.to_str().unwrap(),
+    ]);
+    if text(&output.stderr).contains("nobody to compare") {
+        println!("SKIPPED: no proxy is built or installed");
+        return;
+    }
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let outcome: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    for note in outcome["notes"].as_array().unwrap() {
+        assert!(note.as_str().unwrap().contains("it has no mode for that here"), "{note}");
+    }
+    for cell in outcome["results"].as_array().unwrap() {
+        assert_eq!(cell["rounds"][0]["errors"], 0.0, "{cell:#}");
+        assert!(cell["rounds"][0]["cpu_us_per_request"].as_f64() > Some(0.0), "{cell:#}");
+    }
+}
+
+#[test]
+fn a_contender_that_fails_is_named_and_the_others_go_on() {
+    let sound = burning("sound", "0s");
+    let output = compare(&[
+        "--peer",
+        &sound,
+        "--peer",
+        "broken=echo no tea; exit 1",
+        "--only",
+        "sound,broken",
+        "--workload",
+        "keepalive-16",
+        "--rounds",
+        "2",
+        "-d",
+        "100ms",
+        "--warmup",
+        "0s",
+        "--no-system-calls",
+    ]);
+    let table = text(&output.stdout);
+    assert!(output.status.success() && table.contains("| keepalive-16 | sound |"), "{table}{}", text(&output.stderr));
+    assert!(table.contains("broken is left out of keepalive-16") && table.contains("no tea"), "{table}");
+}
+
+#[test]
+fn wrong_use_is_told_before_anything_is_started() {
+    let sound = burning("sound", "0s");
+    for (args, said) in [
+        (vec!["--workload", "keepalive"], "no workload `keepalive`"),
+        (vec!["--only", "sound,nobody"], "no contender `nobody`"),
+        (vec!["--reference", "nobody"], "no contender `nobody`"),
+        (vec!["--rounds", "0"], "--rounds: from 1"),
+        (vec!["--duration", "5"], "is no time"),
+        (vec!["--peer", "sound=true"], "two contenders `sound`"),
+        (vec!["--peer", "nameless"], "NAME=COMMAND"),
+    ] {
+        let output = compare(&[&["--peer", &sound][..], &args].concat());
+        let said_so = text(&output.stderr);
+        assert!(output.status.code() == Some(2) && said_so.contains(said), "{args:?}: {:?} {said_so}", output.status);
+    }
+}

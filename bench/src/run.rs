@@ -19,6 +19,8 @@ use crate::worker::{Clock, Outcome, Share, Worker};
 
 /// From the start of the threads to the first request: the connections open meanwhile.
 const HEAD_START: Duration = Duration::from_millis(100);
+/// Sockets of one connection: the open one, and those on their way out.
+const CLOSING_AT_ONCE: usize = 4;
 /// A generator whose 99.9th percentile of lateness is beyond this was late.
 pub const LATENESS_MAX: Duration = Duration::from_millis(1);
 /// A generator that used more of its threads than this may have been the bottleneck.
@@ -118,7 +120,9 @@ impl Measured {
 
 /// Runs a plan. `each_second` sees the counts of a second when all workers have told it; `stop` ends the run early.
 pub fn run(plan: &Plan, stop: &AtomicBool, mut each_second: impl FnMut(Second)) -> Result<Measured, String> {
-    let sockets = plan.connections.div_ceil(plan.threads).max(1) + 16;
+    // One that was closed keeps its place until the kernel is done with it, and its successor connects meanwhile.
+    let lives = if plan.new_connections { CLOSING_AT_ONCE } else { 1 };
+    let sockets = plan.connections.div_ceil(plan.threads).max(1) * lives + 16;
     let limits = Limits { sockets_max: u32::try_from(sockets).unwrap_or(u32::MAX), ..Limits::default() };
     let chosen = choose::probe(plan.backend, limits).map_err(|e| e.to_string())?;
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);

@@ -221,6 +221,32 @@ fn what_is_due_in_the_last_moment_is_sent() {
 }
 
 #[test]
+fn connections_that_are_ended_make_room_for_new_ones() {
+    let server = Server::start(|_| reply("ok"));
+    for backend in ["auto", "epoll"] {
+        // The server would keep them: the client ends each after one reply and connects again at once.
+        let run = json(&[
+            "run",
+            &server.url(),
+            "--closed",
+            "-c",
+            "16",
+            "-d",
+            "500ms",
+            "--warmup",
+            "0s",
+            "--new-connections",
+            "-H",
+            "Connection: keep-alive",
+            "--io-backend",
+            backend,
+        ]);
+        assert_eq!(run["errors"]["causes"].as_object().unwrap().len(), 0, "{run:#}");
+        assert!(run["requests"].as_u64() > Some(50), "{run:#}");
+    }
+}
+
+#[test]
 fn a_scenario_mixes_requests_in_their_proportion() {
     let server = Server::start(|head| {
         let (method, rest) = head.split_once(' ').unwrap();

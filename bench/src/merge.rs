@@ -23,24 +23,24 @@ pub fn merge(runs: &[(String, Report)]) -> Result<Report, String> {
         ));
     }
     let reports = || runs.iter().map(|(_, run)| run);
-    let total = |count: fn(&Report) -> u64| reports().map(count).sum::<u64>();
+    let total = |count: fn(&Report) -> u64| saturating(reports().map(count));
     let failures = added(reports().map(|run| &run.errors.causes));
     let (requests, unsent) = (total(|r| r.requests), total(|r| r.unsent));
-    let due = (requests + unsent).max(1) as f64;
+    let due = requests.saturating_add(unsent).max(1) as f64;
     Ok(Report {
         schema: SCHEMA.to_string(),
         target: distinct(reports().map(|run| &run.target), ", "),
         load: first.load.clone(),
         target_rate: reports().map(|run| run.target_rate).sum(),
-        connections: reports().map(|run| run.connections).sum(),
-        threads: reports().map(|run| run.threads).sum(),
+        connections: reports().map(|run| run.connections).fold(0, usize::saturating_add),
+        threads: reports().map(|run| run.threads).fold(0, usize::saturating_add),
         backend: distinct(reports().map(|run| &run.backend), ", "),
         duration_s: reports().map(|run| run.duration_s).fold(0.0, f64::max),
         requests,
         rate: reports().map(|run| run.rate).sum(),
         unsent,
         latency: Latency::of(sum(runs, reports().map(|run| &run.latency.histogram))?),
-        errors: Errors { share: failures.values().sum::<u64>() as f64 / due, causes: failures },
+        errors: Errors { share: saturating(failures.values().copied()) as f64 / due, causes: failures },
         statuses: added(reports().map(|run| &run.statuses)),
         kinds: added(reports().map(|run| &run.kinds)),
         connects: total(|r| r.connects),
@@ -97,8 +97,8 @@ fn seconds(runs: &[(String, Report)]) -> Result<Vec<SecondOfRun>, String> {
             let latency = sum(runs, histograms.iter())?;
             Ok(SecondOfRun {
                 second,
-                requests: of(second).map(|s| s.requests).sum(),
-                errors: of(second).map(|s| s.errors).sum(),
+                requests: saturating(of(second).map(|s| s.requests)),
+                errors: saturating(of(second).map(|s| s.errors)),
                 p50_ns: latency.value_at_quantile(0.5),
                 p99_ns: latency.value_at_quantile(0.99),
                 max_ns: latency.max(),
@@ -126,9 +126,15 @@ fn sum<'a>(
 fn added<'a, K: Ord + Clone + 'a>(maps: impl Iterator<Item = &'a BTreeMap<K, u64>>) -> BTreeMap<K, u64> {
     let mut sum = BTreeMap::new();
     for (key, count) in maps.flatten() {
-        *sum.entry(key.clone()).or_default() += count;
+        let entry = sum.entry(key.clone()).or_insert(0u64);
+        *entry = entry.saturating_add(*count);
     }
     sum
+}
+
+/// A file may say anything.
+fn saturating(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }
 
 fn distinct<'a>(texts: impl Iterator<Item = &'a String>, between: &str) -> String {
@@ -188,6 +194,18 @@ mod tests {
         assert_eq!((sum.errors.share, sum.errors.causes["timeout"], sum.statuses[&200]), (0.01, 10, 1000));
         assert_eq!((sum.target.as_str(), sum.generator.cpu_share), ("http://a/", 0.5));
         assert_eq!(sum.generator.doubts, ["a: it rained", "b: it rained"]);
+    }
+
+    #[test]
+    fn counts_that_no_run_has_do_not_overflow() {
+        let mut most = run("open", 1..=100, 10.0);
+        (most.requests, most.unsent, most.connections, most.threads) = (u64::MAX, u64::MAX, usize::MAX, usize::MAX);
+        most.errors.causes.insert("reset".into(), u64::MAX);
+        most.seconds[0].requests = u64::MAX;
+        let sum = merge(&[("a".into(), most.clone()), ("b".into(), most)]).unwrap();
+        assert_eq!((sum.requests, sum.errors.causes["reset"], sum.seconds[0].requests), (u64::MAX, u64::MAX, u64::MAX));
+        crate::report::text::render(&sum);
+        crate::report::html::page(&[crate::report::html::Run { name: "sum".into(), report: sum }]);
     }
 
     #[test]

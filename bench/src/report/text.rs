@@ -17,6 +17,7 @@ pub fn render(report: &Report) -> String {
 }
 
 fn write(report: &Report, out: &mut String) -> std::fmt::Result {
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
     let per_second = |count: u64| (count as f64 / report.duration_s.max(f64::MIN_POSITIVE)) as u64;
     let asked = match report.load.as_str() {
         "open" => format!("{:.0} requests/s due", report.target_rate),
@@ -24,18 +25,19 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     };
     writeln!(
         out,
-        "{}: {asked}, {} connections, {} thread{} ({}), {:.1} s counted",
+        "{}: {asked}, {} connection{}, {} thread{} ({}), {:.1} s counted",
         report.target,
         report.connections,
+        plural(report.connections),
         report.threads,
-        if report.threads == 1 { "" } else { "s" },
+        plural(report.threads),
         report.backend,
         report.duration_s
     )?;
     writeln!(out)?;
     writeln!(out, "Requests   {:>12}   {:.1}/s", report.requests, report.rate)?;
     let causes: Vec<String> = report.errors.causes.iter().map(|(cause, n)| format!("{cause} {n}")).collect();
-    let failed: u64 = report.errors.causes.values().sum();
+    let failed = report.errors.causes.values().fold(0u64, |sum, count| sum.saturating_add(*count));
     let causes = if causes.is_empty() { String::new() } else { format!(": {}", causes.join(", ")) };
     writeln!(out, "Failed     {failed:>12}   {:.3} %{causes}", report.errors.share * 100.0)?;
     if report.unsent > 0 {

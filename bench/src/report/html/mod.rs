@@ -177,8 +177,8 @@ impl Steps {
         let mut steps = vec![Step::default(); self.count];
         for seconds in run.report.seconds.chunk_by(|a, b| self.step(a) == self.step(b)) {
             let step = &mut steps[self.step(&seconds[0])];
-            step.requests = seconds.iter().map(|second| second.requests).sum();
-            step.errors = seconds.iter().map(|second| second.errors).sum();
+            step.requests = seconds.iter().fold(0, |sum, second| second.requests.saturating_add(sum));
+            step.errors = seconds.iter().fold(0, |sum, second| second.errors.saturating_add(sum));
             (step.p50_ns, step.p99_ns) = match seconds {
                 [second] => (second.p50_ns, second.p99_ns),
                 _ => {
@@ -213,7 +213,7 @@ impl Steps {
     }
 
     fn said(&self) -> String {
-        if self.width == 1 { "each second".into() } else { format!("each {} seconds", self.width) }
+        if self.width == 1 { "each second".into() } else { format!("each step of {} seconds", self.width) }
     }
 
     fn axis(&self) -> Axis {

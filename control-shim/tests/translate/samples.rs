@@ -3,6 +3,7 @@
 //! `samples.golden` keeps for each file its path, its SHA-256 and what came of it, never its text. `BLESS=1 cargo test` writes it anew.
 
 use super::manifests::{Request, Text, shared};
+use control_shim::diagnostic::Diagnostic;
 use control_shim::mesh::{Mesh, Options, placement};
 use control_shim::source::folder;
 use control_shim::translate::translate;
@@ -23,18 +24,31 @@ fn files(root: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// `objects pods code×n …`
+/// `objects pods code@line,line …`; what has no line is about a file as a whole, or a kind.
 fn outcome(path: &Path) -> String {
     let loaded = folder::load(&[path.to_path_buf()]);
     let mesh = Mesh::new(loaded.objects.clone(), &mut placement::Sequential::default(), Options::default());
     let compiled = translate(&mesh, None);
     control_shim::fuzz::check(&compiled);
-    let mut codes: BTreeMap<String, usize> = BTreeMap::new();
+    let mut codes: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
     for diagnostic in loaded.diagnostics.iter().chain(&mesh.diagnostics).chain(&compiled.diagnostics) {
-        *codes.entry(format!("{}:{}", diagnostic.severity.word(), diagnostic.code)).or_insert(0) += 1;
+        let lines = codes.entry(format!("{}:{}", diagnostic.severity.word(), diagnostic.code)).or_default();
+        lines.extend(diagnostic.place.as_ref().map(|place| place.line));
+        if diagnostic.is_error() {
+            assert!(is_precise(diagnostic), "{}: {diagnostic}", path.display());
+        }
     }
-    let codes: Vec<String> = codes.iter().map(|(code, n)| format!("{code}×{n}")).collect();
+    let codes: Vec<String> = codes
+        .iter()
+        .map(|(code, lines)| format!("{code}@{}", lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")))
+        .collect();
     format!("{} {} {}", loaded.objects.len(), mesh.pods.len(), codes.join(" ")).trim_end().to_string()
+}
+
+/// Whether a refusal says what, where and how to mend it, of one object where there is one.
+fn is_precise(error: &Diagnostic) -> bool {
+    let named = error.object.is_some() || matches!(error.code, "yaml-syntax" | "not-supported-yet" | "not-enforced");
+    named && error.place.is_some() && error.message.len() > 10 && !error.mend.is_empty()
 }
 
 #[test]

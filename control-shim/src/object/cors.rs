@@ -31,6 +31,9 @@ pub fn policy(field: &Field<'_>) -> Option<Cors> {
 /// The CORS filter of an HTTPRoute.
 pub fn filter(field: &Field<'_>) -> Option<Cors> {
     let mut fields = field.fields("a CORS filter")?;
+    for name in ["allowOrigins", "allowMethods", "allowHeaders"] {
+        all_or_some(fields.get(name));
+    }
     let origins = fields.get("allowOrigins").map(|f| f.items()).unwrap_or_default();
     let origins = origins.iter().filter_map(|f| origin(f, f.text()?)).collect();
     let methods = list(fields.get("allowMethods"));
@@ -41,6 +44,15 @@ pub fn filter(field: &Field<'_>) -> Option<Cors> {
     let credentials = fields.get("allowCredentials").and_then(|f| f.boolean()).unwrap_or(false);
     fields.finish();
     Some(Cors { origins, methods, headers, expose, max_age_s, credentials, forward_unmatched: false })
+}
+
+/// `*` says all there is to say.
+fn all_or_some(list: Option<Field<'_>>) {
+    let Some(list) = list else { return };
+    let words = list.texts();
+    if words.len() > 1 && words.iter().any(|word| word == "*") {
+        list.error("conflict", "`*` stands beside others, which it takes in", "keep one of the two");
+    }
 }
 
 /// Whole seconds.

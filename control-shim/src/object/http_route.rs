@@ -130,10 +130,14 @@ pub fn http_route(meta: Meta, mut root: Fields<'_>) -> Option<HttpRoute> {
     let parents = parents(&mut fields, &meta);
     let hostnames = fields.get("hostnames").map(|f| f.items()).unwrap_or_default();
     let hostnames = hostnames.iter().filter_map(|f| patterns::host_name(f, f.text()?, true)).collect();
-    let rules = match fields.get("rules") {
-        Some(rules) => rules.items().iter().filter_map(|item| rule(item, meta.namespace())).collect(),
-        None => Vec::new(),
-    };
+    let mut rules: Vec<Rule> = Vec::new();
+    for item in fields.get("rules").map(|f| f.items()).unwrap_or_default() {
+        let Some(rule) = rule(&item, meta.namespace()) else { continue };
+        if !rule.name.is_empty() && rules.iter().any(|other| other.name == rule.name) {
+            item.error("duplicate-rule", format!("rule `{}` is there twice", rule.name), "rename one of the two");
+        }
+        rules.push(rule);
+    }
     fields.not_supported(&["useDefaultGateways"]);
     fields.finish();
     Some(HttpRoute { meta, parents, hostnames, rules })
@@ -146,7 +150,23 @@ pub(super) fn parents(fields: &mut Fields<'_>, meta: &Meta) -> Vec<Parent> {
         let message = format!("the {} attaches to nothing and does nothing", meta.reference.kind);
         fields.field().context.warning(meta.spot.span, "no-parent", message, "add `parentRefs`");
     }
-    parents.iter().filter_map(|item| parent(item, meta.namespace())).collect()
+    let mut all: Vec<Parent> = Vec::new();
+    for item in &parents {
+        let Some(parent) = parent(item, meta.namespace()) else { continue };
+        let same = |other: &&Parent| {
+            (other.kind, &other.namespace, &other.name) == (parent.kind, &parent.namespace, &parent.name)
+        };
+        let parts = |one: &Parent| (one.section.is_some(), one.port.is_some());
+        for other in all.iter().filter(same) {
+            if (&other.section, other.port) == (&parent.section, parent.port) || parts(other) != parts(&parent) {
+                let message =
+                    "references to one parent differ in `sectionName` or `port`, and have the same of the two";
+                item.error("duplicate-parent", message, "merge the two, or tell them apart");
+            }
+        }
+        all.push(parent);
+    }
+    all
 }
 
 fn parent(item: &Field<'_>, own: &str) -> Option<Parent> {
@@ -207,7 +227,12 @@ fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
     let (mut request_ms, mut backend_ms) = (0, 0);
     if let Some(mut timeouts) = fields.get("timeouts").and_then(|f| f.fields("timeouts")) {
         request_ms = timeouts.get("request").and_then(|f| f.duration_ms()).unwrap_or(0);
-        backend_ms = timeouts.get("backendRequest").and_then(|f| f.duration_ms()).unwrap_or(0);
+        let backend = timeouts.get("backendRequest");
+        backend_ms = backend.as_ref().and_then(|f| f.duration_ms()).unwrap_or(0);
+        if let Some(backend) = backend.filter(|_| request_ms > 0 && backend_ms > request_ms) {
+            let message = "`backendRequest` is longer than `request`, which ends first";
+            backend.error("conflict", message, "make it shorter, or remove it");
+        }
         timeouts.finish();
     }
     if let Some(retry) = fields.get("retry") {
@@ -287,8 +312,16 @@ fn path_match(field: &Field<'_>) -> Option<PathMatch> {
     if kind? == 2 {
         return patterns::check_regex(&value?, text).then(|| PathMatch::Regex(text.into()));
     }
-    if !text.starts_with('/') || !path_text(field, text) || text.contains("//") {
-        field.error("wrong-path", format!("`{text}` has to be an absolute path without `//`"), "start it with `/`");
+    // What the API forbids no request has: paths are compared in their normal form.
+    const FORBIDDEN: [&str; 6] = ["//", "/./", "/../", "%2f", "%2F", "#"];
+    let forbidden = FORBIDDEN.iter().find(|part| text.contains(**part));
+    let forbidden = forbidden.or(["/.", "/.."].iter().find(|end| text.ends_with(**end)));
+    if let Some(part) = forbidden {
+        field.error("wrong-path", format!("`{text}` has `{part}`, which no request matches"), "write the normal form");
+        return None;
+    }
+    if !text.starts_with('/') || !path_text(field, text) {
+        field.error("wrong-path", format!("`{text}` has to be an absolute path"), "start it with `/`");
         return None;
     }
     Some(match kind? {
@@ -464,7 +497,10 @@ fn path_modifier(field: &Field<'_>, matches: &[RuleMatch]) -> Option<PathRewrite
     let replace_full = fields.get("replaceFullPath").and_then(|f| f.text());
     let replace_prefix = fields.get("replacePrefixMatch").and_then(|f| f.text());
     fields.finish();
-    let text = if full? { replace_full } else { replace_prefix };
+    let (text, other) = if full? { (replace_full, replace_prefix) } else { (replace_prefix, replace_full) };
+    if other.is_some() {
+        field.error("conflict", "the path modifier has a field of another type", "remove it, or change `type`");
+    }
     let Some(text) = text else {
         field.error("missing-field", "the path modifier does not say what to put in", "add the field of its type");
         return None;

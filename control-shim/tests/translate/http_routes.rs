@@ -224,3 +224,47 @@ fn a_redirect_without_scheme_and_port_leads_to_the_listeners_port() {
         assert_eq!(ports, [port], "{filter}");
     }
 }
+
+#[test]
+fn what_the_api_server_would_refuse_is_refused() {
+    let backends = "backendRefs: [{name: web, port: 80}]";
+    for (rules, codes) in [
+        (format!("[{{timeouts: {{request: 1s, backendRequest: 2s}}, {backends}}}]"), &["conflict"][..]),
+        (format!("[{{timeouts: {{request: 0s, backendRequest: 2s}}, {backends}}}]"), &[]),
+        (
+            format!("[{{name: a, {backends}}}, {{name: a, matches: [{{path: {{value: /b}}}}], {backends}}}]"),
+            &["duplicate-rule"],
+        ),
+        (format!("[{{name: a, {backends}}}, {{name: b, matches: [{{path: {{value: /b}}}}], {backends}}}]"), &[]),
+        (
+            format!(
+                "[{{filters: [{{type: URLRewrite, urlRewrite: {{path: {{type: ReplaceFullPath, replaceFullPath: /a, replacePrefixMatch: /b}}}}}}], {backends}}}]"
+            ),
+            &["conflict"],
+        ),
+        (
+            format!("[{{filters: [{{type: CORS, cors: {{allowOrigins: ['*', 'https://a.test']}}}}], {backends}}}]"),
+            &["conflict"],
+        ),
+        (format!("[{{matches: [{{path: {{value: /a/../b}}}}], {backends}}}]"), &["wrong-path"]),
+        (format!("[{{matches: [{{path: {{value: /a%2Fb}}}}], {backends}}}]"), &["wrong-path"]),
+        (format!("[{{matches: [{{path: {{value: /a/..}}}}], {backends}}}]"), &["wrong-path"]),
+        (format!("[{{matches: [{{path: {{value: /a/.b}}}}], {backends}}}]"), &[]),
+    ] {
+        let found = world(&(apps() + &route("r", AT_DOOR, &format!("  rules: {rules}\n"))));
+        assert_eq!(found.codes(), codes, "{rules}");
+    }
+}
+
+#[test]
+fn references_to_one_parent_are_told_apart() {
+    let rules = "  rules: [{backendRefs: [{name: web, port: 80}]}]\n";
+    for (parents, codes) in [
+        ("{name: door, sectionName: http}, {name: door, sectionName: wild}", &[][..]),
+        ("{name: door, sectionName: http}, {name: door, sectionName: http}", &["duplicate-parent"]),
+        ("{name: door}, {name: door, sectionName: http}", &["duplicate-parent"]),
+        ("{name: door}, {group: '', kind: Service, name: web}", &[]),
+    ] {
+        assert_eq!(world(&(apps() + &route("r", parents, rules))).codes(), codes, "{parents}");
+    }
+}

@@ -127,6 +127,30 @@ fn one_object_of_twenty_broken_and_another_edited() {
     }
 }
 
+/// Written in place, slowly, and cut where it is good YAML: nothing of it holds before it is whole.
+#[test]
+fn a_half_written_file_takes_nothing_along() {
+    use std::io::Write as _;
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path());
+    let mut mesh = Mesh::start(&[folder.path().to_str().unwrap()]);
+    let mut client = Client::connect(mesh.gateway(8080));
+    let text = routes().replace("subset: v1", "subset: v2");
+    let half = text.match_indices("---").nth(OBJECTS / 2).expect("a document in the middle").0;
+    let from = mesh.events().len();
+    let mut written = std::fs::File::create(&file).unwrap();
+    written.write_all(&text.as_bytes()[..half]).unwrap();
+    // Several times what the watch takes for the end of a burst.
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_millis(300) {
+        assert_eq!(version(&mut client, OBJECTS - 1), "v1");
+    }
+    written.write_all(&text.as_bytes()[half..]).unwrap();
+    drop(written);
+    mesh.wait_for_after(from, "the edit to be applied", |event| event["event"] == "applied");
+    assert_eq!((version(&mut client, 0), version(&mut client, OBJECTS - 1)), ("v2".into(), "v2".into()));
+}
+
 #[test]
 fn the_first_start_refuses_any_error() {
     let folder = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ MESH    ?= examples/bookshop
 CHECKED := --profile checked --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint tools fmt-check clippy binaries suite corpus deny fields bench yardsticks clean
+.PHONY: help run build test lint tools fmt-check clippy binaries suite corpus deny fields budgets bench yardsticks clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ deny:
 
 fields: ## Write the list of every field in docs/support.md from the decoders
 	@RINGWAY_WRITE_FIELDS=1 $(CARGO) test $(CHECKED) --quiet -p control-shim --test support the_list
+
+# Wants a quiet machine. What these figures are is told in docs/performance.md.
+budgets: ## What decisions and translations cost, against their budgets (ONLY=decisions, translation, snapshot or views for a part)
+	@$(CARGO) run --locked --quiet --profile fast -p ringway-budgets -- $(ONLY)
 
 bench: ## CPU per request beside nginx, HAProxy, Envoy and bare forwarders (needs a quiet machine with two cores; ARGS='--rounds 9')
 	@$(CARGO) build --locked --release -p dataplane --bin dataplane -p ringway-load --bin ringway-load

@@ -1,10 +1,9 @@
-//! How long it takes to check a large configuration: 2,000 clusters of 10 endpoints, 10,000 routes in 100 hosts.
-//! `cargo run --release -p ringway-config --example verify_speed`
-
-use std::time::{Duration, Instant};
+//! What it costs to check a large snapshot: what a proxy does before it takes one.
 
 use ringway_config::model::*;
 use ringway_config::{Blob, Hash, Order, Snapshot, v1};
+
+use super::{Figures, ms, timed};
 
 const CLUSTERS: u32 = 2_000;
 const ENDPOINTS_EACH: u32 = 10;
@@ -12,45 +11,28 @@ const HOSTS: u32 = 100;
 const ROUTES_EACH: u32 = 100;
 const ROUNDS: usize = 21;
 
-fn main() {
+pub fn run(figures: &Figures) {
     let models = models();
     let order = Order { incarnation: 1, sequence: 1 };
-    let (encode, snapshot) = timed(1, || Snapshot::from_models(order, &models).expect("the example's models are good"));
+    let (encode, snapshot) = timed(1, || Snapshot::from_models(order, &models).unwrap());
     let blobs: Vec<&Blob> = snapshot.blobs().collect();
     let bytes: usize = blobs.iter().map(|b| b.bytes().len()).sum();
-    println!("{} blobs, {bytes} bytes; the fastest of {ROUNDS} rounds", blobs.len());
+    let what = format!("a snapshot of {CLUSTERS} clusters, {} routes", HOSTS * ROUTES_EACH);
+    figures.tell(&format!("size of {what}"), bytes as f64 / 1024.0, "KiB");
+    let report = |done: &str, took| figures.tell(&format!("{done} {what}"), ms(took), "ms");
     report("encode, verify and hash", encode);
     let (verify, _) = timed(ROUNDS, || blobs.iter().filter(|b| v1::verify(b.bytes()).is_ok()).count());
     report("verify", verify);
     let (hash, _) = timed(ROUNDS, || blobs.iter().map(|b| Hash::of(b.bytes()).0[0]).max());
     report("hash", hash);
-    let (open, _) = timed(ROUNDS, || {
-        Snapshot::open(order, snapshot.root().clone(), snapshot.blobs().cloned()).expect("it was open before")
-    });
-    report("check that the set is closed", open);
+    let (open, _) =
+        timed(ROUNDS, || Snapshot::open(order, snapshot.root().clone(), snapshot.blobs().cloned()).unwrap());
+    report("check that nothing is missing of", open);
     let file = snapshot.to_bytes();
-    let (read, _) = timed(ROUNDS, || Snapshot::from_bytes(&file).expect("it was just written"));
-    report("read a snapshot file: all of the three", read);
+    let (read, _) = timed(ROUNDS, || Snapshot::from_bytes(&file).unwrap());
+    report("read the file of", read);
     let (decode, _) = timed(ROUNDS, || blobs.iter().map(|b| b.decode().name().len()).sum::<usize>());
-    report("decode to models", decode);
-}
-
-fn report(what: &str, took: Duration) {
-    println!("{:>10.2} ms  {what}", took.as_secs_f64() * 1e3);
-}
-
-/// The shortest time: other work on the machine only ever adds.
-fn timed<T>(rounds: usize, mut run: impl FnMut() -> T) -> (Duration, T) {
-    let mut times = Vec::new();
-    loop {
-        let start = Instant::now();
-        let result = std::hint::black_box(run());
-        times.push(start.elapsed());
-        if times.len() == rounds {
-            let fastest = times.iter().min().copied().unwrap_or_default();
-            return (fastest, result);
-        }
-    }
+    report("decode", decode);
 }
 
 fn models() -> Vec<Model> {

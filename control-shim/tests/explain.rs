@@ -106,6 +106,40 @@ fn opaque_connections_and_the_called_side() {
 }
 
 #[test]
+fn a_head_that_the_proxy_refuses() {
+    for (arguments, status, details) in [
+        (&["-H", "Content-Length: two"][..], 400, "http1.content_length_invalid"),
+        (&["-H", "Expect: more"], 417, "http1.expectation_unknown"),
+        (&["-H", "x_y: 1", "--profile", "strict"], 400, "http1.underscore"),
+    ] {
+        let told = explain(&[arguments, &[CANARY, "http://any.example:8080/"]].concat());
+        assert_eq!((&told["outcome"]["status"], &told["outcome"]["flags"]), (&status.into(), &"DPE".into()));
+        assert!(told["outcome"]["details"].as_str().is_some_and(|said| said.starts_with(details)), "{told}");
+    }
+}
+
+#[test]
+fn near_endpoints_come_first() {
+    const FILE: &str = "near.yaml";
+    let folder = tempfile::tempdir().expect("a folder");
+    let pod = |name: &str, at: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: web, istio-locality: {at}}}}}\nspec: {{containers: [{{name: web, image: x, ports: [{{containerPort: 80}}]}}]}}\n---\n"
+        )
+    };
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, trafficDistribution: PreferClose, ports: [{name: http, port: 80}]}\n";
+    let path = folder.path().join(FILE);
+    std::fs::write(&path, pod("near", "eu.a") + &pod("far", "us.b") + service).expect("written");
+    let told = explain(&[path.to_str().expect("UTF-8"), "--from", "near", "http://web/"]);
+    let endpoints = told["outcome"]["destinations"][0]["endpoints"].as_array().expect("a list");
+    let share = |at: &str| {
+        let found = endpoints.iter().find(|endpoint| endpoint["locality"] == at);
+        found.unwrap_or_else(|| panic!("{at} in {endpoints:#?}"))["probability"].as_f64()
+    };
+    assert_eq!((share("eu/a"), share("us/b")), (Some(1.0), Some(0.0)));
+}
+
+#[test]
 fn a_rule_id_leads_to_its_line() {
     let told = explain(&[CANARY, "http://any.example:8080/new/things"]);
     let id = told["rule"]["id"].as_str().expect("an id");
@@ -158,7 +192,7 @@ fn wrong_questions_say_what_is_wrong() {
         (&[CANARY, "--rule", "xyz"], 2, "no rule id"),
         (&[CANARY, "--log", "nonsense"], 2, "words of the text format"),
         (&[CANARY, "--from", "nobody", "http://a/"], 1, "default/web-v1"),
-        (&[CANARY, "http://a:81/"], 1, "no gateway serves port 81"),
+        (&[CANARY, "http://a:81/"], 1, "no gateway serves port 81, only 8080; "),
         (&["--live", "/nowhere/at/all", "http://a/"], 1, "/nowhere/at/all"),
     ] {
         let (found, said) = usage(arguments);

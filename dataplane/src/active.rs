@@ -14,9 +14,6 @@ use crate::telemetry::peer;
 /// Snapshots of one process that may be alive at once, the newest included.
 pub const SNAPSHOTS_ALIVE_MAX: usize = 4;
 
-/// Bytes of a request-target under the strict profile: what RFC 9112 §3 asks of everybody, and few applications take more.
-const STRICT_TARGET_BYTES_MAX: usize = 8 << 10;
-
 /// A configuration in force. Built by housekeeping, immutable, shared by all workers.
 pub struct Active {
     /// The compiled config.
@@ -83,7 +80,5 @@ impl Times {
 fn limits(p: &PolicySet) -> HeadLimits {
     // Spans are 16 bits wide; the verifier refuses more than 60 KiB.
     let head_bytes_max = (p.head_bytes_max as usize).min(60 << 10);
-    let strict = p.profile == Profile::Strict;
-    let target_bytes_max = if strict { head_bytes_max.min(STRICT_TARGET_BYTES_MAX) } else { head_bytes_max };
-    HeadLimits { head_bytes_max, fields_max: p.header_fields_max as usize, target_bytes_max, strict }
+    HeadLimits::new(head_bytes_max, p.header_fields_max as usize, p.profile == Profile::Strict)
 }

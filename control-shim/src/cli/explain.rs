@@ -135,7 +135,7 @@ fn compared(subject: &Subject, told: &Explanation, line: &LogLine) -> String {
 
 fn source(arguments: &Arguments, paths: Vec<PathBuf>) -> Result<Source, Failure> {
     if let Some(admin) = &arguments.live {
-        return Ok(Source::Snapshot(fetch(admin).map_err(Failure::Finding)?));
+        return Ok(Source::Live(fetch(admin).map_err(Failure::Finding)?));
     }
     let options = decode::Options { allow_unenforced: arguments.allow_unenforced };
     let source = Source::read(&paths, options, arguments.heads.mesh()).map_err(Failure::Finding)?;

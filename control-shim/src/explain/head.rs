@@ -4,44 +4,40 @@
 
 use super::Request;
 use ringway_config::model::{HeaderValue, Part, Role, What};
+use ringway_http::h1::{HeadLimits, Parse, RequestError};
+use ringway_http::head::{Known, RequestHead, Span};
 use ringway_policy::{Asked, Layers, Values};
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// Lines that end at this hop, whatever the rules say (RFC 9110 §7.6.1).
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-/// What only the mesh may say, and nobody from outside.
-const INTERNAL: &str = "x-envoy-";
-const FROM_INSIDE: [&str; 2] = ["x-forwarded-proto", "x-forwarded-client-cert"];
+/// What proxies tell each other of themselves.
 const PEER_METADATA: [&str; 2] = ["x-envoy-peer-metadata", "x-envoy-peer-metadata-id"];
 
-/// The lines that conditions see: without those that end here, or that are not the client's to say.
-pub(super) fn seen(headers: &[(String, String)], role: Option<Role>) -> Vec<(String, String)> {
-    let named: Vec<String> = headers
-        .iter()
-        .filter(|(name, _)| name.eq_ignore_ascii_case("connection"))
-        .flat_map(|(_, value)| value.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
-        .collect();
+/// The lines that conditions see, read as the proxy reads them: without those that end at this hop, or that are not the client's to say.
+///
+/// # Errors
+/// Why the proxy refuses the head.
+pub(super) fn seen(
+    request: &Request,
+    role: Option<Role>,
+    limits: &HeadLimits,
+) -> Result<Vec<(String, String)>, RequestError> {
+    let mut bytes = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.target, request.authority);
+    for (name, value) in &request.headers {
+        let _ = write!(bytes, "{name}: {value}\r\n");
+    }
+    bytes.push_str("\r\n");
+    let (bytes, mut head) = (bytes.as_bytes(), RequestHead::default());
+    match head.parse(bytes, 0, limits)? {
+        Parse::Complete => {}
+        Parse::Partial { .. } => return Err(RequestError::RequestLine),
+    }
     let gateway = role == Some(Role::Gateway);
-    let kept = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        let outside = gateway && (FROM_INSIDE.contains(&name.as_str()) || name.starts_with(INTERNAL));
-        !HOP_BY_HOP.contains(&name.as_str())
-            && !named.contains(&name)
-            && !PEER_METADATA.contains(&name.as_str())
-            && !outside
-    };
-    headers.iter().filter(|(name, _)| kept(name)).cloned().collect()
+    let kept = head.fields.iter().filter(|field| {
+        !field.is_withheld(bytes, gateway) && !matches!(field.known, Known::Host | Known::TransferEncoding)
+    });
+    let text = |span: Span| String::from_utf8_lossy(span.of(bytes)).into_owned();
+    Ok(kept.map(|field| (text(field.name), text(field.value))).collect())
 }
 
 /// The lines that an endpoint sees. `peer`: the endpoint is of this mesh.
@@ -131,23 +127,45 @@ mod tests {
         list.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())).collect()
     }
 
+    fn request(list: &[(&str, &str)]) -> Request {
+        Request { method: "GET".into(), target: "/".into(), authority: "a".into(), headers: lines(list) }
+    }
+
     #[test]
     fn what_ends_here_is_not_seen() {
-        let given = lines(&[
+        let given = request(&[
             ("Connection", "x-a, close"),
             ("X-A", "1"),
             ("x-b", "2"),
             ("x-forwarded-proto", "https"),
             ("TE", "trailers"),
+            ("Trailer", "x-c"),
+            ("Keep-Alive", "1"),
         ]);
-        assert_eq!(seen(&given, Some(Role::Outbound)), lines(&[("x-b", "2"), ("x-forwarded-proto", "https")]));
-        assert_eq!(seen(&given, Some(Role::Gateway)), lines(&[("x-b", "2")]));
+        let seen = |role| seen(&given, Some(role), &HeadLimits::default()).expect("well-formed");
+        let kept = [("x-b", "2"), ("x-forwarded-proto", "https"), ("TE", "trailers"), ("Trailer", "x-c")];
+        assert_eq!(seen(Role::Outbound), lines(&kept));
+        assert_eq!(seen(Role::Gateway), lines(&[kept[0], kept[2], kept[3]]));
+    }
+
+    #[test]
+    fn what_a_proxy_refuses_is_refused() {
+        for (line, strict, status) in [
+            (("Content-Length", "x"), false, 400),
+            (("Connection", "host"), false, 400),
+            (("Expect", "more"), false, 417),
+            (("x_a", "1"), true, 400),
+        ] {
+            let limits = HeadLimits::new(60 << 10, 100, strict);
+            let refused = seen(&request(&[line]), Some(Role::Outbound), &limits).expect_err(line.0);
+            assert_eq!(refused.status(), status, "{line:?}");
+        }
+        assert!(seen(&request(&[("x_a", "1")]), Some(Role::Outbound), &HeadLimits::default()).is_ok());
     }
 
     #[test]
     fn the_destination_s_edits_come_after_the_route_s() {
-        let request =
-            Request { headers: lines(&[("x-request-id", "r"), ("x-a", "0"), ("x-c", "c")]), ..Request::default() };
+        let request = request(&[("x-request-id", "r"), ("x-a", "0"), ("x-c", "c")]);
         let (outer, inner) = (edits(&[("x-a", "1"), ("x-b", "1")], &[], &[]), edits(&[], &[("x-b", "2")], &["x-A"]));
         let layers = Layers::of_request(&outer, &inner);
         let sent = sent(&request, "h", Some(Role::Outbound), layers, Values::default(), false);

@@ -88,7 +88,7 @@ impl Endpoint {
     fn json(&self) -> Value {
         json!({
             "address": self.address.to_string(), "workload": self.workload, "version": self.version,
-            "probability": self.probability, "draining": self.draining,
+            "locality": self.locality, "probability": self.probability, "draining": self.draining, "ejected": self.ejected,
         })
     }
 }

@@ -12,13 +12,15 @@ mod told;
 mod why;
 
 pub use line::LogLine;
-pub use live::fetch;
+pub use live::{Live, fetch};
 pub use proxy::{Asked, Source, TargetUrl, pod_named};
 pub use text::Palette;
 pub use told::{Destination, Endpoint, Explanation, FaultMet, HostMet, Outcome, Passed, RouteMet, Rule};
 
-use ringway_config::model::{Action, ListenerProtocol, Profile, Role, RuleId};
+use ringway_config::model::{Action, ListenerProtocol, Place, Profile, Role, RuleId};
 use ringway_config::{Snapshot, dump};
+use ringway_http::h1::{HeadLimits, RequestError, reason};
+use ringway_policy::outlier::{Change, Verdict as Judgement};
 use ringway_policy::view::BuildError;
 use ringway_policy::{
     Connection, Facts, Fields, Layers, Local, LocalKind, Note, PathError, Plan, Rng, State, Step, Trace, Values, View,
@@ -26,7 +28,7 @@ use ringway_policy::{
 };
 use serde_json::Value;
 use std::cell::RefCell;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// One proxy's configuration, ready to be asked.
 pub struct Subject {
@@ -60,8 +62,16 @@ impl Subject {
     pub fn new(snapshot: &Snapshot) -> Result<Subject, BuildError> {
         let view = View::build(snapshot, None)?;
         let mut state = State::new();
-        state.adopt(&view, 0, &mut Last, &mut Vec::new());
+        state.adopt(&view, NOW, &mut Last, &mut Vec::new());
         Ok(Subject { view, node: snapshot.listeners().name().to_string(), state: RefCell::new(state) })
+    }
+
+    /// Leaves endpoints (cluster, address) alone, as a running proxy does whose outlier detection has found them.
+    pub fn eject(&mut self, found: &[(String, SocketAddr)]) {
+        for (cluster, address) in found {
+            let verdict = Judgement { cluster: cluster.as_str().into(), address: *address, change: Change::Eject };
+            self.state.borrow_mut().judge(&self.view, &verdict, NOW);
+        }
     }
 
     /// What the proxy runs.
@@ -78,7 +88,7 @@ impl Subject {
     pub fn explain(&self, listener: u32, request: &Request, absent: bool) -> Explanation {
         let request = &match self.normal(listener, request) {
             Ok(normal) => normal,
-            Err(error) => return Explanation { outcome: refused(error), ..self.blank(listener) },
+            Err(refused) => return Explanation { outcome: refused.outcome(), ..self.blank(listener) },
         };
         let mut notes: Vec<Note> = Vec::new();
         let mut facts = request.facts(listener, absent);
@@ -115,15 +125,15 @@ impl Subject {
     }
 
     /// The request as everything goes by it.
-    fn normal(&self, listener: u32, request: &Request) -> Result<Request, PathError> {
+    fn normal(&self, listener: u32, request: &Request) -> Result<Request, Refused> {
         let policy = self.view.policy();
+        let strict = policy.profile == Profile::Strict;
+        let limits = HeadLimits::new(policy.head_bytes_max as usize, policy.header_fields_max as usize, strict);
+        let headers = head::seen(request, self.role(listener), &limits)?;
         let mut written = Vec::new();
         let target = normal_target(policy, request.target.as_bytes(), &mut written)?;
-        let headers = head::seen(&request.headers, self.role(listener));
         let mut normal = Request { target: String::from_utf8_lossy(target).into_owned(), headers, ..request.clone() };
-        if policy.profile == Profile::Strict
-            && let Some(authority) = self.view.normal_authority(listener, request.authority.as_bytes())
-        {
+        if strict && let Some(authority) = self.view.normal_authority(listener, request.authority.as_bytes()) {
             normal.authority = String::from_utf8_lossy(authority.text()).into_owned();
         }
         Ok(normal)
@@ -133,7 +143,7 @@ impl Subject {
     pub fn verdict(&self, listener: u32, request: &Request) -> Verdict {
         let request = match self.normal(listener, request) {
             Ok(normal) => normal,
-            Err(_) => return (None, Plan::NONE, REFUSED_STATUS),
+            Err(refused) => return (None, Plan::NONE, refused.status),
         };
         let mut host = OnlyHost(None);
         let mut facts = request.facts(listener, true);
@@ -148,15 +158,14 @@ impl Subject {
     /// Decides on a connection at a TCP listener, or at a TLS listener for this server name, and tells why.
     pub fn explain_tcp(&self, listener: u32, server_name: &str) -> Explanation {
         let mut told = self.blank(listener);
-        let (mut state, protocol) =
-            (self.state.borrow_mut(), self.view.listeners().get(listener as usize).map(|l| &l.protocol));
-        let connection = Connection { listener, client: CLIENT, now: 0 };
+        let protocol = self.view.listeners().get(listener as usize).map(|l| &l.protocol);
+        let connection = Connection { listener, client: CLIENT, now: NOW };
         let step = match protocol {
             Some(ListenerProtocol::Tls { .. }) => {
                 let name = Some(server_name.as_bytes());
-                decide_tls(&self.view, connection, name, &mut state, &mut Last, &mut ())
+                decide_tls(&self.view, connection, name, &mut self.state.borrow_mut(), &mut Last, &mut ())
             }
-            _ => decide_tcp(&self.view, connection, &mut state, &mut Last, &mut ()),
+            _ => decide_tcp(&self.view, connection, &mut self.state.borrow_mut(), &mut Last, &mut ()),
         };
         told.outcome = match step {
             Step::Forward(plan) => Outcome::Forward {
@@ -330,16 +339,19 @@ impl Subject {
             return Destination { rule, head, cluster_rule, cluster, settings, probability, endpoints, status };
         };
         let cluster = self.view.cluster(id);
-        let endpoints: Vec<Endpoint> = shares(&self.view, id)
-            .map(|(endpoint, share)| {
-                let endpoint = self.view.endpoint(endpoint);
+        let endpoints: Vec<Endpoint> = shares(&self.view, id, &mut self.state.borrow_mut(), NOW)
+            .into_iter()
+            .map(|share| {
+                let endpoint = self.view.endpoint(share.endpoint);
                 let workload = endpoint.workload.as_deref();
                 Endpoint {
                     address: endpoint.address,
                     workload: workload.map_or(String::new(), |w| format!("{}/{}", w.namespace, w.name)),
                     version: workload.map_or(String::new(), |w| w.version.clone()),
-                    probability: probability * share,
+                    locality: share.place.as_ref().map_or(String::new(), locality),
+                    probability: probability * share.share,
                     draining: endpoint.draining,
+                    ejected: share.ejected,
                 }
             })
             .collect();
@@ -355,6 +367,15 @@ impl Subject {
             status,
         }
     }
+}
+
+/// Nobody has seen an endpoint before, so all are equally warm.
+const NOW: u64 = 0;
+
+/// `region/zone/subzone`, as far as it is known.
+fn locality(place: &Place) -> String {
+    let text = format!("{}/{}/{}", place.region, place.zone, place.subzone);
+    text.trim_end_matches('/').to_string()
 }
 
 /// Who asks: an app reaches its sidecar over loopback.
@@ -385,17 +406,33 @@ const NOWHERE: Plan = Plan {
     cookie: None,
 };
 
-/// Status for a target that the strict profile refuses.
-const REFUSED_STATUS: u16 = 400;
+/// A request that the proxy takes for none: it answers and closes.
+struct Refused {
+    status: u16,
+    details: &'static str,
+}
 
-/// The answer to a target that the strict profile refuses.
-fn refused(error: PathError) -> Outcome {
-    Outcome::Reply {
-        status: REFUSED_STATUS,
-        flags: "DPE",
-        details: error.name(),
-        location: String::new(),
-        body: format!("Bad Request: {}\n", error.name()),
+impl From<PathError> for Refused {
+    fn from(error: PathError) -> Refused {
+        Refused { status: 400, details: error.name() }
+    }
+}
+
+impl From<RequestError> for Refused {
+    fn from(error: RequestError) -> Refused {
+        Refused { status: error.status(), details: error.name() }
+    }
+}
+
+impl Refused {
+    fn outcome(&self) -> Outcome {
+        Outcome::Reply {
+            status: self.status,
+            flags: if self.status < 500 { "DPE" } else { "-" },
+            details: self.details,
+            location: String::new(),
+            body: format!("{}: {}\n", reason(self.status), self.details),
+        }
     }
 }
 

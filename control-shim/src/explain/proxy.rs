@@ -1,6 +1,6 @@
 //! Which proxy is asked, and at which of its listeners: from manifests, a snapshot file or a running proxy.
 
-use super::{Request, Rule, Subject};
+use super::{Live, Request, Rule, Subject};
 use crate::diagnostic::Diagnostic;
 use crate::mesh::{Mesh, Options, Pod, placement};
 use crate::object::decode;
@@ -8,6 +8,7 @@ use crate::source::folder;
 use crate::translate::{self, Compiled};
 use ringway_config::model::{ListenerProtocol, Role, RuleId};
 use ringway_config::{FILE_MAGIC, Order, Snapshot};
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,8 @@ pub enum Source {
     },
     /// What one proxy runs.
     Snapshot(Snapshot),
+    /// What one proxy runs, and knows.
+    Live(Live),
 }
 
 /// What an URL says.
@@ -128,10 +131,12 @@ impl Source {
     pub fn rule(&self, id: RuleId) -> Option<Rule> {
         let origin = match self {
             Source::Manifests { compiled, .. } => compiled.origin(id),
-            Source::Snapshot(snapshot) => snapshot.blobs().find_map(|blob| match blob.model() {
-                ringway_config::model::Model::Provenance(p) => p.entries.iter().find(|e| e.rule == id).cloned(),
-                _ => None,
-            }),
+            Source::Snapshot(snapshot) | Source::Live(Live { snapshot, .. }) => {
+                snapshot.blobs().find_map(|blob| match blob.model() {
+                    ringway_config::model::Model::Provenance(p) => p.entries.iter().find(|e| e.rule == id).cloned(),
+                    _ => None,
+                })
+            }
         };
         origin.map(|origin| Rule { id, origin: Some(origin) })
     }
@@ -142,8 +147,11 @@ impl Source {
     /// Who there is instead, in one sentence.
     pub fn ask(&self, from: Option<&str>, inbound: bool, url: &TargetUrl, request: &Request) -> Result<Asked, String> {
         match self {
-            Source::Snapshot(snapshot) => {
-                let subject = Subject::new(snapshot).map_err(|error| error.to_string())?;
+            Source::Snapshot(snapshot) | Source::Live(Live { snapshot, .. }) => {
+                let mut subject = Subject::new(snapshot).map_err(|error| error.to_string())?;
+                if let Source::Live(live) = self {
+                    subject.eject(&live.ejected);
+                }
                 let listener = listener(&subject, inbound, url)?;
                 Ok(Asked { subject, listener, absent: false })
             }
@@ -176,9 +184,12 @@ fn pod<'m>(mesh: &'m Mesh, from: Option<&str>, url: &TargetUrl) -> Result<&'m Po
             with_proxy().filter(|pod| url.port().is_some_and(|p| pod.gateway.contains_key(&p))).collect();
         return match serving[..] {
             [one] => Ok(one),
-            [] => {
-                Err(format!("--from is missing, and no gateway serves port {}; {}", url.port().unwrap_or(0), who(mesh)))
-            }
+            [] => Err(format!(
+                "--from is missing, and no gateway serves port {}{}; {}",
+                url.port().unwrap_or(0),
+                served(mesh),
+                who(mesh)
+            )),
             _ => Err(format!("--from is missing, and several gateways serve that port; {}", who(mesh))),
         };
     };
@@ -207,6 +218,13 @@ pub fn pod_named<'m>(mesh: &'m Mesh, from: &str) -> Result<&'m Pod, String> {
     let without = mesh.pods.iter().any(|pod| pod.name == name || pod.workload.name == name);
     let why = if without { "has no proxy" } else { "is no workload of these manifests" };
     Err(format!("{from} {why}; {}", who(mesh)))
+}
+
+/// What ports gateways serve instead.
+fn served(mesh: &Mesh) -> String {
+    let ports: BTreeSet<u16> = mesh.pods.iter().flat_map(|pod| pod.gateway.keys().copied()).collect();
+    let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+    if ports.is_empty() { String::new() } else { format!(", only {}", ports.join(", ")) }
 }
 
 fn who(mesh: &Mesh) -> String {

@@ -151,8 +151,14 @@ impl Destination {
             place(out, &self.cluster_rule, paint);
         }
         settings(out, &self.settings);
+        if !self.head.is_empty() {
+            let _ = writeln!(out, "{:>12}with these header lines:", "");
+        }
         for (name, value) in &self.head {
-            let _ = writeln!(out, "{:>12}{}{}: {}{}", "", paint.dim, visible(name), visible(value), paint.off);
+            let _ = writeln!(out, "{:>14}{}{}: {}{}", "", paint.dim, visible(name), visible(value), paint.off);
+        }
+        if !self.endpoints.is_empty() {
+            let _ = writeln!(out, "{:>12}to one of:", "");
         }
         self.endpoints.iter().for_each(|endpoint| endpoint.text(out, paint));
     }
@@ -161,10 +167,20 @@ impl Destination {
 impl Endpoint {
     fn text(&self, out: &mut String, paint: &Palette) {
         let Palette { good, dim, off, .. } = paint;
-        let (colour, note) = if self.draining { (dim, "  draining") } else { (good, "") };
+        let (colour, note) = match (self.draining, self.ejected) {
+            (true, _) => (dim, "  draining"),
+            (_, true) => (dim, "  ejected"),
+            _ if self.probability == 0.0 => (dim, ""),
+            _ => (good, ""),
+        };
+        let locality = if self.locality.is_empty() { String::new() } else { format!("  in {}", self.locality) };
         let version = if self.version.is_empty() { String::new() } else { format!(" {}", self.version) };
         let share = percent(self.probability);
-        let _ = writeln!(out, "{:>12}{share:>7}  {colour}{}{off}  {}{version}{note}", "", self.address, self.workload);
+        let _ = writeln!(
+            out,
+            "{:>12}{share:>7}  {colour}{}{off}  {}{version}{locality}{note}",
+            "", self.address, self.workload
+        );
     }
 }
 
@@ -206,6 +222,22 @@ fn settings(out: &mut String, of: &Value) {
 }
 
 fn setting(out: &mut String, key: &str, value: &Value) {
+    let said = match key {
+        "retry" => Some(retry(value)),
+        "retry_budget" => Some(retry_budget(value)),
+        "request" | "response" => Some(edits(value)),
+        _ => None,
+    };
+    if let Some(said) = said {
+        let word = match key {
+            "retry" => "retries",
+            "retry_budget" => "retry budget",
+            "request" => "request headers",
+            _ => "response headers",
+        };
+        let _ = writeln!(out, "{:>12}{word}: {}", "", visible(&said));
+        return;
+    }
     let text = match (key.strip_suffix("_ms"), value.as_u64()) {
         (Some(_), Some(ms)) if ms % 1000 == 0 => format!("{} s", ms / 1000),
         (Some(_), Some(ms)) => format!("{ms} ms"),
@@ -213,6 +245,52 @@ fn setting(out: &mut String, key: &str, value: &Value) {
     };
     let key = key.strip_suffix("_ms").unwrap_or(key).replace('_', " ");
     let _ = writeln!(out, "{:>12}{key}: {}", "", visible(&text));
+}
+
+/// Such as `up to 2 after connect-failure; where repeating is harmless also after reset, 503; 25 to 250 ms apart`.
+fn retry(value: &Value) -> String {
+    let number = |key: &str| value[key].as_u64().unwrap_or(0);
+    let statuses: Vec<String> = value["statuses"].as_array().into_iter().flatten().map(Value::to_string).collect();
+    let reasons = |key: &str| {
+        let words = value[key].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let said = words.map(|word| match word {
+            "retriable-status-codes" => statuses.join(", "),
+            word => word.to_string(),
+        });
+        said.collect::<Vec<_>>().join(", ")
+    };
+    let mut text = format!("up to {} after {}", number("attempts"), reasons("on"));
+    let repeatable = reasons("on_repeatable");
+    if !repeatable.is_empty() {
+        let _ = write!(text, "; where repeating is harmless also after {repeatable}");
+    }
+    let shortest = number("backoff_min_ms").max(number("backoff_ms"));
+    let _ = write!(text, "; up to {shortest} ms apart, growing to {} ms", number("backoff_max_ms"));
+    if number("try_timeout_ms") > 0 {
+        let _ = write!(text, "; each within {} ms", number("try_timeout_ms"));
+    }
+    text
+}
+
+/// `share` is in hundredths of a per cent.
+fn retry_budget(value: &Value) -> String {
+    const HUNDREDTHS: f64 = 10_000.0;
+    let (share, floor) = (value["share"].as_f64().unwrap_or(0.0), &value["floor"]);
+    format!("{} of the requests under way, {floor} at least", percent(share / HUNDREDTHS))
+}
+
+/// In the order in which they are done.
+fn edits(value: &Value) -> String {
+    let names = value["remove"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut all: Vec<String> = names.map(|name| format!("remove {name}")).collect();
+    for word in ["set", "add"] {
+        for pair in value[word].as_array().into_iter().flatten() {
+            // A value with variables stands as it is written.
+            let part = |at: usize| pair[at].as_str().or(pair[at]["format"].as_str()).unwrap_or("");
+            all.push(format!("{word} {}: {}", part(0), part(1)));
+        }
+    }
+    all.join(", ")
 }
 
 /// Nothing that anybody asked for.

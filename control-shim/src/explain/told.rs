@@ -150,8 +150,12 @@ pub struct Endpoint {
     pub workload: String,
     /// Its version label.
     pub version: String,
-    /// Share of all requests like this one, from 0 to 1; 0 while it drains.
+    /// `region/zone/subzone`; empty where its cluster makes no difference by that.
+    pub locality: String,
+    /// Share of all requests like this one, from 0 to 1; 0 while it drains or is ejected.
     pub probability: f64,
     /// Takes no new requests.
     pub draining: bool,
+    /// Left alone by outlier detection.
+    pub ejected: bool,
 }

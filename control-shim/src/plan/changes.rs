@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) fn refused(old: &Source, new: &Source) -> Vec<Change> {
     let errors = |source: &Source| match source {
         Source::Manifests { diagnostics, .. } => diagnostics.iter().filter(|d| d.is_error()).cloned().collect(),
-        Source::Snapshot(_) => Vec::new(),
+        Source::Snapshot(_) | Source::Live(_) => Vec::new(),
     };
     let before: BTreeSet<String> = errors(old).into_iter().map(|error| error.message).collect();
     let fresh = errors(new).into_iter().filter(|error| !before.contains(&error.message));

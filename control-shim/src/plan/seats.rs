@@ -45,7 +45,9 @@ pub(super) fn seats(old: &Source, new: &Source) -> Result<Vec<Seat>, String> {
 fn compiled(source: &Source) -> Result<&Compiled, String> {
     match source {
         Source::Manifests { compiled, .. } => Ok(compiled),
-        Source::Snapshot(_) => Err("plan compares manifests; a snapshot is of one proxy alone".into()),
+        Source::Snapshot(_) | Source::Live(_) => {
+            Err("plan compares manifests; a snapshot is of one proxy alone".into())
+        }
     }
 }
 

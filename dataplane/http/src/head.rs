@@ -84,6 +84,23 @@ pub struct Field {
     pub hop: bool,
 }
 
+impl Field {
+    /// Whether this line of a request, whose bytes are `head`, ends here whatever the rules say: it is meant for this hop, or it is the mesh's to say and
+    /// came from outside, through a gateway. Transfer-Encoding is decided by the writer.
+    pub fn is_withheld(&self, head: &[u8], gateway: bool) -> bool {
+        const INTERNAL: &[u8] = b"x-envoy-";
+        let from_outside = match self.known {
+            Known::XEnvoyPeerMetadata | Known::XEnvoyPeerMetadataId => return true,
+            Known::XForwardedProto | Known::XForwardedClientCert => gateway,
+            _ => {
+                let name = self.name.of(head).get(..INTERNAL.len());
+                gateway && name.is_some_and(|start| start.eq_ignore_ascii_case(INTERNAL))
+            }
+        };
+        self.hop || from_outside
+    }
+}
+
 /// HTTP/1.0 or HTTP/1.1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]

@@ -27,7 +27,7 @@ pub use fault::drawn;
 pub use key::{COOKIE_BYTES, cookie_text};
 pub use path::{PathError, normal_target};
 pub use retry::{Failure, backoff, is_retriable, outlives_sending, retries_max};
-pub use shares::{settled, shares};
+pub use shares::{Share, settled, shares};
 pub use state::{Slot, State};
 pub use trace::{Note, Trace};
 pub use values::{Answered, Asked, Layers, Values};

@@ -5,16 +5,44 @@ use crate::facts::{Facts, Rng};
 use crate::key;
 use crate::state::State;
 use crate::view::{Request, View};
+use ringway_config::model::{Endpoint, Place};
 
-/// Every endpoint of a cluster by dense id, with its share (0 to 1) as long as all are equally busy for their weight. Draining ones get none.
-pub fn shares(view: &View, cluster: u32) -> impl Iterator<Item = (u32, f64)> + '_ {
-    let ids = view.clusters().get(cluster as usize).map_or(0..0, |cluster| cluster.endpoints.clone());
-    let weight = move |id: u32| {
-        let endpoint = view.endpoint(id);
-        if endpoint.draining { 0.0 } else { f64::from(endpoint.weight) }
+/// What an endpoint gets of its cluster's requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Share {
+    /// Its dense id.
+    pub endpoint: u32,
+    /// From 0 to 1, as long as all are equally busy for their weight.
+    pub share: f64,
+    /// It is left alone for now (outlier detection).
+    pub ejected: bool,
+    /// Where it runs, if the cluster makes a difference by that.
+    pub place: Option<Place>,
+}
+
+/// Every endpoint of a cluster. Draining and ejected ones get nothing; localities and warm-up count as at `now`, in nanoseconds of the clock that
+/// `state` adopted `view` by.
+pub fn shares(view: &View, cluster: u32, state: &mut State, now: u64) -> Vec<Share> {
+    let Some(cluster_view) = view.clusters().get(cluster as usize) else { return Vec::new() };
+    let ids = cluster_view.endpoints.clone();
+    let base = ids.start;
+    let set = cluster_view.group.endpoints();
+    let plain = |e: &Endpoint| if e.draining { 0.0 } else { f64::from(e.weight) };
+    let mut parts: Vec<f64> = set.iter().map(plain).collect();
+    let Some((turns, loads)) = state.split(cluster) else { return Vec::new() };
+    if let Some(live) = turns.live.as_deref_mut().filter(|_| cluster_view.varies || loads.any_ejected()) {
+        live.refresh(set, |position| loads.seen(base + position), now);
+        parts.fill(0.0);
+        live.shares(|position, share| parts[position as usize] = share);
+    }
+    let total: f64 = parts.iter().sum();
+    let share = |(id, part): (u32, f64)| Share {
+        endpoint: id,
+        share: if total > 0.0 { part / total } else { 0.0 },
+        ejected: loads.seen(id).ejected,
+        place: cluster_view.group.place(id - base).cloned(),
     };
-    let total: f64 = ids.clone().map(weight).sum();
-    ids.map(move |id| (id, if total > 0.0 { weight(id) / total } else { 0.0 }))
+    ids.zip(parts).map(share).collect()
 }
 
 /// The endpoint that consistent hashing always gives this request: none without hashing, or when the request has not what is hashed.

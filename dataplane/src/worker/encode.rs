@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ringway_config::model::{HashCookie, Role};
 use ringway_http::h1::HeadWriter;
-use ringway_http::head::{Field, Known, Method, RequestHead, ResponseHead, Upgrade, Version};
+use ringway_http::head::{Known, Method, RequestHead, ResponseHead, Upgrade, Version};
 use ringway_policy::{Layers, Rng, Values, cookie_text};
 
 /// Text of a generated `x-request-id`.
@@ -87,7 +87,7 @@ pub fn request_head(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead
         Known::XForwardedFor => gateway,
         // Counted anew for each hop between proxies; what the caller's proxy counted is for the app to read.
         Known::XEnvoyAttemptCount if edits.role != Role::Inbound => true,
-        _ => is_withheld(field, head, gateway) || rules.drop(field.name.of(head)),
+        _ => field.is_withheld(head, gateway) || rules.drop(field.name.of(head)),
     });
     if edits.upgrade {
         out.put(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
@@ -111,20 +111,6 @@ pub fn request_head(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead
     }
     out.put(edits.peer_headers);
     rules.write(out);
-}
-
-/// Whether a request line ends here whatever the rules say: it is meant for this hop, or it is the mesh's to say and came from outside.
-pub fn is_withheld(field: &Field, head: &[u8], gateway: bool) -> bool {
-    const INTERNAL: &[u8] = b"x-envoy-";
-    let from_outside = match field.known {
-        Known::XEnvoyPeerMetadata | Known::XEnvoyPeerMetadataId => return true,
-        Known::XForwardedProto | Known::XForwardedClientCert => gateway,
-        _ => {
-            gateway
-                && field.name.of(head).get(..INTERNAL.len()).is_some_and(|start| start.eq_ignore_ascii_case(INTERNAL))
-        }
-    };
-    field.hop || from_outside
 }
 
 /// Appends the client to what earlier proxies said (Envoy's `use_remote_address`).

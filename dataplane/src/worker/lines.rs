@@ -23,7 +23,7 @@ impl ringway_policy::Fields for Lines<'_> {
         let gateway = self.client.is_some();
         for field in self.fields.iter() {
             if field.name.of(self.head).eq_ignore_ascii_case(name.as_bytes())
-                && !encode::is_withheld(field, self.head, gateway)
+                && !field.is_withheld(self.head, gateway)
                 && field.known != Known::TransferEncoding
             {
                 visit(field.value.of(self.head));

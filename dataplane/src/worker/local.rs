@@ -3,7 +3,7 @@
 use ringway_config::model::{Action, Role};
 use ringway_engine::slab::Key;
 use ringway_engine::{Io, Piece};
-use ringway_http::h1::HeadWriter;
+use ringway_http::h1::{HeadWriter, reason};
 use ringway_http::head::{Method, Version};
 use ringway_policy::{Answered, Facts, Layers, Local, LocalKind, NoFields, Values, View};
 
@@ -176,33 +176,5 @@ impl<I: Io> Worker<I> {
         if let Some(down) = self.downs.get(key) {
             self.io.send(down.sock, Piece::Buf(out));
         }
-    }
-}
-
-/// Reason phrases of the statuses we answer with ourselves (RFC 9110 §15).
-pub fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        204 => "No Content",
-        301 => "Moved Permanently",
-        302 => "Found",
-        303 => "See Other",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        400 => "Bad Request",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        414 => "URI Too Long",
-        417 => "Expectation Failed",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        _ => "Response",
     }
 }

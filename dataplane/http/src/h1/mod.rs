@@ -10,6 +10,7 @@ mod chunked;
 mod error;
 mod fields;
 mod lines;
+mod reason;
 mod request;
 mod response;
 mod strict;
@@ -20,6 +21,7 @@ mod write;
 
 pub use body::{BodyDecoder, Decoded, Output};
 pub use error::{BodyError, HeadError, HeadTooLong, RequestError, ResponseError};
+pub use reason::reason;
 pub use write::HeadWriter;
 
 /// Bounds on a head. Defaults: 60 KiB, 100 lines, and the URI inside the head's bound (Istio's).
@@ -48,7 +50,16 @@ impl Default for HeadLimits {
     }
 }
 
+/// Bytes of a request-target that is within reach of every reader: the bound of the strict profile.
+const STRICT_TARGET_BYTES_MAX: usize = 8 << 10;
+
 impl HeadLimits {
+    /// Bounds of a profile.
+    pub fn new(head_bytes_max: usize, fields_max: usize, strict: bool) -> HeadLimits {
+        let target_bytes_max = if strict { head_bytes_max.min(STRICT_TARGET_BYTES_MAX) } else { head_bytes_max };
+        HeadLimits { head_bytes_max, fields_max, target_bytes_max, strict }
+    }
+
     fn head_bytes(&self) -> usize {
         self.head_bytes_max.min(HEAD_BYTES_CEILING)
     }

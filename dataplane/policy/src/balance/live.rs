@@ -107,6 +107,19 @@ impl Live {
         }
     }
 
+    /// Tells the share of each endpoint that takes requests, by its position in the endpoint set.
+    pub(crate) fn shares(&self, mut tell: impl FnMut(u32, f64)) {
+        let all: u64 = self.levels.iter().map(|(load, _)| *load).sum();
+        for (load, parts) in self.levels.iter().filter(|(load, _)| *load > 0) {
+            let parts = &self.parts[parts.clone()];
+            let of_level: u64 = parts.iter().map(|part| part.share).sum();
+            for part in parts.iter().filter(|part| part.share > 0) {
+                let share = (*load as f64 / all as f64) * (part.share as f64 / of_level as f64);
+                part.weights.shares(|position, of_part| tell(position, share * of_part));
+            }
+        }
+    }
+
     fn part(&self, mut roll: impl FnMut(u64) -> Option<u64>) -> Option<usize> {
         let mut point = roll(self.levels.iter().map(|(load, _)| *load).sum())?;
         let level = self.levels.iter().find(|(load, _)| match point.checked_sub(*load) {

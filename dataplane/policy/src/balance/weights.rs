@@ -104,6 +104,16 @@ impl Weights {
         (start, self.ends[index])
     }
 
+    /// Tells the share of each endpoint, by its position in the endpoint set.
+    pub(super) fn shares(&self, mut tell: impl FnMut(u32, f64)) {
+        for index in 0..self.len {
+            let (start, end) = self.points(index);
+            if let Some(position) = self.position(index) {
+                tell(position, (end - start) as f64 / self.total as f64);
+            }
+        }
+    }
+
     pub(super) fn draw(&self, rng: &mut impl Rng) -> Option<usize> {
         self.index_at(below(rng, self.total)?)
     }

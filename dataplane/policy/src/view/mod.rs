@@ -26,8 +26,8 @@ use std::sync::Arc;
 
 use ringway_config::model::{
     Action, Backend, Balance, Cluster, ConsistentHash, Endpoint, EndpointSet, Forward, HashCookie, HashKey,
-    HeaderEdits, ListenerProtocol, ListenerSet, Match, PathMatch, PathRewrite, PolicySet, Provenance, ProvenanceEntry,
-    Role, Route, RuleId, Workload,
+    HeaderEdits, ListenerProtocol, ListenerSet, Match, PathMatch, PathRewrite, Place, PolicySet, Provenance,
+    ProvenanceEntry, Role, Route, RuleId, Workload,
 };
 use ringway_config::{Hash, Order};
 
@@ -284,6 +284,11 @@ impl View {
 impl Group {
     pub(crate) fn endpoints(&self) -> &[Endpoint] {
         &self.set.endpoints
+    }
+
+    /// Where an endpoint runs, if the set says.
+    pub(crate) fn place(&self, position: u32) -> Option<&Place> {
+        self.set.places.get(self.set.endpoints.get(position as usize)?.place as usize)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Localities: shares by `distribute`, and failover as endpoints are ejected, against the shares that Envoy documents.
 
 use ringway_config::model::{Balance, ConsistentHash, Distribute, HashKey, LocalityRule, Place};
-use ringway_policy::{Choose, Rng, State, View, pick};
+use ringway_policy::{Choose, Rng, State, View, pick, shares};
 
 use crate::choices::chi_square;
 use crate::world::{Seeded, World, adopted, avoiding};
@@ -138,6 +138,30 @@ fn shares_of_localities() {
         state.set_ejected(&view, us, true, 0);
         let counts = self::counts(&view, &mut state);
         assert!(chi_square(&counts, &[175, 525, 100, 100, 0, 0]) < 16.27, "{balance:?}: {counts:?}");
+    }
+}
+
+/// Those who explain a decision tell the shares that requests come to.
+#[test]
+fn shares_are_told_as_they_are_drawn() {
+    let to = vec![("eu/a".to_owned(), 70), ("eu/*".to_owned(), 20), ("us".to_owned(), 10)];
+    let distribute = LocalityRule::Distribute(vec![Distribute { from: "eu/a/*".into(), to }]);
+    let endpoints = [("eu/a/1", 1), ("eu/a/2", 3), ("eu/b", 1), ("eu/c", 1), ("us/a", 5), ("asia", 9)];
+    for (rule, ejected) in [(distribute, &[2, 4][..]), (nearest(), &[][..]), (nearest(), &[0, 2])] {
+        let view = view(Balance::Random, rule, &endpoints);
+        let mut state = adopted(&view);
+        for endpoint in ejected {
+            let slot = state.slot(*endpoint);
+            state.set_ejected(&view, slot, true, 0);
+        }
+        let told = shares(&view, 0, &mut state, 0);
+        let places: Vec<_> = told.iter().map(|share| share.place.clone()).collect();
+        assert_eq!(places, endpoints.map(|(locality, _)| Some(place(locality))));
+        let expected: Vec<u32> = told.iter().map(|share| (share.share * 10_000.0).round() as u32).collect();
+        let counts = counts(&view, &mut state);
+        // 99.9 % for five degrees of freedom.
+        assert!(chi_square(&counts, &expected) < 20.52, "{ejected:?}: {counts:?} {expected:?}");
+        assert!(told.iter().all(|share| share.ejected == ejected.contains(&share.endpoint)));
     }
 }
 

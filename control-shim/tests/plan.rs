@@ -75,15 +75,15 @@ fn a_weight_a_route_and_a_rewrite() {
         "weights: route for any request: backends[outbound|8000|v1|web.default.svc.cluster.local].weight: 95 → 85",
     );
     let found = changes(&canary(), &edited("prefix: /new/", "prefix: /newer/"));
-    assert_has(&found, "route: route for {\"path\":{\"prefix\":\"/new/\"}} is gone");
-    assert_has(&found, "route: route for {\"path\":{\"prefix\":\"/newer/\"}} is new");
+    assert_has(&found, "route: route for paths that start with \"/new/\" is gone");
+    assert_has(&found, "route: route for paths that start with \"/newer/\" is new");
 }
 
 #[test]
 fn a_rule_inserted_above_is_one_new_route_and_shadows_what_it_takes() {
     let new = edited("  http:\n", "  http:\n  - name: all\n    route:\n    - destination: {host: web, subset: v1}\n");
     let found = changes(&canary(), &new);
-    assert_has(&found, "shadowed: route for {\"path\":{\"prefix\":\"/new/\"}} no longer matches");
+    assert_has(&found, "shadowed: route for paths that start with \"/new/\" no longer matches");
     assert!(!found.iter().any(|change| change.contains("is gone")), "{found:#?}");
 }
 
@@ -102,6 +102,29 @@ fn endpoints_and_refused_objects() {
     assert_has(&found, "is gone");
     let found = changes(&canary(), &edited("subset: v2", "subset: v3"));
     assert_has(&found, "refused: no DestinationRule gives");
+}
+
+#[test]
+fn another_destination_is_said_once_and_its_endpoints_are_still_reached() {
+    // v1 and v2 are led to by the other routes, before and after.
+    let found = changes(&canary(), &edited("subset: v2", "subset: v1"));
+    assert_has(
+        &found,
+        "goes to web.default.svc.cluster.local:8000 subset v1, no longer to web.default.svc.cluster.local:8000 subset v2",
+    );
+    assert!(!found.iter().any(|change| change.starts_with("endpoints: ")), "{found:#?}");
+}
+
+#[test]
+fn endpoints_that_nothing_leads_to_any_more() {
+    let to_v2 = canary().matches("subset: v2").count();
+    let found = changes(&canary(), &canary().replace("subset: v2", "subset: v1"));
+    assert!(
+        to_v2 > 0
+            && found.iter().any(|c| c.starts_with("endpoints: ") && c.contains("is no longer reached by anything")),
+        "{found:#?}"
+    );
+    assert!(!found.iter().any(|change| change.contains("nobody is left")), "{found:#?}");
 }
 
 #[test]

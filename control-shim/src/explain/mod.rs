@@ -14,8 +14,9 @@ mod why;
 pub use line::LogLine;
 pub use live::{Live, fetch};
 pub use proxy::{Asked, Source, TargetUrl, pod_named};
-pub use text::Palette;
+pub use text::{Palette, percent, said};
 pub use told::{Destination, Endpoint, Explanation, FaultMet, HostMet, Outcome, Passed, RouteMet, Rule};
+pub use why::conditions;
 
 use ringway_config::model::{Action, ListenerProtocol, Place, Profile, Role, RuleId};
 use ringway_config::{Snapshot, dump};

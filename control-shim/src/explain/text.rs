@@ -222,13 +222,7 @@ fn settings(out: &mut String, of: &Value) {
 }
 
 fn setting(out: &mut String, key: &str, value: &Value) {
-    let said = match key {
-        "retry" => Some(retry(value)),
-        "retry_budget" => Some(retry_budget(value)),
-        "request" | "response" => Some(edits(value)),
-        _ => None,
-    };
-    if let Some(said) = said {
+    if let Some(said) = said(key, value) {
         let word = match key {
             "retry" => "retries",
             "retry_budget" => "retry budget",
@@ -245,6 +239,19 @@ fn setting(out: &mut String, key: &str, value: &Value) {
     };
     let key = key.strip_suffix("_ms").unwrap_or(key).replace('_', " ");
     let _ = writeln!(out, "{:>12}{key}: {}", "", visible(&text));
+}
+
+/// A setting with parts, in words; none for one that says itself what it is.
+pub fn said(key: &str, value: &Value) -> Option<String> {
+    if !value.is_object() {
+        return None;
+    }
+    match key {
+        "retry" => Some(retry(value)),
+        "retry_budget" => Some(retry_budget(value)),
+        "request" | "response" => Some(edits(value)),
+        _ => None,
+    }
 }
 
 /// Such as `up to 2 after connect-failure; where repeating is harmless also after reset, 503; 25 to 250 ms apart`.
@@ -305,7 +312,8 @@ fn blank(value: &Value) -> bool {
     }
 }
 
-fn percent(share: f64) -> String {
+/// Such as `12.5 %`.
+pub fn percent(share: f64) -> String {
     let text = format!("{:.1}", share * 100.0);
     format!("{} %", text.strip_suffix(".0").unwrap_or(&text))
 }

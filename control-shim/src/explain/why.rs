@@ -23,6 +23,29 @@ pub(super) fn sentence(miss: &str, matches: &Match, request: &Request) -> String
     }
 }
 
+/// What a route asks for, such as `paths under "/a", method "GET"`.
+pub fn conditions(matches: &Match) -> String {
+    let Match { path, ignore_case, method, scheme, authority, headers, query } = matches;
+    let mut all = Vec::new();
+    let case = if *ignore_case { " in any case" } else { "" };
+    match path {
+        PathMatch::Any => {}
+        PathMatch::Exact(text) => all.push(format!("path {text:?}{case}")),
+        PathMatch::Prefix(text) => all.push(format!("paths that start with {text:?}{case}")),
+        PathMatch::Segments(text) => all.push(format!("paths under {text:?}{case}")),
+        PathMatch::Regex(text) => all.push(format!("paths like {text:?}")),
+    }
+    for (word, test) in [("method", method), ("scheme", scheme), ("authority", authority)] {
+        all.extend(test.as_ref().map(|test| format!("{word} {}", wanted(test))));
+    }
+    for header in headers {
+        let not = if header.invert { "is not " } else { "" };
+        all.push(format!("header {} {not}{}", header.name, wanted(&header.value)));
+    }
+    all.extend(query.iter().map(|query| format!("query parameter {} {}", query.name, wanted(&query.value))));
+    if all.is_empty() { "any request".into() } else { all.join(", ") }
+}
+
 fn header(name: &str, matches: &Match, request: &Request) -> String {
     let mut values = Vec::new();
     ringway_policy::Fields::each(request, name, &mut |value| values.push(String::from_utf8_lossy(value).into_owned()));

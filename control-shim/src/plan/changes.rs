@@ -2,13 +2,14 @@
 
 use super::seats::Side;
 use super::{Change, Kind, Seat, without_rules};
-use crate::explain::Source;
+use crate::explain::{Source, conditions, said};
 use crate::lint::reachable;
 use ringway_config::diff::{What, values};
 use ringway_config::dump;
 use ringway_config::model::{EndpointSet, Host, Kind as BlobKind, Model};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 /// Objects with errors that had none before.
 pub(super) fn refused(old: &Source, new: &Source) -> Vec<Change> {
@@ -61,6 +62,7 @@ impl Found<'_> {
             };
             (of(old), of(new))
         };
+        self.reached(old, new);
         for kind in [BlobKind::Policy, BlobKind::Host, BlobKind::Cluster, BlobKind::Endpoints] {
             let (before, after) = names(kind);
             for name in before.keys().chain(after.keys().filter(|name| !before.contains_key(*name))) {
@@ -77,12 +79,8 @@ impl Found<'_> {
             (Some(Model::Host(before)), Some(Model::Host(after))) => self.host(name, before, after, sides),
             (Some(Model::Host(host)), None) => self.add(Kind::Host, name, "is gone", sides.0.place(host.rule)),
             (None, Some(Model::Host(host))) => self.add(Kind::Host, name, "is new", sides.1.place(host.rule)),
-            (Some(Model::Endpoints(before)), after) => {
-                let empty = EndpointSet::default();
-                let after = if let Some(Model::Endpoints(after)) = after { after } else { &empty };
-                self.endpoints(name, before, after);
-            }
-            (None, Some(Model::Endpoints(after))) => self.endpoints(name, &EndpointSet::default(), after),
+            // Where the cluster is not there on both sides, nothing says that requests miss these addresses.
+            (Some(Model::Endpoints(before)), Some(Model::Endpoints(after))) => self.endpoints(name, before, after),
             (Some(before @ Model::Cluster(_)), Some(after @ Model::Cluster(cluster))) => {
                 let content = |model| without_rules(dump::content(model));
                 self.fields(name, "", &content(before), &content(after), &sides.1.place(cluster.rule));
@@ -97,16 +95,20 @@ impl Found<'_> {
 
     /// Routes are the same when they ask for the same.
     fn host(&mut self, name: &str, before: &Host, after: &Host, sides: (&Side, &Side)) {
-        let (old, new) = (conditions(before), conditions(after));
-        let words = |key: &str| if key == ANYTHING { "any request".to_string() } else { key.to_string() };
+        let (old, new) = (by_conditions(before), by_conditions(after));
         for (key, number) in &old {
             let route = &before.routes[*number];
             let Some(now) = new.get(key) else {
-                self.add(Kind::Route, name, format!("route for {} is gone", words(key)), sides.0.place(route.rule));
+                self.add(
+                    Kind::Route,
+                    name,
+                    format!("route for {} is gone", conditions(&route.matches)),
+                    sides.0.place(route.rule),
+                );
                 continue;
             };
             let here = sides.1.place(after.routes[*now].rule);
-            let what = format!("route for {}", words(key));
+            let what = format!("route for {}", conditions(&route.matches));
             self.fields(name, &what, &action(before, *number), &action(after, *now), &here);
             if reachable(&before.routes[..*number], route) && !reachable(&after.routes[..*now], &after.routes[*now]) {
                 self.add(
@@ -117,10 +119,15 @@ impl Found<'_> {
                 );
             }
         }
-        for (key, number) in new.iter().filter(|(key, _)| !old.contains_key(*key)) {
+        for (_, number) in new.iter().filter(|(key, _)| !old.contains_key(*key)) {
             let route = &after.routes[*number];
             let never = if reachable(&after.routes[..*number], route) { "" } else { ", and never matches" };
-            self.add(Kind::Route, name, format!("route for {} is new{never}", words(key)), sides.1.place(route.rule));
+            self.add(
+                Kind::Route,
+                name,
+                format!("route for {} is new{never}", conditions(&route.matches)),
+                sides.1.place(route.rule),
+            );
         }
         let domains = |host: &Host| host.domains.iter().map(|d| (d.pattern.clone(), d.port)).collect::<BTreeSet<_>>();
         let (old, new) = (domains(before), domains(after));
@@ -133,18 +140,60 @@ impl Found<'_> {
     }
 
     fn fields(&mut self, name: &str, what: &str, before: &Value, after: &Value, place: &str) {
+        let said = |text: String| if what.is_empty() { text } else { format!("{what}: {text}") };
+        let (mut comes, mut goes) = (Vec::new(), Vec::new());
         for change in values(before, after) {
             let What::Changed { field, old, new } = change else { continue };
-            let kind = kind_of(&field, what.is_empty());
+            let field = field.strip_prefix("forward.").unwrap_or(&field);
+            // The order of destinations decides nothing.
+            if field == "backends order" {
+                continue;
+            }
+            if let Some(cluster) = field.strip_prefix("backends[").and_then(|rest| rest.strip_suffix(']')) {
+                if new.is_null() {
+                    goes.push(destination(cluster))
+                } else {
+                    comes.push(destination(cluster))
+                }
+                continue;
+            }
+            let kind = kind_of(field, what.is_empty());
             let lost =
                 matches!(kind, Kind::Timeout | Kind::Retries | Kind::Tls) && is_nothing(&new) && !is_nothing(&old);
-            let field = field.strip_prefix("forward.").unwrap_or(&field);
-            let text = match lost {
-                true => format!("{field} is lost, it was {old}"),
-                false => format!("{field}: {} → {}", shown(&old), shown(&new)),
-            };
-            let text = if what.is_empty() { text } else { format!("{what}: {text}") };
-            self.add(kind, name, text, place.into());
+            let key = field.rsplit(['.', ']']).next().unwrap_or(field);
+            let (old, new) = (shown(key, &old), shown(key, &new));
+            let text =
+                if lost { format!("{field} is lost, it was {old}") } else { format!("{field}: {old} → {new}") };
+            self.add(kind, name, said(text), place.into());
+        }
+        let (comes, goes) = (comes.join(", "), goes.join(", "));
+        let text = match (comes.is_empty(), goes.is_empty()) {
+            (true, true) => return,
+            (false, true) => format!("also goes to {comes}"),
+            (true, false) => format!("no longer goes to {goes}"),
+            (false, false) => format!("goes to {comes}, no longer to {goes}"),
+        };
+        self.add(Kind::Route, name, said(text), place.into());
+    }
+
+    /// Addresses that something leads to on one side alone.
+    fn reached(&mut self, old: &Side, new: &Side) {
+        let (before, after) = (reach(old), reach(new));
+        let mut changed: BTreeMap<(&str, bool), Vec<String>> = BTreeMap::new();
+        for (from, other, fresh) in [(&before, &after, false), (&after, &before, true)] {
+            for (address, workload) in from.iter().filter(|(address, _)| !other.contains_key(*address)) {
+                changed.entry((workload.as_str(), fresh)).or_default().push(address.to_string());
+            }
+        }
+        for ((workload, fresh), addresses) in changed {
+            let word = if fresh { "is reached now" } else { "is no longer reached by anything" };
+            let more = addresses.len().saturating_sub(ADDRESSES_SHOWN_MAX);
+            let mut list = addresses[..addresses.len() - more].join(", ");
+            if more > 0 {
+                list.push_str(&format!(" and {more} more"));
+            }
+            let what = if workload.is_empty() { "an endpoint" } else { workload };
+            self.add(Kind::Endpoints, what, format!("{list} {word}"), String::new());
         }
     }
 
@@ -178,11 +227,35 @@ impl Found<'_> {
     }
 }
 
-/// The key of a route without conditions.
-const ANYTHING: &str = "{}";
+/// Addresses of a workload that a change names.
+const ADDRESSES_SHOWN_MAX: usize = 5;
+
+/// `host:port`, and the subset if there is one, of `outbound|PORT|SUBSET|HOST`.
+fn destination(cluster: &str) -> String {
+    let parts: Vec<&str> = cluster.split('|').collect();
+    match parts[..] {
+        [_, port, "", host] => format!("{host}:{port}"),
+        [_, port, subset, host] => format!("{host}:{port} subset {subset}"),
+        _ => cluster.to_string(),
+    }
+}
+
+/// Every address that takes requests from there, with its workload (`namespace/name`).
+fn reach(side: &Side) -> BTreeMap<SocketAddr, String> {
+    let mut all = BTreeMap::new();
+    for blob in side.snapshot.blobs() {
+        let Model::Endpoints(set) = blob.model() else { continue };
+        for endpoint in set.endpoints.iter().filter(|endpoint| endpoint.weight > 0 && !endpoint.draining) {
+            let workload = set.workloads.get(endpoint.workload as usize);
+            let name = workload.map_or(String::new(), |workload| format!("{}/{}", workload.namespace, workload.name));
+            all.insert(endpoint.address, name);
+        }
+    }
+    all
+}
 
 /// What each route asks for → its number; of equal ones the first counts.
-fn conditions(host: &Host) -> BTreeMap<String, usize> {
+fn by_conditions(host: &Host) -> BTreeMap<String, usize> {
     let content = dump::content(&Model::Host(host.clone()));
     let mut all = BTreeMap::new();
     for (route, number) in content["routes"].as_array().into_iter().flatten().zip(0..) {
@@ -230,7 +303,10 @@ fn is_nothing(value: &Value) -> bool {
     }
 }
 
-fn shown(value: &Value) -> String {
+fn shown(key: &str, value: &Value) -> String {
+    if let Some(said) = said(key, value) {
+        return said;
+    }
     match value {
         Value::Null => "none".into(),
         Value::String(text) => text.clone(),

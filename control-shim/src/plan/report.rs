@@ -2,7 +2,7 @@
 
 use super::{Change, Example, Kind, Plan, Replay};
 use crate::diagnostic::visible;
-use crate::explain::{Explanation, Outcome};
+use crate::explain::{Explanation, Outcome, percent};
 use clap::ValueEnum as _;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -115,7 +115,7 @@ fn summary(told: &Explanation) -> String {
                 .map(|d| {
                     let to = if d.cluster.is_empty() { "nowhere" } else { &d.cluster };
                     let status = d.status.map_or(String::new(), |status| format!(" (answered with {status})"));
-                    format!("{:.1} % {to}{status}", d.probability * 100.0)
+                    format!("{} {to}{status}", percent(d.probability))
                 })
                 .collect();
             format!("{target} to {}", list.join(", "))

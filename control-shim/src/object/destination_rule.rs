@@ -21,6 +21,8 @@ pub struct DestinationRule {
     pub host_spot: Spot,
     /// Who sees it.
     pub export_to: ExportTo,
+    /// Labels of the clients in its own namespace for which it holds; `None` is all of them, and those of other namespaces.
+    pub selector: Option<Labels>,
     /// For all subsets.
     pub policy: TrafficPolicy,
     /// Named parts of the host's endpoints.
@@ -157,16 +159,24 @@ pub fn destination_rule(meta: Meta, mut root: Fields<'_>) -> Option<DestinationR
         subsets.push(subset);
     }
     let export_to = ExportTo::decode(fields.get("exportTo"), meta.namespace());
-    fields.not_supported(&["workloadSelector"]);
+    let selector = fields.get("workloadSelector").and_then(|f| client_selector(&f)).filter(|labels| !labels.is_empty());
     fields.finish();
     let host_field = host_field?;
     let host = patterns::host_name(&host_field, host_field.text()?, true)?;
-    let rule = DestinationRule { meta, host, host_spot: host_field.spot(), export_to, policy, subsets };
+    let rule = DestinationRule { meta, host, host_spot: host_field.spot(), export_to, selector, policy, subsets };
     for spot in rule.idle_failovers() {
         let message = "locality failover does nothing without `outlierDetection` beside it: nobody would notice that the near endpoints fail";
         spec.context.warning(spot.span, "no-failover", message, "add `outlierDetection: {}`, or remove it");
     }
     Some(rule)
+}
+
+/// `workloadSelector` of a policy, which calls its labels otherwise than that of a ServiceEntry.
+fn client_selector(field: &Field<'_>) -> Option<Labels> {
+    let mut fields = field.fields("a workload selector")?;
+    let labels = fields.get("matchLabels").map(|f| f.labels()).unwrap_or_default();
+    fields.finish();
+    Some(labels)
 }
 
 fn subset(item: &Field<'_>) -> Option<Subset> {

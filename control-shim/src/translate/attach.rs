@@ -1,6 +1,6 @@
 //! What routes of the Gateway API attach to: which listeners of a Gateway take one, which ports of a Service, and why none does.
 
-use super::{Pass, View, intersect};
+use super::{Pass, View, intersect, namespace_of};
 use crate::object::gateway_api::{Allowed, K8sGateway, K8sListener, K8sProtocol, LabelSelector};
 use crate::object::http_route::{BackendRef, HttpRoute, Parent, ParentKind};
 use crate::object::objects::K8S_GATEWAY;
@@ -243,7 +243,7 @@ pub(super) fn in_force<'r, R>(
     let of = |namespace: &str| -> Vec<_> {
         all.iter().copied().filter(|route| parts(route).0.namespace() == namespace).collect()
     };
-    let consumer = of(view);
+    let consumer = of(namespace_of(view));
     if consumer.is_empty() { of(own) } else { consumer }
 }
 

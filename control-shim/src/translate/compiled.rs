@@ -155,7 +155,8 @@ impl Compiled {
     }
 
     fn find_known(&self, node_namespace: &str, host: &str, port: u16, scope: &Scope) -> Option<&Arc<HostConfig>> {
-        let hosts = self.hosts.get(node_namespace).or_else(|| self.hosts.get(""))?;
+        let view = scope.view.as_deref().unwrap_or(node_namespace);
+        let hosts = self.hosts.get(view).or_else(|| self.hosts.get(""))?;
         let at = |name: &str| {
             let of =
                 |port| hosts.get(&(name.to_string(), port)).filter(|host| scope.sees(&host.origin.0, &host.origin.1));

@@ -1,12 +1,12 @@
 //! Which DestinationRule holds for a host: the client's namespace first, then the service's, then the root's.
 
 use super::registry::Registry;
-use super::{Findings, View, covers, expand, seniority};
-use crate::mesh::Options;
+use super::{Findings, SELECTED, View, covers, expand, namespace_of, seniority};
+use crate::mesh::{Options, Pod};
 use crate::object::destination_rule::{DestinationRule, Subset, TrafficPolicy};
 use crate::object::locality::LocalitySetting;
 use crate::object::patterns::ExportTo;
-use crate::object::{Meta, Object, Objects, Spot};
+use crate::object::{Meta, Object, Objects, Spot, selects};
 use std::collections::{BTreeSet, HashMap};
 
 /// All of them, expanded and in order of age.
@@ -16,6 +16,8 @@ pub(super) struct DestinationRules<'a> {
     /// Namespace → rules for `*.suffix` and `*`, the longest first.
     wildcard: HashMap<&'a str, Vec<&'a DestinationRule>>,
     special: BTreeSet<&'a str>,
+    /// Views of pods that some rule selects, by pod.
+    selected: HashMap<String, String>,
     /// Labels that decide which endpoints come first.
     compared: BTreeSet<String>,
     /// Namespace whose rules hold for everyone.
@@ -29,7 +31,13 @@ pub(super) struct Effective<'a> {
 }
 
 impl<'a> DestinationRules<'a> {
-    pub fn new(objects: &'a Objects, registry: &Registry<'_>, options: &'a Options, findings: &Findings) -> Self {
+    pub fn new(
+        objects: &'a Objects,
+        registry: &Registry<'_>,
+        options: &'a Options,
+        pods: &[Pod],
+        findings: &Findings,
+    ) -> Self {
         let mut all: Vec<_> = objects
             .iter()
             .filter_map(|entry| match &entry.object {
@@ -45,6 +53,7 @@ impl<'a> DestinationRules<'a> {
             wildcard: HashMap::new(),
             special: BTreeSet::new(),
             compared,
+            selected: selected(&all, pods),
             root: &options.root_namespace,
         };
         for rule in all {
@@ -86,27 +95,68 @@ impl<'a> DestinationRules<'a> {
         self.special.clone()
     }
 
+    /// The views of pods that some rule selects.
+    pub fn selected_views(&self) -> impl Iterator<Item = &str> {
+        self.selected.values().map(String::as_str)
+    }
+
+    /// The view of a pod, if some rule selects it.
+    pub fn selected_view(&self, pod: &Pod) -> Option<&str> {
+        self.selected.get(&pod.node()).map(String::as_str)
+    }
+
     /// The labels of proxies that some rule compares with those of endpoints.
     pub fn compared(&self) -> impl Iterator<Item = &str> {
         self.compared.iter().map(String::as_str)
     }
 
-    /// The rules for `host` of a service in `service_namespace`, as seen from `view`.
+    /// The rules for `host` of a service in `service_namespace`, as seen from `view`. In its own namespace one that selects the client goes before
+    /// those for all clients.
     pub fn find(&self, view: View<'_>, host: &str, service_namespace: &str) -> Effective<'a> {
-        for namespace in [view, service_namespace, self.root] {
-            let visible = |rule: &&&DestinationRule| namespace == view || rule.export_to.visible(view);
+        let client = namespace_of(view);
+        for namespace in [client, service_namespace, self.root] {
+            let visible = |rule: &&&DestinationRule| namespace == client || rule.export_to.visible(client);
+            let chosen = |rule: &&DestinationRule| namespace == client && is_selected(rule, view);
             let exact = self.exact.get(&(namespace, host.to_string())).into_iter().flatten();
             let rules: Vec<_> = exact.filter(visible).copied().collect();
+            if let Some(rule) = rules.iter().find(|rule| chosen(rule)) {
+                return Effective { rules: vec![rule] };
+            }
+            let rules: Vec<_> = rules.into_iter().filter(|rule| rule.selector.is_none()).collect();
             if !rules.is_empty() {
                 return Effective { rules };
             }
-            let wildcard = self.wildcard.get(namespace).into_iter().flatten();
-            if let Some(rule) = wildcard.filter(visible).find(|rule| covers(&rule.host, host)) {
+            let wildcard = || self.wildcard.get(namespace).into_iter().flatten().filter(visible).copied();
+            let mut covering = wildcard().filter(|rule| covers(&rule.host, host));
+            let found = covering.clone().find(chosen).or_else(|| covering.find(|rule| rule.selector.is_none()));
+            if let Some(rule) = found {
                 return Effective { rules: vec![rule] };
             }
         }
         Effective::default()
     }
+}
+
+/// The views of pods by node: their namespace and the names of the rules there that select them.
+fn selected(rules: &[&DestinationRule], pods: &[Pod]) -> HashMap<String, String> {
+    let rules: Vec<_> = rules.iter().filter_map(|rule| Some((&rule.meta, rule.selector.as_ref()?))).collect();
+    if rules.is_empty() {
+        return HashMap::new();
+    }
+    let view = |pod: &Pod| {
+        let own =
+            rules.iter().filter(|(meta, labels)| meta.namespace() == pod.namespace && selects(labels, &pod.labels));
+        let names: BTreeSet<&str> = own.map(|(meta, _)| meta.name()).collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        (!names.is_empty()).then(|| (pod.node(), format!("{}{SELECTED}{}", pod.namespace, names.join(","))))
+    };
+    pods.iter().filter_map(view).collect()
+}
+
+/// Whether a view is that of clients which a rule of their namespace selects.
+fn is_selected(rule: &DestinationRule, view: View<'_>) -> bool {
+    let names = view.split_once(SELECTED).map_or("", |(_, names)| names);
+    rule.selector.is_some() && names.split(',').any(|name| name == rule.meta.name())
 }
 
 impl<'a> Effective<'a> {

@@ -2,7 +2,7 @@
 
 use super::cluster::IDLE_TIMEOUT_MS;
 use super::compiled::ProxyConfig;
-use super::{Pass, View};
+use super::{Pass, View, namespace_of};
 use crate::mesh::{Pod, service_host};
 use crate::object::destination_rule::Pool;
 use crate::object::locality::place;
@@ -19,7 +19,7 @@ impl Pass<'_> {
     pub(super) fn proxy(&self, pod: &Pod, view: View<'_>) -> Option<ProxyConfig> {
         let mut clusters = BTreeMap::new();
         let mut hosts = Vec::new();
-        let scope = self.sidecars.scope(pod, self.allow_any(pod));
+        let scope = self.sidecars.scope(pod, self.allow_any(pod), self.destination_rules.selected_view(pod));
         let mut listeners = self.outbound_listeners(pod, view, &scope, &mut clusters);
         for port in pod.inbound.keys() {
             listeners.extend(self.inbound_listener(pod, view, *port, &mut hosts, &mut clusters));
@@ -94,7 +94,11 @@ impl Pass<'_> {
         let mut pool = own.or_else(|| {
             let (service, port) = services.first()?;
             let host = service_host(service, &self.mesh.options.cluster_domain);
-            self.destination_rules.find(view, &host, service.meta.namespace()).policy(None, port.port).pool
+            // A rule that selects its clients holds on their side alone.
+            self.destination_rules
+                .find(namespace_of(view), &host, service.meta.namespace())
+                .policy(None, port.port)
+                .pool
         });
         // An opaque connection is the caller's to end: in Istio, too, it has no longest time on this side.
         let rules = pool.as_mut().and_then(|pool| pool.connection.as_mut());

@@ -91,8 +91,17 @@ impl Findings {
     }
 }
 
-/// From which namespace the mesh is seen: its name where anything makes a difference for it, else empty.
+/// From which namespace the mesh is seen: its name where anything makes a difference for it, else empty. For clients that rules of their namespace
+/// select, [`SELECTED`] and the names of those rules follow.
 type View<'v> = &'v str;
+
+/// What no name contains.
+const SELECTED: char = '#';
+
+/// The namespace of a view.
+fn namespace_of(view: View<'_>) -> &str {
+    view.split_once(SELECTED).map_or(view, |(namespace, _)| namespace)
+}
 
 impl<'a> Pass<'a> {
     fn new(mesh: &'a Mesh) -> Self {
@@ -108,7 +117,7 @@ impl<'a> Pass<'a> {
         Pass {
             mesh,
             virtual_services: VirtualServices::new(&mesh.objects, domain),
-            destination_rules: DestinationRules::new(&mesh.objects, &registry, &mesh.options, &findings),
+            destination_rules: DestinationRules::new(&mesh.objects, &registry, &mesh.options, &mesh.pods, &findings),
             http_routes: HttpRoutes::new(&mesh.objects),
             opaque_routes: OpaqueRoutes::new(&mesh.objects),
             selectors: Selectors::new(&mesh.objects),
@@ -146,8 +155,9 @@ impl<'a> Pass<'a> {
     }
 
     /// Namespaces from which something looks different than from everywhere else.
-    fn views(&self) -> BTreeSet<&'a str> {
+    fn views(&self) -> BTreeSet<&str> {
         let mut views = BTreeSet::from([""]);
+        views.extend(self.destination_rules.selected_views());
         views.extend(self.registry.special());
         views.extend(self.virtual_services.special());
         views.extend(self.destination_rules.special());
@@ -179,7 +189,8 @@ impl<'a> Pass<'a> {
         let hosts = views.iter().map(|view| (view.to_string(), self.outbound_hosts(view))).collect();
         let mut proxies = std::collections::BTreeMap::new();
         for pod in self.mesh.pods.iter().filter(|pod| pod.sidecar) {
-            let view = views.get(pod.namespace.as_str()).copied().unwrap_or("");
+            let of_namespace = views.get(pod.namespace.as_str()).copied().unwrap_or("");
+            let view = self.destination_rules.selected_view(pod).unwrap_or(of_namespace);
             if let Some(proxy) = self.proxy(pod, view) {
                 proxies.insert(pod.node(), Arc::new(proxy));
             }

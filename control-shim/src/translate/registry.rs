@@ -1,6 +1,6 @@
 //! Every host that traffic can go to: services and service entries, with their ports and endpoints.
 
-use super::Findings;
+use super::{Findings, namespace_of};
 use crate::mesh::{Mesh, Pod, service_host};
 use crate::object::patterns::ExportTo;
 use crate::object::service::{Carried, Service, ServicePort, TargetPort};
@@ -178,7 +178,7 @@ impl<'a> Destination<'a> {
     pub fn visible(&self, view: &str) -> bool {
         match self.kind {
             DestinationKind::Service(_) => true,
-            DestinationKind::Entry(entry) => entry.export_to.visible(view),
+            DestinationKind::Entry(entry) => entry.export_to.visible(namespace_of(view)),
         }
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Scope {
     egress: Option<Vec<EgressHost>>,
     /// The rule by which hosts that it does not see are looked up; none: there are no others.
     pub allow_any: Option<RuleId>,
+    /// From where its proxy sees the mesh, if not as all of its namespace.
+    pub view: Option<String>,
 }
 
 impl<'a> Sidecars<'a> {
@@ -48,8 +50,9 @@ impl<'a> Sidecars<'a> {
     }
 
     /// What a pod's proxy sees.
-    pub fn scope(&self, pod: &Pod, allow_any: Option<RuleId>) -> Scope {
-        Scope { egress: self.of(pod).and_then(|sidecar| sidecar.egress.clone()), allow_any }
+    pub fn scope(&self, pod: &Pod, allow_any: Option<RuleId>, view: Option<&str>) -> Scope {
+        let egress = self.of(pod).and_then(|sidecar| sidecar.egress.clone());
+        Scope { egress, allow_any, view: view.map(String::from) }
     }
 }
 

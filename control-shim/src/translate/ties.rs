@@ -53,8 +53,9 @@ pub(super) fn ties(entry: &Entry, domain: &str) -> Ties {
         Object::DestinationRule(rule) => {
             let host = expand(&rule.host, rule.meta.namespace(), domain);
             // A pattern reads nothing, so whoever reads it has all there is to know.
-            // From the start proxies hold those of their own labels that it compares, and the limits that hold on their own side.
-            let inbound = !rule.compared_labels().is_empty() || rule.policy.has_pool();
+            // From the start proxies hold those of their own labels that it compares, the limits that hold on their own side, and whether it
+            // selects them.
+            let inbound = !rule.compared_labels().is_empty() || rule.policy.has_pool() || rule.selector.is_some();
             if host.starts_with('*') {
                 Ties::Wide(tied)
             } else {

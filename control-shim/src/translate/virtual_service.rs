@@ -1,7 +1,7 @@
 //! VirtualService → routes: which one holds for a host, and what its rules become.
 
 use super::cluster::ClusterKey;
-use super::{Pass, View, covers, expand, seniority};
+use super::{Pass, View, covers, expand, namespace_of, seniority};
 use crate::object::fault::FaultRule;
 use crate::object::patterns::ExportTo;
 use crate::object::service::Carried;
@@ -108,7 +108,7 @@ impl<'a> VirtualServices<'a> {
 
     /// Those that a view of the mesh has for a host, the one in force first.
     pub fn of_host(&self, view: View<'_>, host: &str) -> Vec<&'a VirtualService> {
-        let visible = |service: &&VirtualService| service.export_to.visible(view);
+        let visible = |service: &&VirtualService| service.export_to.visible(namespace_of(view));
         let exact: Vec<_> = self.exact.get(host).into_iter().flatten().copied().filter(visible).collect();
         if !exact.is_empty() {
             return exact;
@@ -202,7 +202,10 @@ impl Pass<'_> {
     fn applies(&self, service: &VirtualService, one: &HttpMatch, seat: Seat<'_>) -> bool {
         one.port.is_none_or(|port| port == seat.port)
             && seated(&one.gateways, service.meta.namespace(), seat)
-            && one.source_namespace.as_deref().is_none_or(|namespace| namespace == seat.view && seat.gateway == MESH)
+            && one
+                .source_namespace
+                .as_deref()
+                .is_none_or(|namespace| namespace == namespace_of(seat.view) && seat.gateway == MESH)
     }
 
     /// The fault that a rule injects.

@@ -1,6 +1,7 @@
 //! From manifests to what a proxy would do with them. Requests are decided by the proxy's own evaluator on the compiled config.
 
 mod apply;
+mod client_selectors;
 mod connections;
 mod corpus;
 mod delegates;

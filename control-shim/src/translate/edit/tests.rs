@@ -211,6 +211,8 @@ const OBJECTS: [&[&str]; 25] = [
         ruled!("r", "one", "host: '*.svc.cluster.local'", "simple: ROUND_ROBIN"),
         ruled!("r", "one", "host: a, exportTo: [two]", "simple: RANDOM"),
         ruled!("r", "one", "host: nobody", "simple: RANDOM"),
+        ruled!("r", "one", "host: a, workloadSelector: {matchLabels: {app: caller}}", "simple: RANDOM"),
+        ruled!("r", "one", "host: a, workloadSelector: {matchLabels: {app: other}}", "simple: RANDOM"),
     ],
     &[
         "",

@@ -53,7 +53,10 @@ pub(super) fn sent(
     let mut lines = Vec::new();
     let has = |name: &str| request.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
     let forwarded_for = |name: &str| gateway && name.eq_ignore_ascii_case("x-forwarded-for");
-    lines.extend(request.headers.iter().filter(|(name, _)| !forwarded_for(name)).cloned());
+    // Tries are counted anew for each hop between proxies.
+    let counted = |name: &str| role != Some(Role::Inbound) && name.eq_ignore_ascii_case("x-envoy-attempt-count");
+    let kept = |name: &str| !forwarded_for(name) && !counted(name);
+    lines.extend(request.headers.iter().filter(|(name, _)| kept(name)).cloned());
     let mut own = |name: &str, value: &str| lines.push((name.to_string(), value.to_string()));
     if gateway {
         let before: Vec<&str> =
@@ -178,5 +181,16 @@ mod tests {
             ("x-b", "2"),
         ];
         assert_eq!(sent, lines(&expected));
+    }
+
+    #[test]
+    fn what_a_caller_says_of_tries_is_not_sent_on() {
+        let headers = lines(&[("x-request-id", "r"), ("X-Envoy-Attempt-Count", "7")]);
+        let request = Request { headers, ..Request::default() };
+        let none = HeaderEdits::default();
+        for (role, sent_on) in [(Role::Outbound, false), (Role::Gateway, false), (Role::Inbound, true)] {
+            let sent = sent(&request, "h", Some(role), Layers::of_request(&none, &none), Values::default(), false);
+            assert_eq!(sent.iter().any(|(_, value)| value == "7"), sent_on, "{role:?}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 /// What copies end their Host with, before the port.
 pub const SHADOW: &str = "-shadow";
 /// Lines that tell of a try, or of who has a proxy: a copy may have others.
-const OWN: [&str; 3] = ["x-envoy-attempt-count", PEER, "x-envoy-peer-metadata-id"];
+const OWN: [&str; 4] = ["x-envoy-attempt-count", "x-envoy-expected-rq-timeout-ms", PEER, "x-envoy-peer-metadata-id"];
 
 /// One mirror of a rule: each request that is sent on is copied to one of these.
 pub type Mirror = Vec<SocketAddr>;

@@ -12,6 +12,8 @@ use serde_json::Value;
 pub const PEER: &str = "x-envoy-peer-metadata";
 /// What the proxy says when a connection broke before the head of an answer was whole.
 pub const BROKEN: &str = "Service Unavailable: upstream_reset_before_response_started{connection_termination}\n";
+/// Lines that a proxy writes in the place of those that came.
+const IN_PLACE: [&str; 2] = ["x-forwarded-for", "x-forwarded-proto"];
 /// Stands for values that depend on the moment or the machine.
 pub const PRESENT: &str = "(present)";
 
@@ -58,10 +60,14 @@ pub struct Prediction {
     pub outcomes: Vec<Outcome>,
     /// Who gets copies of what is sent on.
     pub mirrors: Vec<Mirror>,
+    /// A key leads to an endpoint of one of several destinations.
+    pub keys_of_several: bool,
 }
 
-/// What we do.
-const OURS: Reading = Reading { layers: Layers::RuleFirst, retries: Retries::Safe, keys: Keys::Told };
+impl Reading {
+    /// What we do.
+    pub const OURS: Reading = Reading { layers: Layers::RuleFirst, retries: Retries::Safe, keys: Keys::Told };
+}
 
 /// In which order a rule's header edits and its destination's are done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,20 +96,21 @@ impl Oracle {
     pub fn new(snapshot: &Snapshot, listener: &str) -> Oracle {
         let subject = Subject::new(snapshot).unwrap_or_else(|e| panic!("the proxy would refuse its config: {e}"));
         let listener = subject.view().listener(listener).unwrap_or_else(|| panic!("there is no listener {listener}"));
-        Oracle { subject, listener, reading: OURS }
+        Oracle { subject, listener, reading: Reading::OURS }
     }
 
     /// What might happen if it were understood so.
     pub fn predict_with(&mut self, reading: Reading, request: &Request) -> Prediction {
         self.reading = reading;
         let prediction = self.predict(request);
-        self.reading = OURS;
+        self.reading = Reading::OURS;
         prediction
     }
 
     /// Whether a key decides on the endpoint at some destination of the request.
     pub fn goes_by_a_key(&mut self, request: &Request) -> bool {
-        self.predict(request).outcomes != self.predict_with(Reading { keys: Keys::Anywhere, ..OURS }, request).outcomes
+        self.predict(request).outcomes
+            != self.predict_with(Reading { keys: Keys::Anywhere, ..Reading::OURS }, request).outcomes
     }
 
     /// What may happen to a request: all from `explain --output json`.
@@ -135,7 +142,10 @@ impl Oracle {
                 outcomes.push(Outcome { probability: share * aborted, rule: rule.clone(), answer });
             }
         }
-        Prediction { outcomes, mirrors: self.mirrors(&told["action"]["forward"]["mirrors"]) }
+        let destinations = list(&outcome["destinations"]);
+        let keys_of_several =
+            destinations.len() > 1 && destinations.iter().any(|one| one["settings"]["hash"].is_object());
+        Prediction { outcomes, mirrors: self.mirrors(&told["action"]["forward"]["mirrors"]), keys_of_several }
     }
 
     /// The mirrors of a rule that have anybody.
@@ -244,11 +254,12 @@ impl Oracle {
             return told;
         }
         let is = |names: &[(String, String)], name: &str| names.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
-        // What the proxy writes of its own accord: neither the client's nor an edit's.
-        let own: Vec<_> =
-            told.into_iter().filter(|(name, _)| !is(&request.headers, name) && !is_edited(name)).collect();
-        let received = request.headers.iter().filter(|(name, _)| !is(&own, name)).cloned();
-        let mut fields = self.edit(request, received.collect::<Vec<_>>(), rule, destination);
+        // Of what was received, lines that no rule edits are told as they go on; others that are told are the proxy's own.
+        let received = request.headers.iter().filter(|(name, _)| is(&told, name) || is_edited(name)).cloned();
+        let received: Vec<_> =
+            received.filter(|(name, _)| !IN_PLACE.contains(&name.to_ascii_lowercase().as_str())).collect();
+        let own: Vec<_> = told.into_iter().filter(|(name, _)| !is(&received, name) && !is_edited(name)).collect();
+        let mut fields = self.edit(request, received, rule, destination);
         fields.extend(own);
         fields
     }
@@ -381,11 +392,7 @@ fn made_for(format: &str, request: &Request) -> String {
 fn made_up(head: &mut Head) {
     head.remove("x-envoy-peer-metadata-id");
     for (_, value) in &mut head.fields {
-        match value.as_str() {
-            "(the client's address)" => *value = "127.0.0.1".into(),
-            "(the proxy's own workload)" => *value = PRESENT.into(),
-            _ => {}
-        }
+        *value = value.replace("(the client's address)", "127.0.0.1").replace("(the proxy's own workload)", PRESENT);
     }
 }
 

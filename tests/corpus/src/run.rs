@@ -3,7 +3,7 @@
 use crate::chi_square;
 use crate::dice::Dice;
 use crate::envoy::Envoy;
-use crate::envoy::differences::{OTHER_HASH, Rows, is_authority_as_sent, settle, settle_copy};
+use crate::envoy::differences::{Rows, is_authority_as_sent, settle, settle_copy};
 use crate::generate::request::{CASE, Fail, Request};
 use crate::generate::{Mesh, Place};
 use crate::message::{Answer, Sharing};
@@ -187,22 +187,22 @@ pub fn beside_envoy(case: Case, program: &Path, seeds: &[u64], origins: &Origins
             rows.extend(copies.iter_mut().filter_map(|copy| settle_copy(&theirs, &mut copy.head)));
             mirrors::check(&settled.theirs.mirrors, &theirs, &copies)
                 .map_err(|e| format!("Envoy's copies: {e}\n{}", reproducer(mesh, &request)))?;
-            let other_hash = settled.rows.contains(OTHER_HASH);
-            if other_hash && prediction.outcomes.len() == 1 {
+            if settled.keeps {
                 let again = request.clone().named(AGAIN);
                 if (0..STEADY).any(|_| destination(&envoy.ask(number, &again, origins).0) != destination(&theirs)) {
                     return Err(format!("Envoy does not keep to one endpoint\n{}", reproducer(mesh, &request)));
                 }
             }
-            // Read in two ways, a request may meet two rules.
-            let same_rule = !settled.rows.contains("query-decoding");
+            let same_rule = settled.same_rule;
             rows.extend(settled.rows);
             if same_rule && kind(&ours) == kind(&theirs) && our_sharing != their_sharing {
                 let told = reproducer(mesh, &request);
                 return Err(format!("Envoy shares otherwise: {their_sharing:?}, and we {our_sharing:?}\n{told}"));
             }
             // By a key Envoy goes elsewhere, whatever it drew of the destinations this time.
-            let keyed = other_hash || bench.oracle(request.place).goes_by_a_key(&request);
+            let keyed = settled.other_hash
+                || settled.theirs.keys_of_several
+                || bench.oracle(request.place).goes_by_a_key(&request);
             if !keyed && is_uncertain(&request, &settled.theirs) && uncertain.len() < UNCERTAIN_MAX {
                 uncertain.push((request, settled.theirs));
             }
@@ -240,9 +240,9 @@ fn no_more_copies(origins: &Origins) -> Result<(), String> {
     if late.is_empty() { Ok(()) } else { Err(format!("copies that nobody asked for: {late:#?}")) }
 }
 
-/// Whether a request's frequencies are worth counting: there are several, and no waits between tries.
+/// Whether a request's frequencies are worth counting: there are several, no waits between tries, and no copies, which take their turns too.
 fn is_uncertain(request: &Request, prediction: &Prediction) -> bool {
-    prediction.outcomes.len() > 1 && Fail::of(&request.headers).is_none()
+    prediction.outcomes.len() > 1 && prediction.mirrors.is_empty() && Fail::of(&request.headers).is_none()
 }
 
 /// Who answered; by the proxy, with which status.

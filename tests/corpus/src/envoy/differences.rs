@@ -1,5 +1,6 @@
 //! Where we and Envoy do not do the same: the rows of `docs/envoy-differences.md`, each with how it shows.
 
+use super::reading::AsRead;
 use crate::generate::Place;
 use crate::generate::request::{ID, Request};
 use crate::message::{Answer, Head};
@@ -19,11 +20,8 @@ const THEIR_HEADERS: [(&str, &str); 5] = [
     ("original-path-header", "x-envoy-original-path"),
 ];
 
-/// The row of keys that lead elsewhere.
-pub const OTHER_HASH: &str = "consistent-hash-choice";
-
 /// The rows of the table, by name. The table and this list are compared.
-pub const ROWS: [&str; 18] = [
+pub const ROWS: [&str; 19] = [
     "answers-that-break-off",
     "attempt-count-header",
     "authority-as-sent",
@@ -42,6 +40,7 @@ pub const ROWS: [&str; 18] = [
     "redirect-default-port",
     "request-id-at-gateways",
     "retries-by-default",
+    "scheme-at-sidecars",
 ];
 
 /// Whether rules look at the authority, and this request writes it unlike they do: Envoy compares it as it was sent.
@@ -56,6 +55,12 @@ pub struct Settled {
     pub rows: Rows,
     /// What may happen at Envoy, but for the differences of answers.
     pub theirs: Prediction,
+    /// The request means the same to both.
+    pub same_rule: bool,
+    /// Envoy's hash decides.
+    pub other_hash: bool,
+    /// And always for the same endpoint.
+    pub keeps: bool,
 }
 
 /// Takes out of a copy what Envoy writes because it sends it as a request of its own.
@@ -79,45 +84,22 @@ pub fn settle_copy(answer: &Answer, copy: &mut Head) -> Option<&'static str> {
 
 /// Compares Envoy's answer with the possible ones. Without `Some`, nothing settles the disagreement.
 pub fn settle(oracle: &mut Oracle, request: &Request, ours: &Prediction, theirs: &Answer) -> Option<Settled> {
-    let (row, sent) = as_they_read_it(oracle, request, ours);
+    let read = AsRead::new(oracle, request, ours);
     let layers = [Layers::RuleFirst, Layers::ByKind, Layers::DestinationFirst];
     let readings = [(Keys::Told, Retries::Safe), (Keys::Anywhere, Retries::Safe), (Keys::Anywhere, Retries::Listed)]
         .map(|(keys, retries)| layers.map(|layers| Reading { layers, retries, keys }));
     readings.into_iter().flatten().find_map(|reading| {
-        let mut prediction = oracle.predict_with(reading, &sent);
-        prediction.outcomes.iter_mut().for_each(|outcome| decode_query_once(&mut outcome.answer));
-        let told = oracle.predict_with(Reading { keys: Keys::Told, ..reading }, &sent);
+        let prediction = read.predict(oracle, reading);
+        let told = read.predict(oracle, Reading { keys: Keys::Told, ..reading });
         let mut rows = settle_one_of(request, &prediction, theirs)?;
-        rows.extend(row);
         rows.extend((reading.layers != Layers::RuleFirst).then_some("edits-of-rule-and-destination"));
-        rows.extend((reading.keys != Keys::Told && prediction != told).then_some(OTHER_HASH));
+        let other_hash = reading.keys != Keys::Told && prediction != told;
+        rows.extend(other_hash.then_some("consistent-hash-choice"));
         rows.extend((reading.retries != Retries::Safe).then_some("retries-by-default"));
-        Some(Settled { rows, theirs: prediction })
+        let same_rule = read.rows.is_empty();
+        rows.extend(&read.rows);
+        Some(Settled { rows, theirs: prediction, same_rule, other_hash, keeps: other_hash && told.outcomes.len() == 1 })
     })
-}
-
-/// The request that means to us what this one means to Envoy, and the row that says why, if it means another thing.
-fn as_they_read_it(oracle: &Oracle, request: &Request, ours: &Prediction) -> (Option<&'static str>, Request) {
-    let Some((path, query)) = request.target.split_once('?').filter(|(_, query)| query.contains('%')) else {
-        return (None, request.clone());
-    };
-    // Encoded once more, a query is decoded to what Envoy compares.
-    let sent = Request { target: format!("{path}?{}", query.replace('%', "%25")), ..request.clone() };
-    let mut read = oracle.predict(&sent);
-    read.outcomes.iter_mut().for_each(|outcome| decode_query_once(&mut outcome.answer));
-    ((read != *ours).then_some("query-decoding"), sent)
-}
-
-fn decode_query_once(answer: &mut Answer) {
-    let decode = |text: &mut String| {
-        if let Some((path, query)) = text.split_once('?') {
-            *text = format!("{path}?{}", query.replace("%25", "%"));
-        }
-    };
-    match answer {
-        Answer::Endpoint { head, .. } => decode(&mut head.line),
-        Answer::Local { location, .. } => location.iter_mut().for_each(decode),
-    }
 }
 
 fn settle_one_of(request: &Request, ours: &Prediction, theirs: &Answer) -> Option<Rows> {
@@ -146,6 +128,12 @@ fn settle_one_of(request: &Request, ours: &Prediction, theirs: &Answer) -> Optio
 }
 
 fn settle_locations(request: &Request, theirs: &mut String, ours: &str) -> Option<&'static str> {
+    let says_https = request.headers.iter().any(|(name, value)| name == "X-Forwarded-Proto" && value == "https");
+    if request.place == Place::Sidecar && says_https && theirs.strip_prefix("https://") == ours.strip_prefix("http://")
+    {
+        *theirs = ours.to_owned();
+        return Some("scheme-at-sidecars");
+    }
     let origin = |location: &str| location.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
     let (their_origin, our_origin) = (origin(theirs), origin(ours));
     if their_origin == our_origin {
@@ -164,7 +152,11 @@ fn settle_locations(request: &Request, theirs: &mut String, ours: &str) -> Optio
 
 fn settle_heads(request: &Request, theirs: &mut Head, ours: &mut Head, rows: &mut Rows) {
     for (row, name) in THEIR_HEADERS {
-        if ours.get(name).is_none() && theirs.remove(name) {
+        // What a caller says there goes on, and Envoy writes over it.
+        let said = request.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
+        if theirs.get(name) != ours.get(name) && ours.get(name).is_none_or(|own| said == Some(own)) {
+            ours.remove(name);
+            theirs.remove(name);
             rows.insert(row);
         }
     }
@@ -172,7 +164,8 @@ fn settle_heads(request: &Request, theirs: &mut Head, ours: &mut Head, rows: &mu
         theirs.remove("content-length");
         rows.insert("content-length-zero");
     }
-    if ours.remove(PEER) {
+    // Ours are there where the peer is of the mesh, and a client's nowhere.
+    if ours.remove(PEER) | theirs.remove(PEER) {
         rows.insert("peer-metadata");
     }
     if request.place == Place::Sidecar {

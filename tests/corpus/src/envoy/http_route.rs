@@ -71,7 +71,7 @@ impl Manifests<'_> {
         match list(&rule["backendRefs"]) {
             [one] if one["weight"] != 0 => {
                 action["cluster"] = self.backend(route, one).into();
-                modifiers(&one["filters"], edits);
+                modifiers(self.filters(route, one), edits);
             }
             several => {
                 let weight = |one: &Value| one["weight"].as_u64().unwrap_or(1);
@@ -80,7 +80,7 @@ impl Manifests<'_> {
                     .filter(|one| weight(one) > 0)
                     .map(|one| {
                         let mut own = Edits::default();
-                        modifiers(&one["filters"], &mut own);
+                        modifiers(self.filters(route, one), &mut own);
                         let mut cluster = json!({"name": self.backend(route, one), "weight": weight(one)});
                         own.write(&mut cluster);
                         cluster
@@ -92,6 +92,13 @@ impl Manifests<'_> {
                 }
             }
         }
+    }
+
+    /// The filters of a backend; one that is not there has none.
+    fn filters<'b>(&self, route: &Value, backend: &'b Value) -> &'b Value {
+        let host = self.backend_host(route, backend);
+        let is_there = self.of_kind("Service").any(|one| full_host(name(one), namespace(one)) == host);
+        if is_there { &backend["filters"] } else { &Value::Null }
     }
 
     fn backend_host(&self, route: &Value, backend: &Value) -> String {

@@ -5,6 +5,7 @@ mod clusters;
 pub mod differences;
 mod http_route;
 mod listeners;
+mod reading;
 mod traffic_policy;
 mod virtual_service;
 

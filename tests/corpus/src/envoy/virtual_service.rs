@@ -22,7 +22,7 @@ impl Manifests<'_> {
     /// What a VirtualService says at `mesh` or a gateway.
     pub fn virtual_service(&self, service: &Value, gateway: &str) -> Vec<Value> {
         let mut routes = Vec::new();
-        for rule in list(&service["spec"]["http"]) {
+        for rule in &self.rules(service) {
             let all = [json!({})];
             let matches = if rule["match"].is_null() { &all[..] } else { list(&rule["match"]) };
             for one in matches.iter().filter(|one| applies(one, gateway)) {
@@ -33,6 +33,25 @@ impl Manifests<'_> {
             }
         }
         routes
+    }
+
+    /// A VirtualService's rules, with those of delegates where they are delegated to.
+    fn rules(&self, service: &Value) -> Vec<Value> {
+        let mut rules = Vec::new();
+        for rule in list(&service["spec"]["http"]) {
+            let to = &rule["delegate"];
+            if to.is_null() {
+                rules.push(rule.clone());
+                continue;
+            }
+            let delegate = self
+                .of_kind("VirtualService")
+                .find(|one| super::name(one) == text(&to["name"]) && namespace(one) == text(&to["namespace"]));
+            rules.extend(
+                delegate.map_or(&[][..], |one| list(&one["spec"]["http"])).iter().map(|sub| delegated(rule, sub)),
+            );
+        }
+        rules
     }
 
     fn act(&self, service: &Value, rule: &Value) -> Value {
@@ -118,6 +137,30 @@ impl Manifests<'_> {
         let host = full_host(text(&to["host"]), namespace(service));
         self.cluster_name(&host, to["port"]["number"].as_u64().unwrap_or(PORT), text(&to["subset"]))
     }
+}
+
+/// A delegate's rule: its matches within the root's, and the root's settings where it has none.
+fn delegated(root: &Value, sub: &Value) -> Value {
+    let mut rule = sub.clone();
+    for setting in ["timeout", "retries", "rewrite", "headers", "fault", "corsPolicy"] {
+        if rule[setting].is_null() {
+            rule[setting] = root[setting].clone();
+        }
+    }
+    let all = [json!({})];
+    let own = if sub["match"].is_null() { &all[..] } else { list(&sub["match"]) };
+    let within = |own: &Value| -> Vec<Value> {
+        let narrowed = list(&root["match"]).iter().map(|outer| {
+            let mut one = outer.clone();
+            for (field, value) in own.as_object().into_iter().flatten() {
+                one[field] = value.clone();
+            }
+            one
+        });
+        narrowed.collect()
+    };
+    rule["match"] = own.iter().flat_map(within).collect();
+    rule
 }
 
 /// What is tried again: Istio's own list where nothing is written, nothing where `attempts` is 0.

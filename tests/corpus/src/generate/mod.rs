@@ -175,8 +175,19 @@ impl Mesh {
                 _ => (vec![host.clone()], vec![host.clone(), format!("{host}:80"), host.to_uppercase()]),
             };
             let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-            let routed_by = vec![self.documents.len()];
-            self.documents.push(virtual_service::virtual_service(dice, &format!("edge-{number}"), &hosts, gateways));
+            let mut routed_by = vec![self.documents.len()];
+            let mut service = virtual_service::virtual_service(dice, &format!("edge-{number}"), &hosts, gateways);
+            if dice.percent(25) {
+                let (rule, delegate) = virtual_service::delegate(dice, &format!("below-{number}"));
+                if let Value::Array(rules) = &mut service["spec"]["http"] {
+                    rules.insert(0, rule);
+                }
+                routed_by.push(self.documents.len() + 1);
+                self.documents.push(service);
+                self.documents.push(delegate);
+            } else {
+                self.documents.push(service);
+            }
             self.sites.push(Site {
                 place: Place::Edge,
                 authorities: authorities.clone(),

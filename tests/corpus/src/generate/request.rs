@@ -13,6 +13,20 @@ pub const CASE: &str = "x-case";
 /// The header by which a request asks endpoints to fail.
 pub const FAIL: &str = "x-fail";
 
+/// Lines that end here, that a gateway believes nobody about, and a second value of what rules look at.
+const ODD_LINES: [(&str, &str); 10] = [
+    ("Connection", "x-env"),
+    ("Keep-Alive", "timeout=5"),
+    ("Proxy-Connection", "keep-alive"),
+    ("X-Forwarded-Proto", "https"),
+    ("X-Forwarded-For", "203.0.113.9"),
+    ("x-envoy-original-path", "/made/up"),
+    ("x-envoy-attempt-count", "7"),
+    ("x-envoy-peer-metadata", "bWFkZS11cA=="),
+    ("x-user", "alice"),
+    ("X-Tier", ""),
+];
+
 /// What endpoints do with the first tries of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fail {
@@ -116,6 +130,13 @@ impl Request {
                 request.headers.push(("Access-Control-Request-Method".into(), "PUT".into()));
                 request.headers.push(("Access-Control-Request-Headers".into(), "x-user".into()));
             }
+        }
+        if dice.percent(5) {
+            let (name, value) = dice.pick(&ODD_LINES);
+            // Of a scheme that is only said, rules for schemes see different things.
+            let said = name == "X-Forwarded-Proto" && conditions.iter().any(|one| one["scheme"].is_object());
+            let (name, value) = if said { ODD_LINES[0] } else { (name, value) };
+            request.headers.push((name.into(), value.into()));
         }
         if dice.percent(2) {
             request.headers.push((FAIL.into(), Fail::some(dice)));

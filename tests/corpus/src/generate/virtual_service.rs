@@ -1,6 +1,8 @@
 //! VirtualServices as people might write them.
 
-use super::words::{HEADERS, MADE_UP, METHODS, NEW_PATHS, PATH_REWRITES, QUERIES, edits, path_match, value_matches};
+use super::words::{
+    HEADERS, MADE_UP, METHODS, NEW_PATHS, PATH_REWRITES, PATHS, QUERIES, TAILS, edits, path_match, value_matches,
+};
 use super::{NAMESPACE, SERVICES, SUBSETS};
 use crate::dice::Dice;
 use serde_json::{Map, Value, json};
@@ -27,6 +29,54 @@ pub fn virtual_service(dice: &mut Dice, name: &str, hosts: &[&str], gateways: &[
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": spec,
     })
+}
+
+/// A delegate, and the rule of a root that hands over to it what is below a path.
+pub fn delegate(dice: &mut Dice, name: &str) -> (Value, Value) {
+    let path = dice.pick(&PATHS);
+    let mut root = Map::from_iter([("delegate".to_owned(), json!({"name": name, "namespace": NAMESPACE}))]);
+    let mut one = json!({"uri": {"prefix": path}});
+    if dice.percent(30) {
+        one["method"] = json!({"exact": dice.pick(&METHODS)});
+    }
+    root.insert("match".into(), json!([one]));
+    if dice.percent(40) {
+        root.insert("headers".into(), headers(dice, false));
+    }
+    if dice.percent(30) {
+        root.insert("fault".into(), fault(dice));
+    }
+    if dice.percent(30) {
+        root.insert("retries".into(), retries(dice));
+    }
+    let rules: Vec<Value> = (0..1 + dice.below(3)).map(|_| part(dice, path)).collect();
+    let below = json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"http": rules},
+    });
+    (Value::Object(root), below)
+}
+
+/// A rule for a part of what is below a path.
+fn part(dice: &mut Dice, path: &str) -> Value {
+    let mut rule = Map::new();
+    if dice.percent(70) {
+        let mut one = json!({});
+        if dice.percent(60) {
+            let kind = dice.pick(&["exact", "prefix"]);
+            one["uri"] = json!({kind: format!("{path}{}", dice.pick(&TAILS))});
+        }
+        if dice.percent(40) {
+            one["headers"] = value_matches(dice, &HEADERS, 1);
+        }
+        if one != json!({}) {
+            rule.insert("match".into(), json!([one]));
+        }
+    }
+    act(dice, &mut rule, false);
+    Value::Object(rule)
 }
 
 fn rule(dice: &mut Dice, number: usize) -> Value {

@@ -160,7 +160,7 @@ pub(super) fn parents(fields: &mut Fields<'_>, meta: &Meta) -> Vec<Parent> {
         for other in all.iter().filter(same) {
             if (&other.section, other.port) == (&parent.section, parent.port) || parts(other) != parts(&parent) {
                 let message =
-                    "references to one parent differ in `sectionName` or `port`, and have the same of the two";
+                    "references to one parent give the same of `sectionName` and `port`, and differ in one of them";
                 item.error("duplicate-parent", message, "merge the two, or tell them apart");
             }
         }

@@ -223,6 +223,8 @@ pub struct Match {
     pub headers: Vec<HeaderMatch>,
     /// On query parameters.
     pub query: Vec<QueryMatch>,
+    /// On the workload of the proxy itself: labels that it has to have ([`ListenerSet::place`]), each name once. Others pass the route over.
+    pub source: Vec<(String, String)>,
 }
 
 /// A condition on the path.

@@ -180,6 +180,7 @@ def route(r):
     out["headers"] = [header(h) for h in r.span(9)]
     out["query"] = [{"name": q.str(), "value": condition(q)} for q in r.span(10)]
     out["action"] = r.u32()
+    out["source"] = [[label.str(), label.str()] for label in r.span(28)]
     return out
 
 

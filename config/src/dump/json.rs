@@ -156,7 +156,7 @@ fn route(r: &Route) -> Value {
         "authority": m.authority.as_ref().map(string_match),
         "headers": m.headers.iter().map(|h| json!({"name": h.name, "value": string_match(&h.value), "invert": h.invert})).collect::<Vec<_>>(),
         "query": m.query.iter().map(|q| json!({"name": q.name, "value": string_match(&q.value)})).collect::<Vec<_>>(),
-        "action": r.action,
+        "source": m.source, "action": r.action,
     })
 }
 

@@ -172,7 +172,8 @@ impl<W: Write> Dump<'_, W> {
         for h in &m.headers {
             write!(self.out, ", {}header {} {}", if h.invert { "not " } else { "" }, h.name, Condition(&h.value))?;
         }
-        m.query.iter().try_for_each(|q| write!(self.out, ", query {:?} {}", q.name, Condition(&q.value)))
+        m.query.iter().try_for_each(|q| write!(self.out, ", query {:?} {}", q.name, Condition(&q.value)))?;
+        m.source.iter().try_for_each(|(name, value)| write!(self.out, ", from {name}={value}"))
     }
 
     fn forward(&mut self, f: &Forward) -> fmt::Result {

@@ -9,7 +9,7 @@ pub struct Place {
     pub zone: String,
     /// `topology.istio.io/subzone`.
     pub subzone: String,
-    /// Values of labels that some [`LocalityRule::Failover`] compares, sorted by name.
+    /// Values of labels that some [`LocalityRule::Failover`] compares, or (the proxy's own) some route's `source`, sorted by name.
     pub labels: Vec<(String, String)>,
 }
 

@@ -123,6 +123,7 @@ impl<'a> Decoder<'a> {
             authority: self.string_match(&r.authority),
             headers: self.records(section::HEADER_MATCH, r.headers).map(header).collect(),
             query: self.records(section::QUERY_MATCH, r.query).map(query).collect(),
+            source: self.labels(r.source),
         };
         Route { rule: RuleId(r.rule.get()), name: self.str(r.name), matches, action: r.action.get() }
     }
@@ -338,14 +339,18 @@ impl<'a> Decoder<'a> {
     }
 
     fn places(&self, span: Span) -> Vec<Place> {
-        let label = |l: &PlaceLabelRecord| (self.str(l.name), self.str(l.value));
         let place = |p: &PlaceRecord| Place {
             region: self.str(p.region),
             zone: self.str(p.zone),
             subzone: self.str(p.subzone),
-            labels: self.records(section::PLACE_LABEL, p.labels).map(label).collect(),
+            labels: self.labels(p.labels),
         };
         self.records(section::PLACE, span).map(place).collect()
+    }
+
+    fn labels(&self, span: Span) -> Vec<(String, String)> {
+        let label = |l: &PlaceLabelRecord| (self.str(l.name), self.str(l.value));
+        self.records(section::PLACE_LABEL, span).map(label).collect()
     }
 
     fn hash(&self, h: &HashRecord) -> ConsistentHash {

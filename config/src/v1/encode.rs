@@ -129,6 +129,7 @@ fn put_route<'m>(w: &mut Writer<'m>, m: &'m Route) -> RouteRecord {
         .iter()
         .map(|q| QueryMatchRecord { name: w.str(&q.name), value: put_match(w, Some(&q.value)) })
         .collect();
+    let source = put_labels(w, &m.matches.source);
     RouteRecord {
         rule: U32::new(m.rule.0),
         name: w.str(&m.name),
@@ -142,6 +143,7 @@ fn put_route<'m>(w: &mut Writer<'m>, m: &'m Route) -> RouteRecord {
         headers: w.records(section::HEADER_MATCH, &headers),
         query: w.records(section::QUERY_MATCH, &query),
         action: U32::new(m.action),
+        source,
     }
 }
 
@@ -374,16 +376,19 @@ fn put_distribute<'m>(w: &mut Writer<'m>, m: &'m Distribute) -> DistributeRecord
     DistributeRecord { from: w.str(&m.from), to: w.records(section::LOCALITY_SHARE, &to) }
 }
 
+fn put_labels<'m>(w: &mut Writer<'m>, labels: &'m [(String, String)]) -> Span {
+    let record = |w: &mut Writer<'m>, (name, value): &'m (String, String)| PlaceLabelRecord {
+        name: w.str(name),
+        value: w.str(value),
+    };
+    let records: Vec<PlaceLabelRecord> = labels.iter().map(|label| record(w, label)).collect();
+    w.records(section::PLACE_LABEL, &records)
+}
+
 fn put_places<'m>(w: &mut Writer<'m>, places: &'m [Place]) -> Span {
     let place = |w: &mut Writer<'m>, p: &'m Place| {
-        let labels: Vec<PlaceLabelRecord> =
-            p.labels.iter().map(|(name, value)| PlaceLabelRecord { name: w.str(name), value: w.str(value) }).collect();
-        PlaceRecord {
-            region: w.str(&p.region),
-            zone: w.str(&p.zone),
-            subzone: w.str(&p.subzone),
-            labels: w.records(section::PLACE_LABEL, &labels),
-        }
+        let labels = put_labels(w, &p.labels);
+        PlaceRecord { region: w.str(&p.region), zone: w.str(&p.zone), subzone: w.str(&p.subzone), labels }
     };
     let records: Vec<PlaceRecord> = places.iter().map(|p| place(w, p)).collect();
     w.records(section::PLACE, &records)

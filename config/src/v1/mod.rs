@@ -120,6 +120,7 @@ pub mod section {
                 STATUS,
                 MIRROR,
                 PART,
+                PLACE_LABEL,
             ],
             Kind::Endpoints => &[WORKLOAD, ENDPOINT, PLACE, PLACE_LABEL, NAMED_ENDPOINT],
             Kind::Provenance => &[ORIGIN],

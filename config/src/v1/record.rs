@@ -41,8 +41,8 @@ records! {
     /// A string condition. `kind` 0 = none, 1 = exact, 2 = prefix, 3 = suffix, 4 = regex, 5 = present.
     StringMatchRecord = 12 { value: Str, kind: u8, reserved: [u8; 3] }
     /// A route. `path_kind` 0 = any, 1 = exact, 2 = prefix, 3 = segments, 4 = regex.
-    RouteRecord = 80 { rule: U32, name: Str, path: Str, path_kind: u8, ignore_case: u8, reserved: [u8; 2], method: StringMatchRecord,
-        scheme: StringMatchRecord, authority: StringMatchRecord, headers: Span, query: Span, action: U32 }
+    RouteRecord = 88 { rule: U32, name: Str, path: Str, path_kind: u8, ignore_case: u8, reserved: [u8; 2], method: StringMatchRecord,
+        scheme: StringMatchRecord, authority: StringMatchRecord, headers: Span, query: Span, action: U32, source: Span }
     /// A header condition.
     HeaderMatchRecord = 24 { name: Str, value: StringMatchRecord, invert: u8, reserved: [u8; 3] }
     /// A query condition.

@@ -129,8 +129,9 @@ fn route() -> impl Strategy<Value = Route> {
     let query =
         (any::<char>().prop_map(String::from), string_match()).prop_map(|(name, value)| QueryMatch { name, value });
     let three = (option::of(string_match()), option::of(string_match()), option::of(string_match()));
-    let matches = (path, any::<bool>(), three, vec(header, 0..3), vec(query, 0..3)).prop_map(
-        |(path, ignore_case, (method, scheme, authority), headers, query)| Match {
+    let source = proptest::collection::btree_map(name(), line(), 0..3);
+    let matches = (path, any::<bool>(), three, vec(header, 0..3), vec(query, 0..3), source).prop_map(
+        |(path, ignore_case, (method, scheme, authority), headers, query, source)| Match {
             path,
             ignore_case,
             method,
@@ -138,6 +139,7 @@ fn route() -> impl Strategy<Value = Route> {
             authority,
             headers,
             query,
+            source: source.into_iter().collect(),
         },
     );
     (rule(), line(), matches, any::<u32>()).prop_map(|(rule, name, matches, action)| Route {

@@ -151,6 +151,7 @@ fn each_rule_is_refused_by_field_and_fault() {
         (host(|h| h.routes[0].matches.path = PathMatch::Segments("a".into())), "path", Characters),
         (host(|h| h.routes[0].matches.headers[0].name = "X-User".into()), "headers.name", Characters),
         (host(|h| h.routes[0].matches.query[0].name.clear()), "query.name", Empty),
+        (host(|h| h.routes[0].matches.source.reverse()), "labels.name", Order),
         (forward(|f| f.backends[0].weight = u32::MAX), "backends", Weights),
         (forward(|f| f.backends[1].missing_status = 0), "missing_status", Range),
         (forward(|f| f.backends[0].missing_status = 200), "missing_status", Range),

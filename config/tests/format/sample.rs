@@ -93,6 +93,7 @@ pub fn models() -> Vec<Model> {
         authority: Some(StringMatch::Suffix(".x".into())),
         headers: vec![HeaderMatch { name: "x-user".into(), value: StringMatch::Regex("a+".into()), invert: true }],
         query: vec![QueryMatch { name: "q".into(), value: StringMatch::Present }],
+        source: vec![("app".into(), "web".into()), ("version".into(), "v2".into())],
     };
     let routes = (0..3).map(|action| Route {
         rule,

@@ -14,6 +14,10 @@ pub(super) fn sentence(miss: &str, matches: &Match, request: &Request) -> String
         ("method", "") => format!("method {:?} {}", request.method, not(matches.method.as_ref())),
         ("scheme", "") => format!("scheme \"http\" {}", not(matches.scheme.as_ref())),
         ("authority", "") => format!("authority {:?} {}", request.authority, not(matches.authority.as_ref())),
+        ("source", "") => {
+            let labels: Vec<String> = matches.source.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("the client does not have the labels {}", labels.join(", "))
+        }
         ("header", name) => header(name, matches, request),
         ("query", name) => {
             let wanted = matches.query.iter().find(|query| query.name == name).map(|query| &query.value);

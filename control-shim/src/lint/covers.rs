@@ -5,13 +5,14 @@ use ringway_config::model::{HeaderMatch, Match, PathMatch, QueryMatch, StringMat
 /// Whether every request that `inner` matches is matched by `outer` too.
 pub fn covers(outer: &Match, inner: &Match) -> bool {
     // All fields by name: a new kind of condition has to be thought of here.
-    let Match { path, ignore_case, method, scheme, authority, headers, query } = outer;
+    let Match { path, ignore_case, method, scheme, authority, headers, query, source } = outer;
     path_covers(path, *ignore_case, &inner.path, inner.ignore_case)
         && optional_covers(method.as_ref(), inner.method.as_ref())
         && optional_covers(scheme.as_ref(), inner.scheme.as_ref())
         && optional_covers(authority.as_ref(), inner.authority.as_ref())
         && headers.iter().all(|header| inner.headers.iter().any(|of_inner| header_covers(header, of_inner)))
         && query.iter().all(|one| inner.query.iter().any(|of_inner| query_covers(one, of_inner)))
+        && source.iter().all(|label| inner.source.contains(label))
 }
 
 fn path_covers(outer: &PathMatch, any_case: bool, inner: &PathMatch, inner_any_case: bool) -> bool {
@@ -145,6 +146,11 @@ mod tests {
         assert!(covers(&header(exact("a"), true), &header(StringMatch::Present, true)), "an absent header is no `a`");
         assert!(!covers(&header(exact("a"), true), &header(exact("a"), false)));
         let method = |text: &str| Match { method: Some(exact(text)), ..Match::default() };
+        let from = |labels: &[&str]| Match {
+            source: labels.iter().map(|name| ((*name).into(), "1".into())).collect(),
+            ..Match::default()
+        };
+        assert!(covers(&from(&["a"]), &from(&["a", "b"])) && !covers(&from(&["a", "b"]), &from(&["a"])));
         assert!(covers(&method("GET"), &method("GET")) && !covers(&method("GET"), &method("POST")));
     }
 }

@@ -295,7 +295,7 @@ fn http_match(item: &Field<'_>) -> Option<HttpMatch> {
     let gateways = fields.get("gateways").map(|f| f.texts()).unwrap_or_default();
     let source_namespace = fields.get("sourceNamespace").and_then(|f| f.text()).map(String::from);
     fields.harmless(&["name", "statPrefix"]);
-    fields.not_supported(&["sourceLabels"]);
+    matches.source = fields.get("sourceLabels").map(|f| f.labels()).unwrap_or_default().into_iter().collect();
     fields.finish();
     Some(HttpMatch { path: item.path.clone(), spot: item.spot(), matches, port, gateways, source_namespace })
 }

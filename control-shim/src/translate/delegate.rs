@@ -193,6 +193,7 @@ fn narrow(root: &HttpMatch, own: &HttpMatch) -> Option<HttpMatch> {
         && inner.headers.iter().all(headers)
         && inner.query.iter().all(query)
         && outer.ignore_case == inner.ignore_case
+        && inner.source.iter().all(|(name, value)| outer.source.iter().all(|(n, v)| n != name || v == value))
         && agree(root.port.as_ref(), own.port.as_ref())
         && agree(root.source_namespace.as_ref(), own.source_namespace.as_ref())
         && (root.gateways.is_empty() || own.gateways.iter().all(|name| root.gateways.contains(name)));
@@ -216,6 +217,8 @@ fn narrow(root: &HttpMatch, own: &HttpMatch) -> Option<HttpMatch> {
         matches.headers.extend(outer.headers.iter().filter(missing).cloned());
         let missing = |root: &&QueryMatch| !inner.query.iter().any(|own| own.name == root.name);
         matches.query.extend(outer.query.iter().filter(missing).cloned());
+        matches.source.extend(outer.source.iter().filter(|label| !inner.source.contains(label)).cloned());
+        matches.source.sort();
         merged.port = own.port.or(root.port);
         merged.source_namespace = own.source_namespace.clone().or_else(|| root.source_namespace.clone());
         if merged.gateways.is_empty() {

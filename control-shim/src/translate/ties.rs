@@ -116,6 +116,8 @@ fn virtual_service(service: &VirtualService, domain: &str) -> Ties {
     let of_sidecars = gateways.iter().any(|(name, _)| name == MESH);
     // What hangs on an opaque listener is held by sidecars from the start; rules of a delegate are read by its roots.
     let mut wide = of_sidecars && !(tcp.is_empty() && tls.is_empty()) || hosts.is_empty();
+    // Proxies hold those of their own labels that rules ask for from the start.
+    let inbound = http.iter().flat_map(|rule| &rule.matches).any(|one| !one.matches.source.is_empty());
     let mut mentions = Vec::new();
     let opaque = tcp.iter().map(|rule| &rule.destinations).chain(tls.iter().map(|rule| &rule.destinations));
     mentions.extend(opaque.flatten().map(|destination| full(&destination.host)));
@@ -131,7 +133,7 @@ fn virtual_service(service: &VirtualService, domain: &str) -> Ties {
     }
     let hosts: Vec<_> = hosts.iter().filter(|_| of_sidecars).map(|(host, _)| full(host)).collect();
     wide |= hosts.iter().any(|host| host.starts_with('*'));
-    let tied = Tied { hosts, mentions, gates, opaque: false, inbound: false };
+    let tied = Tied { hosts, mentions, gates, opaque: false, inbound };
     if wide { Ties::Wide(tied) } else { Ties::Hosts(tied) }
 }
 

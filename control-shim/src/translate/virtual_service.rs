@@ -96,6 +96,12 @@ impl<'a> VirtualServices<'a> {
         special
     }
 
+    /// Labels of clients that some rule asks for: each proxy knows its own.
+    pub fn source_labels(&self) -> BTreeSet<&'a str> {
+        let matches = self.all.iter().flat_map(|service| &service.http).flat_map(|rule| &rule.matches);
+        matches.flat_map(|one| &one.matches.source).map(|(name, _)| name.as_str()).collect()
+    }
+
     /// All, in order of age.
     pub fn iter(&self) -> impl Iterator<Item = &'a VirtualService> + '_ {
         self.all.iter().copied()
@@ -147,7 +153,8 @@ impl Routes {
             PathMatch::Regex(regex) => regex == ".*",
             PathMatch::Exact(_) => false,
         };
-        any_path && Match { path: PathMatch::Any, ignore_case: false, ..matches.clone() } == Match::default()
+        let rest = Match { path: PathMatch::Any, ignore_case: false, source: Vec::new(), ..matches.clone() };
+        any_path && rest == Match::default()
     }
 
     /// Puts catch-alls last, else keeps the order.
@@ -202,10 +209,7 @@ impl Pass<'_> {
     fn applies(&self, service: &VirtualService, one: &HttpMatch, seat: Seat<'_>) -> bool {
         one.port.is_none_or(|port| port == seat.port)
             && seated(&one.gateways, service.meta.namespace(), seat)
-            && one
-                .source_namespace
-                .as_deref()
-                .is_none_or(|namespace| namespace == namespace_of(seat.view) && seat.gateway == MESH)
+            && one.source_namespace.as_deref().is_none_or(|namespace| namespace == namespace_of(seat.view))
     }
 
     /// The fault that a rule injects.

@@ -81,7 +81,6 @@ fn virtual_service_fields() {
         ("retries: {attempts: 1, perTryTimeout: fast}", "wrong-duration", "fast"),
         ("retries: {attempt: 1}", "unknown-field", "attempt"),
         ("delegate: {name: d}", "missing-field", "exactly one"),
-        ("match: [{sourceLabels: {a: b}}]", "not-supported-yet", "sourceLabels"),
         ("match: [{uri: {regex: '(?=x)'}}]", "wrong-regex", "(?=x)"),
         ("match: [{uri: {exact: /a, prefix: /b}}]", "conflict", "only one"),
         ("match: [{headers: {a: {suffix: b}}}]", "unknown-field", "suffix"),

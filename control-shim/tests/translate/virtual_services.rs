@@ -269,6 +269,58 @@ spec:
     assert_eq!(world.ask("client-v1", full, Request::default()), to(V1));
 }
 
+/// At a gateway it is the gateway's own pod that is asked.
+#[test]
+fn source_labels_and_source_namespace_are_those_of_the_proxy_that_sends() {
+    let text = app("reviews", &["v1", "v2"])
+        + &app("web", &["v1", "v2"])
+        + RULE
+        + "---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: by-client}
+spec:
+  hosts: [reviews]
+  http:
+  - match: [{sourceLabels: {app: web, version: v2}}]
+    route: [{destination: {host: reviews, subset: v2}}]
+  - route: [{destination: {host: reviews, subset: v1}}]
+";
+    let world = good(&text);
+    assert_eq!(world.ask("web-v1", "reviews", Request::default()), to(V1));
+    assert_eq!(world.ask("web-v2", "reviews", Request::default()), to(V2));
+    assert_eq!(world.ask("reviews-v1", "reviews", Request::default()), to(V1));
+    let gateway = "---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: door}
+spec: {selector: {istio: door}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: door, namespace: edge}
+spec:
+  selector: {matchLabels: {istio: door}}
+  template:
+    metadata: {labels: {istio: door, zone: dmz}, annotations: {inject.istio.io/templates: gateway}}
+    spec: {containers: [{name: istio-proxy, image: auto}]}
+";
+    for (selector, answer) in [
+        ("sourceLabels: {zone: dmz}", to(V2)),
+        ("sourceLabels: {zone: lan}", to(V1)),
+        ("sourceNamespace: edge", to(V2)),
+        ("sourceNamespace: default", to(V1)),
+    ] {
+        let text = text.replace("sourceLabels: {app: web, version: v2}", selector);
+        let text = text.replace("  hosts: [reviews]\n", "  hosts: [reviews]\n  gateways: [door]\n") + gateway;
+        assert_eq!(
+            good(&text).knock("door", 80, "reviews.default.svc.cluster.local", Request::default()),
+            answer,
+            "{selector}"
+        );
+    }
+}
+
 #[test]
 fn of_two_for_one_host_the_first_is_in_force_and_the_other_is_named() {
     let one = "  http: [{route: [{destination: {host: reviews, subset: v1}}]}]\n";

@@ -21,6 +21,7 @@ pub(super) fn verify(c: &mut Checker<'_>) -> Result<(), VerifyError> {
     c.stride::<BackendRecord>(section::BACKEND)?;
     c.stride::<EditRecord>(section::EDIT)?;
     c.stride::<PartRecord>(section::PART)?;
+    c.stride::<PlaceLabelRecord>(section::PLACE_LABEL)?;
     c.stride::<FaultRecord>(section::FAULT)?;
     c.stride::<MirrorRecord>(section::MIRROR)?;
     c.stride::<CorsRecord>(section::CORS)?;
@@ -65,7 +66,7 @@ fn route(c: &mut Checker<'_>, at: At, r: &RouteRecord) -> Result<(), VerifyError
         at.field("query.name").need(!name.is_empty(), Fault::Empty)?;
         string_match(c, at.field("query.value"), &q.value, 1)?;
     }
-    Ok(())
+    c.labels(at, r.source)
 }
 
 /// `kind_min` 1: there has to be a condition.

@@ -167,14 +167,20 @@ impl<'a> Checker<'a> {
             for (field, s) in [("region", p.region), ("zone", p.zone), ("subzone", p.subzone)] {
                 self.text(at.field(field), s, Text::Line)?;
             }
-            at.field("labels").need(p.labels.count.get() as usize <= limits::PLACE_LABELS_MAX, Fault::Range)?;
-            let mut last = "";
-            for l in self.span::<PlaceLabelRecord>(at.field("labels"), section::PLACE_LABEL, p.labels)? {
-                let name = self.text(at.field("labels.name"), l.name, Text::Name)?;
-                at.field("labels.name").need(name > last, Fault::Order)?;
-                last = name;
-                self.text(at.field("labels.value"), l.value, Text::Line)?;
-            }
+            self.labels(at, p.labels)?;
+        }
+        Ok(())
+    }
+
+    /// Labels, with a limit.
+    fn labels(&mut self, at: At, span: Span) -> Result<(), VerifyError> {
+        at.field("labels").need(span.count.get() as usize <= limits::PLACE_LABELS_MAX, Fault::Range)?;
+        let mut last = "";
+        for l in self.span::<PlaceLabelRecord>(at.field("labels"), section::PLACE_LABEL, span)? {
+            let name = self.text(at.field("labels.name"), l.name, Text::Name)?;
+            at.field("labels.name").need(name > last, Fault::Order)?;
+            last = name;
+            self.text(at.field("labels.value"), l.value, Text::Line)?;
         }
         Ok(())
     }

@@ -195,6 +195,7 @@ const OBJECTS: [&[&str]; 25] = [
         routed!("w", "one", "hosts: [b], gateways: [door]", "{host: b}"),
         routed!("w", "one", "hosts: [api.example.com]", "{host: b}"),
         routed!("w", "one", "hosts: [c]", "{host: c}"),
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: w, namespace: one}\nspec: {hosts: [c], http: [{match: [{sourceLabels: {app: caller}}], route: [{destination: {host: c}}]}]}\n",
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: w, namespace: one}\nspec: {hosts: [c], http: [{route: [{destination: {host: c}}], mirror: {host: b}}]}\n",
     ],
     &[

@@ -35,7 +35,10 @@ impl View {
         let groups = carry(snapshot, Kind::Endpoints, previous.map(|p| &p.groups), group)?;
         let (clusters, endpoints) = lay_out(snapshot, &set, previous, &groups)?;
 
-        let host_blobs = carry(snapshot, Kind::Host, previous.map(|p| &p.hosting.host_blobs), program)?;
+        // Which routes are for this proxy is decided when they are compiled.
+        let own = labels(&set);
+        let hosts_before = previous.filter(|p| labels(&p.listeners) == own).map(|p| &p.hosting.host_blobs);
+        let host_blobs = carry(snapshot, Kind::Host, hosts_before, |blob| program(blob, own))?;
         // Ids of clusters are their places in name order: they hold as long as the names do.
         let before = previous.filter(|p| p.clusters.iter().map(|c| &c.name).eq(clusters.iter().map(|c| &c.name)));
         let hosting = match before {
@@ -116,8 +119,13 @@ fn group(blob: &Blob) -> Result<Arc<Group>, BuildError> {
     Ok(Arc::new(Group { set, workloads, weights }))
 }
 
-fn program(blob: &Blob) -> Result<Arc<Program>, BuildError> {
-    let compiled = Program::compile(content(blob)?);
+/// The labels of the proxy's own workload, as far as somebody asks.
+fn labels(set: &ListenerSet) -> &[(String, String)] {
+    set.place.as_ref().map_or(&[], |place| &place.labels)
+}
+
+fn program(blob: &Blob, own: &[(String, String)]) -> Result<Arc<Program>, BuildError> {
+    let compiled = Program::compile(content(blob)?, own);
     compiled.map(Arc::new).map_err(|(rule, cause)| BuildError {
         kind: Kind::Host,
         blob: blob.name().into(),

@@ -29,6 +29,7 @@ pub(crate) enum Miss<'a> {
     Authority,
     Header(&'a str),
     Query(&'a str),
+    Source,
 }
 
 /// The conditions of one route.
@@ -55,6 +56,8 @@ struct Rest {
     authority: Option<TextTest>,
     headers: Box<[HeaderTest]>,
     query: Box<[QueryTest]>,
+    /// The route is for other workloads than the proxy's.
+    elsewhere: bool,
 }
 
 struct HeaderTest {
@@ -87,8 +90,8 @@ impl<'a> Request<'a> {
 }
 
 impl Conditions {
-    /// Err: why a pattern does not compile.
-    pub(crate) fn compile(matches: &Match, patterns: &mut Patterns) -> Result<Conditions, String> {
+    /// `own`: the labels of the proxy's workload. Err: why a pattern does not compile.
+    pub(crate) fn compile(matches: &Match, own: &[(String, String)], patterns: &mut Patterns) -> Result<Conditions, String> {
         let path = match &matches.path {
             PathMatch::Any => PathTest::Any,
             PathMatch::Exact(path) => PathTest::Exact(path.as_bytes().into()),
@@ -106,7 +109,8 @@ impl Conditions {
         };
         let headers = matches.headers.iter().map(|h| HeaderTest::compile(h, patterns)).collect::<Result<_, _>>()?;
         let query = matches.query.iter().map(|q| QueryTest::compile(q, patterns)).collect::<Result<_, _>>()?;
-        let rest = Rest { method, scheme, authority, headers, query };
+        let elsewhere = matches.source.iter().any(|label| !own.contains(label));
+        let rest = Rest { method, scheme, authority, headers, query, elsewhere };
         let rest = if rest.is_empty() { None } else { Some(Box::new(rest)) };
         Ok(Conditions { path, ignore_case: matches.ignore_case, rest })
     }
@@ -158,9 +162,13 @@ impl Rest {
             && self.authority.is_none()
             && self.headers.is_empty()
             && self.query.is_empty()
+            && !self.elsewhere
     }
 
     fn miss(&self, request: &Request<'_>, scratch: &mut Vec<u8>) -> Option<Miss<'_>> {
+        if self.elsewhere {
+            return Some(Miss::Source);
+        }
         let fails = |test: &Option<TextTest>, value: &[u8]| test.as_ref().is_some_and(|t| !t.holds(value));
         if fails(&self.method, request.method) {
             return Some(Miss::Method);
@@ -260,6 +268,7 @@ impl std::fmt::Display for Miss<'_> {
             Miss::Authority => f.write_str("authority"),
             Miss::Header(name) => write!(f, "header {name}"),
             Miss::Query(name) => write!(f, "query {name}"),
+            Miss::Source => f.write_str("source"),
         }
     }
 }

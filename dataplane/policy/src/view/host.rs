@@ -173,7 +173,8 @@ impl FromIterator<u32> for Numbers {
 }
 
 impl Program {
-    pub(super) fn compile(model: BlobOf<Host>) -> Result<Program, (RuleId, Cause)> {
+    /// `own`: the labels of the proxy's workload.
+    pub(super) fn compile(model: BlobOf<Host>, own: &[(String, String)]) -> Result<Program, (RuleId, Cause)> {
         let mut patterns = Patterns::default();
         let mut routes = Vec::with_capacity(model.routes.len());
         for route in &model.routes {
@@ -182,7 +183,7 @@ impl Program {
                 return Err((rule, Cause::NoAction(action)));
             };
             let faulty = fault_of(done).is_some();
-            let conditions = Conditions::compile(&route.matches, &mut patterns);
+            let conditions = Conditions::compile(&route.matches, own, &mut patterns);
             let conditions = conditions.map_err(|reason| (rule, Cause::Pattern(reason)))?;
             routes.push(Compiled { rule, action, faulty, conditions });
         }

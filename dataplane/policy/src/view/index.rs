@@ -140,7 +140,7 @@ mod tests {
                 faulty: false,
                 rule: RuleId(0),
                 action: 0,
-                conditions: Conditions::compile(matches, &mut patterns).unwrap(),
+                conditions: Conditions::compile(matches, &[], &mut patterns).unwrap(),
             };
             let routes: Vec<_> = routes.iter().map(&mut compile).collect();
             let tables = Tables::new(&routes);

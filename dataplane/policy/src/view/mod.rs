@@ -346,6 +346,7 @@ static NO_ROUTE: Route = Route {
         authority: None,
         headers: Vec::new(),
         query: Vec::new(),
+        source: Vec::new(),
     },
     action: 0,
 };

@@ -1,9 +1,9 @@
 //! Every matcher: which requests a route takes, and what is said of those it passes.
 
-use ringway_config::model::{HeaderMatch, Match, PathMatch, QueryMatch, StringMatch};
-use ringway_policy::{Note, Step};
+use ringway_config::model::{HeaderMatch, Match, PathMatch, Place, QueryMatch, StringMatch};
+use ringway_policy::{Note, Step, View};
 
-use crate::world::{Request, explain, get, small};
+use crate::world::{Request, decided, explain, get, small};
 
 fn path(path: PathMatch) -> Match {
     Match { path, ..Match::default() }
@@ -250,5 +250,30 @@ fn the_first_match_in_list_order_wins() {
         assert_eq!((plan.rule.0, plan.route), (rule, rule - 1), "{path}");
         assert_eq!(view.route(&plan).name, format!("r{rule}"));
         assert_eq!(notes.iter().filter(|n| matches!(n, Note::Passed(..))).count() as u32, rule - 1);
+    }
+}
+
+/// What a route asks of the proxy's own workload is decided when the route is compiled, also when the routes are those of the view before.
+#[test]
+fn source() {
+    let labels = |list: &[(&str, &str)]| -> Vec<_> {
+        list.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())).collect()
+    };
+    let mut world =
+        small().host("h", &[("*", 0)], &[Match { source: labels(&[("app", "web"), ("v", "2")]), ..Match::default() }]);
+    let mut before: Option<View> = None;
+    for (own, expected) in [
+        (None, false),
+        (Some(labels(&[("app", "web"), ("v", "2")])), true),
+        (Some(labels(&[("app", "web")])), false),
+        (Some(labels(&[("app", "web"), ("v", "1")])), false),
+        (Some(labels(&[("app", "web"), ("more", "1"), ("v", "2")])), true),
+    ] {
+        world.listeners.place = own.map(|labels| Place { labels, ..Place::default() });
+        let view = View::build(&world.snapshot(), before.as_ref()).unwrap();
+        assert_eq!(matches!(decided(&view, &get("/")), Step::Forward(_)), expected, "{:?}", world.listeners.place);
+        let (_, notes) = explain(&view, &get("/"));
+        assert_eq!(notes.iter().any(|n| matches!(n, Note::Passed(_, why) if why == "source")), !expected);
+        before = Some(view);
     }
 }

@@ -407,8 +407,9 @@ pub struct Redirect {
     pub scheme: String,
     /// Host without port.
     pub host: String,
-    /// Port; 0 keeps, and the scheme's default port is left out of Location.
-    pub port: u16,
+    /// Port; 0 is the scheme's own, which is never written. None keeps the received one, unless that is the received scheme's own and the scheme
+    /// changes.
+    pub port: Option<u16>,
     /// Path.
     pub path: PathRewrite,
     /// Edits on the response.

@@ -193,8 +193,8 @@ def header(r):
 def action(r):
     kind = r.choice({1: "forward", 2: "redirect", 3: "respond"})
     path_kind = r.choice({0: None, 1: "prefix", 2: "segments", 3: "full", 4: "regex"})
-    status, port = r.u16(), r.u16()
-    r.reserved(2)
+    status, port, has_port = r.u16(), r.u16(), r.flag()
+    r.reserved(1)
     timeout_ms, text, scheme, path = r.u64(), r.str(), r.str(), r.str()
     path = path_kind and {path_kind: path}
     if path_kind == "regex":
@@ -208,7 +208,7 @@ def action(r):
         content = {"timeout_ms": timeout_ms, "path": path, "authority": text}
         content.update(request=request, response=response, backends=backends, fault=injected, cors=sharing, retry=policy, mirrors=mirrors)
     elif kind == "redirect":
-        content = {"status": status, "scheme": scheme, "host": text, "port": port, "path": path, "response": response}
+        content = {"status": status, "scheme": scheme, "host": text, "port": port if has_port else None, "path": path, "response": response}
         content["fault"] = injected
     else:
         content = {"status": status, "body": text, "response": response, "fault": injected}

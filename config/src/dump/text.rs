@@ -268,8 +268,10 @@ impl<W: Write> Dump<'_, W> {
                 write!(self.out, " {what} {value}")?;
             }
         }
-        if r.port != 0 {
-            write!(self.out, " port {}", r.port)?;
+        match r.port {
+            None => {}
+            Some(0) => write!(self.out, " port of the scheme")?,
+            Some(port) => write!(self.out, " port {port}")?,
         }
         writeln!(self.out)?;
         self.rewrite(&r.path)?;

@@ -167,7 +167,7 @@ impl<'a> Decoder<'a> {
                 status: a.status.get(),
                 scheme: self.str(a.scheme),
                 host: self.str(a.text),
-                port: a.port.get(),
+                port: (a.has_port != 0).then_some(a.port.get()),
                 path: self.rewrite(a),
                 response: self.edits(a.response),
                 fault: self.fault(a.fault),

@@ -164,7 +164,8 @@ fn put_action<'m>(w: &mut Writer<'m>, m: &'m Action) -> ActionRecord {
         path_kind: 0,
         status: U16::new(0),
         port: U16::new(0),
-        reserved: U16::new(0),
+        has_port: 0,
+        reserved: 0,
         timeout_ms: U64::new(0),
         text: none,
         scheme: none,
@@ -197,7 +198,8 @@ fn put_action<'m>(w: &mut Writer<'m>, m: &'m Action) -> ActionRecord {
             out.mirrors = w.records(section::MIRROR, &mirrors);
         }
         Action::Redirect(d) => {
-            (out.kind, out.status, out.port) = (tag::REDIRECT, U16::new(d.status), U16::new(d.port));
+            (out.kind, out.status) = (tag::REDIRECT, U16::new(d.status));
+            (out.port, out.has_port) = (U16::new(d.port.unwrap_or(0)), u8::from(d.port.is_some()));
             (out.path_kind, out.path) = put_rewrite(w, &d.path);
             (out.text, out.scheme) = (w.str(&d.host), w.str(&d.scheme));
             out.response = put_edits(w, &d.response);

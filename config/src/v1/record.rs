@@ -49,7 +49,7 @@ records! {
     QueryMatchRecord = 20 { name: Str, value: StringMatchRecord }
     /// An action. `kind` 1 = forward, 2 = redirect, 3 = respond. `text` is authority, redirect host or body; `scheme` of a redirect.
     /// `path_kind` 0 = keep, 1 = prefix, 2 = segments, 3 = full, 4 = regex, whose substitution is in `scheme`.
-    ActionRecord = 96 { kind: u8, path_kind: u8, status: U16, port: U16, reserved: U16, timeout_ms: U64, text: Str, scheme: Str, path: Str,
+    ActionRecord = 96 { kind: u8, path_kind: u8, status: U16, port: U16, has_port: u8, reserved: u8, timeout_ms: U64, text: Str, scheme: Str, path: Str,
         backends: Span, request: Span, response: Span, fault: Span, cors: Span, retry: Span, mirrors: Span }
     /// A retry policy; at most one an action. `on` and `on_repeatable` are sets of bits.
     RetryRecord = 44 { attempts: U32, on: U32, on_repeatable: U32, statuses: Span, try_timeout_ms: U64, backoff_min_ms: U32,

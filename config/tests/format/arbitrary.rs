@@ -171,8 +171,15 @@ fn action() -> impl Strategy<Value = Action> {
         },
     );
     let status = prop_oneof![Just(301), Just(302), Just(303), Just(307), Just(308)];
-    let redirect =
-        (status, "(https?)?", "([A-Za-z.]{0,5}[a-z])?", any::<u16>(), rewrite(), edits(), option::of(fault()));
+    let redirect = (
+        status,
+        "(https?)?",
+        "([A-Za-z.]{0,5}[a-z])?",
+        option::of(any::<u16>()),
+        rewrite(),
+        edits(),
+        option::of(fault()),
+    );
     let redirect = redirect.prop_map(|(status, scheme, host, port, path, response, fault)| {
         Action::Redirect(Redirect { status, scheme, host, port, path, response, fault })
     });

@@ -79,7 +79,7 @@ pub fn models() -> Vec<Model> {
         status: 308,
         scheme: "https".into(),
         host: "h".into(),
-        port: 8443,
+        port: Some(8443),
         path: PathRewrite::Full("/f".into()),
         response: edits(),
         fault: Some(Fault { abort_status: 0, abort_per_million: 0, ..fault }),

@@ -54,7 +54,7 @@ pub(super) fn sent(
     let has = |name: &str| request.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
     let forwarded_for = |name: &str| gateway && name.eq_ignore_ascii_case("x-forwarded-for");
     // Tries are counted anew for each hop between proxies.
-    let counted = |name: &str| role != Some(Role::Inbound) && name.eq_ignore_ascii_case("x-envoy-attempt-count");
+    let counted = |name: &str| role != Some(Role::Inbound) && name.eq_ignore_ascii_case(ATTEMPT);
     let kept = |name: &str| !forwarded_for(name) && !counted(name);
     lines.extend(request.headers.iter().filter(|(name, _)| kept(name)).cloned());
     let mut own = |name: &str, value: &str| lines.push((name.to_string(), value.to_string()));
@@ -68,6 +68,9 @@ pub(super) fn sent(
     }
     if !has("x-request-id") {
         own("x-request-id", "(made by the proxy)");
+    }
+    if role != Some(Role::Inbound) {
+        lines.push((ATTEMPT.to_string(), "1".to_string()));
     }
     let before = Request { headers: lines, ..request.clone() };
     let asked = Asked {
@@ -88,6 +91,8 @@ pub(super) fn sent(
     lines
 }
 
+/// Says which try it is.
+const ATTEMPT: &str = "x-envoy-attempt-count";
 const CLIENT: &str = "(the client's address)";
 /// An address that nobody knows here, and that a proxy has.
 const UNKNOWN: Option<SocketAddr> = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
@@ -177,6 +182,7 @@ mod tests {
             ("x-request-id", "r"),
             ("x-c", "c"),
             ("x-forwarded-proto", "http"),
+            ("x-envoy-attempt-count", "1"),
             ("x-b", "1"),
             ("x-b", "2"),
         ];

@@ -29,7 +29,7 @@ pub(super) fn sentence(miss: &str, matches: &Match, request: &Request) -> String
 
 /// What a route asks for, such as `paths under "/a", method "GET"`.
 pub fn conditions(matches: &Match) -> String {
-    let Match { path, ignore_case, method, scheme, authority, headers, query } = matches;
+    let Match { path, ignore_case, method, scheme, authority, headers, query, source } = matches;
     let mut all = Vec::new();
     let case = if *ignore_case { " in any case" } else { "" };
     match path {
@@ -47,6 +47,7 @@ pub fn conditions(matches: &Match) -> String {
         all.push(format!("header {} {not}{}", header.name, wanted(&header.value)));
     }
     all.extend(query.iter().map(|query| format!("query parameter {} {}", query.name, wanted(&query.value))));
+    all.extend(source.iter().map(|(name, value)| format!("clients with the label {name}={value}")));
     if all.is_empty() { "any request".into() } else { all.join(", ") }
 }
 

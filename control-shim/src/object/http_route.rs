@@ -461,13 +461,13 @@ fn redirect(field: &Field<'_>, matches: &[RuleMatch]) -> Option<Redirect> {
     if let Some(scheme) = fields.get("scheme") {
         redirect.scheme = scheme.word(&[("http", "http"), ("https", "https")])?.to_string();
         // Without a port, a scheme means its own port, says the API.
-        redirect.port = if redirect.scheme == "https" { 443 } else { 80 };
+        redirect.port = Some(0);
     }
     if let Some(hostname) = fields.get("hostname") {
         redirect.host = patterns::host_name(&hostname, hostname.text()?, false)?;
     }
     if let Some(port) = fields.get("port") {
-        redirect.port = port.port()?;
+        redirect.port = Some(port.port()?);
     }
     if let Some(path) = fields.get("path") {
         redirect.path = path_modifier(&path, matches)?;

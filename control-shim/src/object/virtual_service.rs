@@ -7,6 +7,8 @@ use super::opaque_route::{self, TcpRule, TlsRule};
 use super::patterns::{self, ExportTo};
 use super::retries::{self, Retries};
 use super::{Meta, Spot};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ringway_config::limits;
 use ringway_config::model::{Cors, HeaderEdits, Match, PathMatch, PathRewrite, Redirect, Respond, StringMatch};
 
@@ -341,14 +343,26 @@ pub fn path_text(field: &Field<'_>, path: &str) -> bool {
     fine
 }
 
+/// A query that may be sent.
+fn query_text(field: &Field<'_>, query: &str) -> bool {
+    let fine = query.bytes().all(|b| b > 0x20 && b != 0x7f && b != b'#');
+    if !fine {
+        field.error("wrong-path", format!("`{query}` is no query"), "a query without spaces and `#`");
+    }
+    fine
+}
+
 fn decode_redirect(field: &Field<'_>, matches: &[HttpMatch]) -> Option<(Redirect, bool)> {
     let mut fields = field.fields("a redirect")?;
     let mut redirect = Redirect { status: 301, ..Redirect::default() };
     if let Some(uri) = fields.get("uri") {
-        redirect.path = uri
-            .text()
-            .filter(|text| path_text(&uri, text))
-            .map_or(PathRewrite::Keep, |text| PathRewrite::Full(text.into()));
+        // It may bring a query of its own, which replaces the received one.
+        let path = uri.text().filter(|text| path_text(&uri, text.split_once('?').map_or(text, |(path, _)| path)));
+        let full = path.filter(|text| text.split_once('?').is_none_or(|(_, query)| query_text(&uri, query)));
+        if full.is_some_and(|text| !text.starts_with('/')) {
+            uri.error("wrong-path", format!("`{}` has to start with a slash", uri.path), "a path from the root");
+        }
+        redirect.path = full.map_or(PathRewrite::Keep, |text| PathRewrite::Full(text.into()));
     }
     if let Some(prefix) = fields.get("prefixRewrite") {
         let on_prefix =
@@ -364,23 +378,31 @@ fn decode_redirect(field: &Field<'_>, matches: &[HttpMatch]) -> Option<(Redirect
     if let Some(authority) = fields.get("authority") {
         let text = authority.text().unwrap_or("");
         let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) if !host.contains(':') => (host, port.parse::<u16>().ok()),
-            _ => (text, None),
+            Some((host, port)) if !host.contains(':') => match port.parse::<u16>() {
+                Ok(port) if port > 0 => (host, port),
+                _ => {
+                    authority.error("wrong-host", format!("`{port}` is no port"), "a number from 1 to 65535");
+                    return None;
+                }
+            },
+            _ => (text, 0),
         };
         redirect.host = patterns::host_name(&authority, host, false).unwrap_or_default();
-        redirect.port = port.unwrap_or(0);
+        // An authority stands for itself: the received port is none of its.
+        redirect.port = Some(port);
     }
     if let Some(scheme) = fields.get("scheme") {
         redirect.scheme = scheme.word(&[("http", "http"), ("https", "https")]).unwrap_or("").to_string();
     }
     if let Some(port) = fields.get("port") {
-        redirect.port = port.port().unwrap_or(0);
+        redirect.port = port.port();
     }
     let mut request_port = false;
     if let Some(derive) = fields.get("derivePort") {
         match derive.word(&[("FROM_PROTOCOL_DEFAULT", false), ("FROM_REQUEST_PORT", true)]) {
-            Some(false) => redirect.port = if redirect.scheme == "https" { 443 } else { 80 },
-            from_request => request_port = from_request == Some(true),
+            // What stands there without it, too.
+            Some(false) | None => {}
+            Some(true) => request_port = true,
         }
     }
     if let Some(code) = fields.get("redirectCode") {
@@ -406,17 +428,34 @@ fn decode_respond(field: &Field<'_>) -> Option<Respond> {
     let mut text = String::new();
     if let Some(body) = fields.get("body") {
         let mut inner = body.fields("a body")?;
-        if let Some(string) = inner.get("string") {
-            text = string.text().unwrap_or("").to_string();
-        }
-        inner.not_supported(&["bytes"]);
+        let (string, bytes) = (inner.get("string"), inner.get("bytes"));
         inner.finish();
+        if let (Some(_), Some(bytes)) = (&string, &bytes) {
+            bytes.error("conflict", "a body is either `string` or `bytes`", "remove one of the two");
+        }
+        text = string.and_then(|string| string.text().map(String::from)).unwrap_or_default();
+        if let Some(bytes) = bytes {
+            text = decode_bytes(&bytes)?;
+        }
         if text.len() > BODY_BYTES_MAX {
             body.error("limit", format!("the body is longer than {BODY_BYTES_MAX} bytes"), "shorten it");
         }
     }
     fields.finish();
     Some(Respond { status: u16::try_from(status?).ok()?, body: text, ..Respond::default() })
+}
+
+/// Bytes as Kubernetes writes them, in base64.
+fn decode_bytes(field: &Field<'_>) -> Option<String> {
+    let Ok(bytes) = STANDARD.decode(field.text()?) else {
+        field.error("wrong-value", format!("`{}` is no base64", field.path), "`base64 -w0 FILE` writes it");
+        return None;
+    };
+    let text = String::from_utf8(bytes).ok();
+    if text.is_none() {
+        field.not_supported("a body that is no UTF-8 text");
+    }
+    text
 }
 
 fn headers(field: Option<Field<'_>>, authority: Option<&mut String>) -> (HeaderEdits, HeaderEdits) {

@@ -121,9 +121,9 @@ impl Pass<'_> {
                 let mut made = self.rule_action(route, rule, view, &mut into.clusters);
                 if let (Action::Redirect(redirect), Some(port)) = (&mut made, port)
                     && redirect.scheme.is_empty()
-                    && redirect.port == 0
+                    && redirect.port.is_none()
                 {
-                    redirect.port = port;
+                    redirect.port = Some(port);
                 }
                 into.actions.push(made);
                 for one in &rule.matches {

@@ -29,10 +29,7 @@ impl Pass<'_> {
         let set = ListenerSet {
             name: pod.node(),
             node: pod.workload.clone(),
-            place: place(
-                &pod.labels,
-                self.destination_rules.compared().chain(self.virtual_services.source_labels()),
-            ),
+            place: place(&pod.labels, self.destination_rules.compared().chain(self.virtual_services.source_labels())),
             pod: pod.name.clone(),
             policy: policy.name.clone(),
             listeners,

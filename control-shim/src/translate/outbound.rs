@@ -54,17 +54,24 @@ impl Pass<'_> {
                 .is_some_and(|destination| destination.host == host && destination.visible(view));
             let services = self.virtual_services.of_host(view, host);
             let Some(service) = services.first().filter(|service| !known && !service.http.is_empty()) else { continue };
-            let mut routes = Routes::default();
-            self.virtual_service_routes(service, Seat { view, port: HTTP_PORT, gateway: MESH }, &mut routes);
-            let rule = self.rule(&service.meta, "hosts", &service.meta.spot);
-            let domains = vec![Domain { pattern: host.into(), port: 0 }];
-            self.put_host(
-                view,
-                Host { name: host.into(), listener: OUTBOUND.into(), rule, domains, ..Host::default() },
-                (service.meta.namespace(), host),
-                routes,
-                table,
-            );
+            // A port that rules ask for is one of its own.
+            let asked = service.http.iter().flat_map(|rule| &rule.matches).filter_map(|one| one.port);
+            let asked: BTreeSet<u16> = asked.filter(|port| *port != HTTP_PORT).collect();
+            for port in asked.into_iter().map(Some).chain([None]) {
+                let mut routes = Routes::default();
+                let seat = Seat { view, port: port.unwrap_or(HTTP_PORT), gateway: MESH };
+                self.virtual_service_routes(service, seat, &mut routes);
+                let rule = self.rule(&service.meta, "hosts", &service.meta.spot);
+                let name = port.map_or_else(|| host.to_string(), |port| format!("{host}:{port}"));
+                let domains = vec![Domain { pattern: host.into(), port: port.unwrap_or(0) }];
+                self.put_host(
+                    view,
+                    Host { name, listener: OUTBOUND.into(), rule, domains, ..Host::default() },
+                    (service.meta.namespace(), host),
+                    routes,
+                    table,
+                );
+            }
         }
     }
 

@@ -228,8 +228,12 @@ impl Pass<'_> {
         let fault = self.fault(service, rule);
         match &rule.action {
             HttpAction::Redirect { to, request_port } => {
-                // Without a new scheme the port stays as the client wrote it, which may be another one than ours.
-                let port = if *request_port && !to.scheme.is_empty() { seat.port } else { to.port };
+                // Without a new scheme or authority the port stays as the client wrote it, which may be another one than ours.
+                let port = if *request_port && !(to.scheme.is_empty() && to.host.is_empty()) {
+                    Some(seat.port)
+                } else {
+                    to.port
+                };
                 Action::Redirect(Redirect { fault, port, ..to.clone() })
             }
             HttpAction::Respond(respond) => Action::Respond(Respond { fault, ..respond.clone() }),

@@ -107,7 +107,7 @@ fn edits_rewrites_timeouts_and_redirects() {
     ));
     let actions = world.actions("default", "reviews");
     let Action::Redirect(redirect) = &actions[0] else { panic!("{actions:?}") };
-    assert_eq!((redirect.status, redirect.host.as_str(), redirect.port), (308, "a.example", 8443));
+    assert_eq!((redirect.status, redirect.host.as_str(), redirect.port), (308, "a.example", Some(8443)));
     let Action::Forward(forward) = &actions[1] else { panic!("{actions:?}") };
     assert_eq!((forward.timeout_ms, forward.authority.as_str()), (1500, "inner.example"));
     assert_eq!(forward.path, PathRewrite::Prefix("/".into()));
@@ -346,6 +346,30 @@ fn hosts_that_only_a_virtual_service_knows_are_served_on_any_port() {
 }
 
 #[test]
+fn a_host_that_only_a_virtual_service_knows_is_matched_by_port() {
+    let world = good(
+        &reviews(
+            "  http:
+  - match: [{port: 8443}, {uri: {prefix: /other}, port: 9000}]
+    route: [{destination: {host: reviews, subset: v2}}]
+  - route: [{destination: {host: reviews, subset: v1}}]
+",
+        )
+        .replace("hosts: [reviews]", "hosts: [api.example.com]"),
+    );
+    for (authority, path, answer) in [
+        ("api.example.com:8443", "/", to(V2)),
+        ("api.example.com:9000", "/other", to(V2)),
+        ("api.example.com:9000", "/", to(V1)),
+        ("api.example.com", "/other", to(V1)),
+        ("api.example.com:80", "/", to(V1)),
+        ("api.example.com:1234", "/other", to(V1)),
+    ] {
+        assert_eq!(world.ask("web-v1", authority, Request { path, ..Request::default() }), answer, "{authority}{path}");
+    }
+}
+
+#[test]
 fn a_rewritten_authority_counts_more_than_a_host_that_is_set() {
     for rule in [
         "rewrite: {authority: inner.example}, headers: {request: {set: {Host: set.example}}}",
@@ -361,16 +385,56 @@ fn a_rewritten_authority_counts_more_than_a_host_that_is_set() {
 #[test]
 fn a_redirect_s_port_is_the_scheme_s_own_or_the_request_s() {
     for (redirect, port) in [
-        ("scheme: https", 0),
-        ("scheme: https, derivePort: FROM_PROTOCOL_DEFAULT", 443),
-        ("scheme: https, derivePort: FROM_REQUEST_PORT", 80),
-        ("uri: /new, derivePort: FROM_REQUEST_PORT", 0),
-        ("scheme: https, port: 8443", 8443),
+        ("scheme: https", None),
+        ("scheme: https, derivePort: FROM_PROTOCOL_DEFAULT", None),
+        ("scheme: https, derivePort: FROM_REQUEST_PORT", Some(80)),
+        ("uri: /new, derivePort: FROM_REQUEST_PORT", None),
+        ("scheme: https, port: 8443", Some(8443)),
+        ("authority: else.example", Some(0)),
+        ("authority: 'else.example:81'", Some(81)),
+        ("authority: 'else.example:81', derivePort: FROM_PROTOCOL_DEFAULT", Some(81)),
+        ("authority: else.example, derivePort: FROM_REQUEST_PORT", Some(80)),
     ] {
         let world = good(&reviews(&format!("  http: [{{redirect: {{{redirect}}}}}]\n")));
         let actions = world.actions("default", "reviews");
         let Action::Redirect(made) = &actions[0] else { panic!("{actions:?}") };
         assert_eq!(made.port, port, "{redirect}");
+    }
+}
+
+#[test]
+fn a_redirect_may_bring_a_query() {
+    let world = good(&reviews("  http: [{redirect: {uri: '/new?a=b?c'}}]\n"));
+    let actions = world.actions("default", "reviews");
+    let Action::Redirect(made) = &actions[0] else { panic!("{actions:?}") };
+    assert_eq!(made.path, PathRewrite::Full("/new?a=b?c".into()));
+}
+
+#[test]
+fn a_body_in_base64_is_its_bytes() {
+    let world = good(&reviews("  http: [{directResponse: {status: 200, body: {bytes: 'aGVsbG8sIHfDtnJsZA=='}}}]\n"));
+    let actions = world.actions("default", "reviews");
+    let Action::Respond(made) = &actions[0] else { panic!("{actions:?}") };
+    assert_eq!(made.body, "hello, w\u{f6}rld");
+}
+
+/// (rule, code)
+#[test]
+fn answers_that_cannot_be_given() {
+    for (rule, code) in [
+        ("directResponse: {status: 200, body: {bytes: 'a'}}", "wrong-value"),
+        ("directResponse: {status: 200, body: {bytes: '/w=='}}", "not-supported-yet"),
+        ("directResponse: {status: 200, body: {bytes: 'YQ==', string: a}}", "conflict"),
+        ("directResponse: {status: 199}", "wrong-number"),
+        ("redirect: {uri: '/a b'}", "wrong-path"),
+        ("redirect: {uri: '/a?b c'}", "wrong-path"),
+        ("redirect: {uri: '/a#b'}", "wrong-path"),
+        ("redirect: {authority: 'else.example:http'}", "wrong-host"),
+        ("redirect: {authority: 'else.example:99999'}", "wrong-host"),
+        ("redirect: {uri: a}", "wrong-path"),
+    ] {
+        let codes = world(&reviews(&format!("  http: [{{{rule}}}]\n"))).codes();
+        assert!(codes.contains(&code), "{rule}: {codes:?}");
     }
 }
 

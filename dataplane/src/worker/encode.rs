@@ -111,7 +111,13 @@ pub fn request_head(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead
     }
     out.put(edits.peer_headers);
     rules.write(out);
+    if edits.role != Role::Inbound && !rules.drop(b"x-envoy-attempt-count") {
+        out.put(FIRST_TRY);
+    }
 }
+
+/// The last line of a request that goes out for the first time.
+pub const FIRST_TRY: &[u8] = b"x-envoy-attempt-count: 1\r\n";
 
 /// Appends the client to what earlier proxies said (Envoy's `use_remote_address`).
 fn forwarded_for(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead, client: IpAddr) {

@@ -275,6 +275,7 @@ pub fn sent_again(exchange: &Exchange) -> Vec<u8> {
         return exchange.replay.clone();
     }
     let line = format!("x-envoy-attempt-count: {}\r\n", 1 + u32::from(exchange.retries));
-    let blank_line = exchange.head_bytes - 2;
-    [&exchange.replay[..blank_line], line.as_bytes(), &exchange.replay[blank_line..]].concat()
+    let (head, rest) = exchange.replay.split_at(exchange.head_bytes - "\r\n".len());
+    let head = head.strip_suffix(encode::FIRST_TRY).unwrap_or(head);
+    [head, line.as_bytes(), rest].concat()
 }

@@ -183,8 +183,8 @@ impl Oracle {
             if !request.body.is_empty() {
                 fields.push(("content-length".into(), request.body.len().to_string()));
             }
-            if tries > 1 {
-                fields.push(("x-envoy-attempt-count".into(), tries.to_string()));
+            if let Some((_, count)) = fields.iter_mut().find(|(name, _)| name == "x-envoy-attempt-count") {
+                *count = tries.to_string();
             }
             let status = match failed {
                 Some(What::Status(status)) => status,

@@ -1,7 +1,7 @@
 //! What the config's rules make of a request: weights, matches, rewrites, edits, redirects, fixed answers.
 
 use ringway_config::model::{
-    Action, Balance, HeaderEdits, HeaderMatch, Match, PathMatch, PathRewrite, Protocol, Redirect, Respond, Role,
+    Action, Balance, HeaderEdits, HeaderMatch, Match, PathMatch, PathRewrite, Place, Protocol, Redirect, Respond, Role,
     RuleId, StringMatch,
 };
 use ringway_tests::harness::config::{forward, route};
@@ -14,7 +14,8 @@ matrix!(
     matches_are_first_come,
     paths_and_headers_are_rewritten,
     paths_are_rewritten_by_patterns,
-    redirects_and_fixed_answers
+    redirects_and_fixed_answers,
+    routes_of_other_workloads_are_passed_over
 );
 
 /// 90/10 over 10,000 requests: five standard deviations on either side.
@@ -173,16 +174,35 @@ fn redirects_and_fixed_answers(case: Case) {
         path: PathRewrite::Full("/there".into()),
         ..Redirect::default()
     };
+    let elsewhere = Redirect {
+        status: 302,
+        host: "else.test".into(),
+        port: Some(0),
+        path: PathRewrite::Full("/?a=b".into()),
+        ..Redirect::default()
+    };
     let respond = Respond { status: 418, body: "short and stout".into(), response: edits(), ..Respond::default() };
-    config.hosts[0].actions.extend([Action::Redirect(redirect), Action::Respond(respond)]);
-    let mut routes =
-        [route("away", PathMatch::Exact("/away".into()), 1), route("here", PathMatch::Exact("/here".into()), 2)];
+    config.hosts[0].actions.extend([Action::Redirect(redirect), Action::Respond(respond), Action::Redirect(elsewhere)]);
+    let mut routes = [
+        route("away", PathMatch::Exact("/away".into()), 1),
+        route("here", PathMatch::Exact("/here".into()), 2),
+        route("else", PathMatch::Exact("/else".into()), 3),
+    ];
     routes[0].rule = RuleId(77);
     config.hosts[0].routes.splice(0..0, routes);
     let proxy = ProxyBuilder::new(case, config).start();
     let mut client = proxy.client();
     let response = client.get("up.test", "/away?q");
     assert_eq!((response.status, response.header("location")), (301, Some("https://up.test/there?q")));
+    // A received port stays, unless it is the old scheme's own; an authority or a port of the rule's own replaces it.
+    for (authority, location) in [
+        ("up.test:80", "https://up.test/there?q"),
+        ("up.test:8080", "https://up.test:8080/there?q"),
+        ("UP.test:443", "https://UP.test/there?q"),
+    ] {
+        assert_eq!(client.get(authority, "/away?q").header("location"), Some(location), "{authority}");
+    }
+    assert_eq!(client.get("up.test:8080", "/else?q").header("location"), Some("http://else.test/?a=b"));
     let response = client.get("up.test", "/here");
     assert_eq!(
         (response.status, response.text().as_str(), response.header("x-set")),
@@ -193,6 +213,27 @@ fn redirects_and_fixed_answers(case: Case) {
     client.send("POST /here HTTP/1.1\r\nHost: up.test\r\nContent-Length: 4\r\n\r\nbody");
     assert_eq!(client.response().status, 418);
     assert_eq!(upstream.accepted(), 0);
+}
+
+/// The labels of its own workload are a proxy's to know.
+fn routes_of_other_workloads_are_passed_over(case: Case) {
+    let upstream = Upstream::echo();
+    let mut config = Config::http(Role::Outbound).upstream(upstream.address());
+    let labels = |version: &str| vec![("app".to_string(), "web".to_string()), ("version".to_string(), version.into())];
+    let mut routes = Vec::new();
+    for (version, status) in [("v1", 201), ("v2", 202)] {
+        let action = config.hosts[0].actions.len() as u32;
+        config.hosts[0].actions.push(Action::Respond(Respond { status, ..Respond::default() }));
+        let mut one = route(version, PathMatch::Any, action);
+        one.matches.source = labels(version);
+        routes.push(one);
+    }
+    config.hosts[0].routes.splice(0..0, routes);
+    for (own, status) in [(None, 200), (Some("v1"), 201), (Some("v2"), 202), (Some("v3"), 200)] {
+        config.listeners.place = own.map(|version| Place { labels: labels(version), ..Place::default() });
+        let proxy = ProxyBuilder::new(case, config.clone()).start();
+        assert_eq!(proxy.client().get("up.test", "/").status, status, "{own:?}");
+    }
 }
 
 fn edits() -> HeaderEdits {

@@ -78,7 +78,9 @@ fn string_match(c: &mut Checker<'_>, at: At, m: &StringMatchRecord, kind_min: u8
 }
 
 fn action(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyError> {
-    at.field("reserved").zero(a.reserved.get() == 0)?;
+    at.field("reserved").zero(a.reserved == 0)?;
+    at.field("has_port").flag(a.has_port)?;
+    at.field("port").zero(a.has_port != 0 || a.port.get() == 0)?;
     match a.kind {
         tag::FORWARD => forward(c, at, a)?,
         _ if a.retry != Span::default() => return Err(at.field("fields of other kinds").fail(Fault::NotZero)),
@@ -130,7 +132,7 @@ fn cors(c: &mut Checker<'_>, at: At, span: Span) -> Result<(), VerifyError> {
 }
 
 fn forward(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyError> {
-    let others = a.status.get() == 0 && a.port.get() == 0 && (a.path_kind == 4 || a.scheme == Str::default());
+    let others = a.status.get() == 0 && a.has_port == 0 && (a.path_kind == 4 || a.scheme == Str::default());
     at.field("fields of other kinds").zero(others)?;
     at.field("timeout_ms").timeout(a.timeout_ms.get())?;
     c.text(at.field("authority"), a.text, Text::Authority)?;
@@ -198,7 +200,7 @@ fn redirect(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyE
 fn respond(c: &mut Checker<'_>, at: At, a: &ActionRecord) -> Result<(), VerifyError> {
     let strings = a.scheme == Str::default() && a.path == Str::default();
     let spans = without_spans_of_forwards(a);
-    let numbers = a.port.get() == 0 && a.path_kind == 0 && a.timeout_ms.get() == 0;
+    let numbers = a.has_port == 0 && a.path_kind == 0 && a.timeout_ms.get() == 0;
     at.field("fields of other kinds").zero(strings && spans && numbers)?;
     at.field("status").need((200..=599).contains(&a.status.get()), Fault::Range)?;
     c.text(at.field("body"), a.text, Text::Free).map(drop)

@@ -91,7 +91,11 @@ impl<'a> Request<'a> {
 
 impl Conditions {
     /// `own`: the labels of the proxy's workload. Err: why a pattern does not compile.
-    pub(crate) fn compile(matches: &Match, own: &[(String, String)], patterns: &mut Patterns) -> Result<Conditions, String> {
+    pub(crate) fn compile(
+        matches: &Match,
+        own: &[(String, String)],
+        patterns: &mut Patterns,
+    ) -> Result<Conditions, String> {
         let path = match &matches.path {
             PathMatch::Any => PathTest::Any,
             PathMatch::Exact(path) => PathTest::Exact(path.as_bytes().into()),

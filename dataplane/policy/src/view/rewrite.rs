@@ -22,8 +22,7 @@ impl View {
 
     /// Appends the Location of a redirect to `out`; nothing for any other answer.
     ///
-    /// Gateway API, `HTTPRequestRedirectFilter`: what is not given stays as the client sent it; a scheme that is given brings its default port, and a
-    /// default port is not written.
+    /// What is not given stays as the client sent it; the scheme's own port is not written.
     pub fn location(&self, local: &Local, facts: &Facts<'_>, out: &mut Vec<u8>) {
         let LocalKind::Redirect { host, action } = local.kind else { return };
         let Some(Action::Redirect(redirect)) = self.action(host, action) else { return };
@@ -55,15 +54,20 @@ fn location_origin(redirect: &Redirect, facts: &Facts<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(if brackets { b"]" } else { b"" });
     let mut given = [0; 5];
     let port = match redirect.port {
-        0 if redirect.scheme.is_empty() => received_port,
-        0 => b"",
-        port => decimal(port, &mut given),
+        // What was left unsaid by the client, or could have been, stays unsaid.
+        None if scheme != facts.scheme && received_port == own_port(facts.scheme) => b"",
+        None => received_port,
+        Some(0) => b"",
+        Some(port) => decimal(port, &mut given),
     };
-    let default: &[u8] = if scheme == "https" { b"443" } else { b"80" };
-    if !port.is_empty() && port != default {
+    if !port.is_empty() && port != own_port(scheme) {
         out.push(b':');
         out.extend_from_slice(port);
     }
+}
+
+fn own_port(scheme: &str) -> &'static [u8] {
+    if scheme == "https" { b"443" } else { b"80" }
 }
 
 /// The query takes no part and stays.
@@ -194,19 +198,23 @@ mod tests {
             ..Redirect::default()
         };
         for (rule, scheme, authority, origin) in [
-            (redirect("", "", 0), "http", "Example.com", "http://Example.com"),
-            (redirect("", "", 0), "http", "example.com:80", "http://example.com"),
-            (redirect("", "", 0), "http", "example.com:8080", "http://example.com:8080"),
-            (redirect("https", "", 0), "http", "example.com:8080", "https://example.com"),
-            (redirect("https", "", 443), "http", "example.com", "https://example.com"),
-            (redirect("https", "", 8443), "http", "example.com:80", "https://example.com:8443"),
-            (redirect("http", "", 0), "http", "example.com:8080", "http://example.com"),
-            (redirect("", "other.org", 0), "http", "example.com:8080", "http://other.org:8080"),
-            (redirect("", "other.org", 80), "http", "example.com:8080", "http://other.org"),
-            (redirect("", "", 443), "http", "example.com", "http://example.com:443"),
-            (redirect("", "", 65535), "https", "[::1]:443", "https://[::1]:65535"),
-            (redirect("", "2001:db8::1", 0), "http", "a", "http://[2001:db8::1]"),
-            (redirect("https", "", 0), "http", "", ""),
+            (redirect("", "", None), "http", "Example.com", "http://Example.com"),
+            (redirect("", "", None), "http", "example.com:80", "http://example.com"),
+            (redirect("", "", None), "http", "example.com:8080", "http://example.com:8080"),
+            (redirect("https", "", None), "http", "example.com:8080", "https://example.com:8080"),
+            (redirect("https", "", None), "http", "example.com:80", "https://example.com"),
+            (redirect("http", "", None), "https", "example.com:443", "http://example.com"),
+            (redirect("https", "", Some(0)), "http", "example.com:8080", "https://example.com"),
+            (redirect("https", "", Some(443)), "http", "example.com", "https://example.com"),
+            (redirect("https", "", Some(8443)), "http", "example.com:80", "https://example.com:8443"),
+            (redirect("http", "", Some(0)), "http", "example.com:8080", "http://example.com"),
+            (redirect("", "other.org", None), "http", "example.com:8080", "http://other.org:8080"),
+            (redirect("", "other.org", Some(0)), "https", "example.com:8443", "https://other.org"),
+            (redirect("", "other.org", Some(80)), "http", "example.com:8080", "http://other.org"),
+            (redirect("", "", Some(443)), "http", "example.com", "http://example.com:443"),
+            (redirect("", "", Some(65535)), "https", "[::1]:443", "https://[::1]:65535"),
+            (redirect("", "2001:db8::1", None), "http", "a", "http://[2001:db8::1]"),
+            (redirect("https", "", None), "http", "", ""),
         ] {
             let facts = Facts {
                 client: std::net::IpAddr::from([127, 0, 0, 1]),

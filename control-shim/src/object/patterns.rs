@@ -28,7 +28,7 @@ pub fn check_regex(field: &Field<'_>, pattern: &str) -> bool {
     }
 }
 
-/// Istio's StringMatch: one of `exact`, `prefix`, `regex`; nothing in it means "is present" where `presence` allows that.
+/// Istio's StringMatch: one of `exact`, `prefix`, `regex`; nothing in it, or the regex `*`, means "is present" where `presence` allows that.
 pub fn string_match(field: &Field<'_>, presence: bool) -> Option<StringMatch> {
     let mut fields = field.fields("a string match")?;
     let mut found = Vec::new();
@@ -39,7 +39,14 @@ pub fn string_match(field: &Field<'_>, presence: bool) -> Option<StringMatch> {
         found.extend(prefix.text().map(|text| StringMatch::Prefix(text.into())));
     }
     if let Some(regex) = fields.get("regex") {
-        found.extend(regex.text().filter(|text| check_regex(&regex, text)).map(|text| StringMatch::Regex(text.into())));
+        // No expression, and yet what people write for "is there": Istio takes it as that.
+        if presence && regex.text() == Some("*") {
+            found.push(StringMatch::Present);
+        } else {
+            found.extend(
+                regex.text().filter(|text| check_regex(&regex, text)).map(|text| StringMatch::Regex(text.into())),
+            );
+        }
     }
     fields.finish();
     match (found.len(), presence) {

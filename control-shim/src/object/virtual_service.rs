@@ -398,7 +398,9 @@ fn decode_redirect(field: &Field<'_>, matches: &[HttpMatch]) -> Option<(Redirect
         redirect.port = port.port();
     }
     let mut request_port = false;
-    if let Some(derive) = fields.get("derivePort") {
+    let derive = fields.get("derivePort");
+    let derived = derive.is_some();
+    if let Some(derive) = derive {
         match derive.word(&[("FROM_PROTOCOL_DEFAULT", false), ("FROM_REQUEST_PORT", true)]) {
             // What stands there without it, too.
             Some(false) | None => {}
@@ -409,6 +411,11 @@ fn decode_redirect(field: &Field<'_>, matches: &[HttpMatch]) -> Option<(Redirect
         redirect.status = redirect_status(&code)?;
     }
     fields.finish();
+    let same = Redirect { status: redirect.status, ..Redirect::default() };
+    if redirect == same && !derived && !field.context.broken() {
+        let message = "the redirect leads back to where the request was";
+        field.error("missing-field", message, "add `uri`, `authority`, `scheme` or `port`");
+    }
     Some((redirect, request_port))
 }
 

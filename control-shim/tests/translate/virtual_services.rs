@@ -269,6 +269,26 @@ spec:
     assert_eq!(world.ask("client-v1", full, Request::default()), to(V1));
 }
 
+#[test]
+fn an_asterisk_for_an_expression_means_presence() {
+    let world = good(&reviews(
+        "  http:
+  - match: [{headers: {x-a: {regex: '*'}}}, {queryParams: {q: {regex: '*'}}}, {withoutHeaders: {x-b: {regex: '*'}}}]
+    route: [{destination: {host: reviews, subset: v2}}]
+  - route: [{destination: {host: reviews, subset: v1}}]
+",
+    ));
+    for (path, headers, answer) in [
+        ("/", &[("x-a", "")][..], to(V2)),
+        ("/?q", &[("x-b", "1")], to(V2)),
+        ("/", &[("x-b", "1")], to(V1)),
+        ("/", &[], to(V2)),
+    ] {
+        let request = Request { path, headers, ..Request::default() };
+        assert_eq!(world.ask("web-v1", "reviews", request), answer, "{path} {headers:?}");
+    }
+}
+
 /// At a gateway it is the gateway's own pod that is asked.
 #[test]
 fn source_labels_and_source_namespace_are_those_of_the_proxy_that_sends() {
@@ -432,6 +452,7 @@ fn answers_that_cannot_be_given() {
         ("redirect: {authority: 'else.example:http'}", "wrong-host"),
         ("redirect: {authority: 'else.example:99999'}", "wrong-host"),
         ("redirect: {uri: a}", "wrong-path"),
+        ("redirect: {redirectCode: 302}", "missing-field"),
     ] {
         let codes = world(&reviews(&format!("  http: [{{{rule}}}]\n"))).codes();
         assert!(codes.contains(&code), "{rule}: {codes:?}");

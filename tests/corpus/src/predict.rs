@@ -377,15 +377,23 @@ fn written(pairs: &Value, request: &Request) -> Vec<(String, String)> {
 
 /// What the generated variables come to.
 fn made_for(format: &str, request: &Request) -> String {
-    let header = |name: &str| request.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
+    // What ends at this hop is not there for variables either.
+    let ends_here = |name: &str| {
+        let mut options = request.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case("connection"));
+        options.any(|(_, names)| names.split(',').any(|option| option.trim().eq_ignore_ascii_case(name)))
+    };
+    let line = |name: &str| request.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
+    let header = |name: &str| line(name).filter(|_| !ends_here(name)).map(|(_, value)| value.as_str());
     let method = request.method.as_str();
     let tier = header("x-tier").unwrap_or(method);
-    format
+    let value = format
         .replace("%REQ(x-env)%", header("x-env").unwrap_or_default())
         .replace("%REQ(x-tier?:method):3%", tier.get(..3).unwrap_or(tier))
         .replace("%REQ(:method)%", method)
         .replace("%PROTOCOL%", "HTTP/1.1")
-        .replace("%%", "%")
+        .replace("%%", "%");
+    // Space around a value is no part of it (RFC 9110 §5.5): whoever reads it takes it off.
+    value.trim_matches([' ', '\t']).to_owned()
 }
 
 /// Puts what is sure here in the place of what `explain` can only describe.

@@ -109,7 +109,7 @@ fn settle_one_of(request: &Request, ours: &Prediction, theirs: &Answer) -> Optio
                 settle_heads(request, theirs, ours, &mut rows);
             }
             (Answer::Local { location: Some(theirs), .. }, Answer::Local { location: Some(ours), .. }) => {
-                rows.extend(settle_locations(request, theirs, ours));
+                settle_locations(request, theirs, ours, &mut rows);
             }
             (
                 Answer::Local { status: their_status, body: their_body, .. },
@@ -125,27 +125,30 @@ fn settle_one_of(request: &Request, ours: &Prediction, theirs: &Answer) -> Optio
     })
 }
 
-fn settle_locations(request: &Request, theirs: &mut String, ours: &str) -> Option<&'static str> {
+fn settle_locations(request: &Request, theirs: &mut String, ours: &str, rows: &mut Rows) {
     let says_https = request.headers.iter().any(|(name, value)| name == "X-Forwarded-Proto" && value == "https");
-    if request.place == Place::Sidecar && says_https && theirs.strip_prefix("https://") == ours.strip_prefix("http://")
+    if request.place == Place::Sidecar
+        && says_https
+        && ours.starts_with("http://")
+        && let Some(rest) = theirs.strip_prefix("https://")
     {
-        *theirs = ours.to_owned();
-        return Some("scheme-at-sidecars");
+        *theirs = format!("http://{rest}");
+        rows.insert("scheme-at-sidecars");
     }
     let origin = |location: &str| location.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
     let (their_origin, our_origin) = (origin(theirs), origin(ours));
     if their_origin == our_origin {
-        return None;
+        return;
     }
     let row = if their_origin == format!("http://{}", request.authority) && request.authority.ends_with(":80") {
         "redirect-default-port"
     } else if their_origin.contains("://else.example:8080") {
         "redirect-authority-with-port"
     } else {
-        return None;
+        return;
     };
     *theirs = theirs.replacen(&their_origin, &our_origin, 1);
-    Some(row)
+    rows.insert(row);
 }
 
 fn settle_heads(request: &Request, theirs: &mut Head, ours: &mut Head, rows: &mut Rows) {

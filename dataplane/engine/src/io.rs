@@ -264,8 +264,6 @@ pub struct Limits {
     pub bulk_buffers: u16,
     /// Heap bytes that unsent tails of blocked sockets may take in this worker.
     pub spill_bytes_max: usize,
-    /// Heap bytes that the unsent tail of one socket may take.
-    pub spill_socket_bytes_max: usize,
     /// Submission queue entries (uring only), a power of two; the completion queue has four times as many.
     pub queue_entries: u32,
     /// Completions handed over in one turn.
@@ -279,7 +277,6 @@ impl Default for Limits {
             small_buffers: 256,
             bulk_buffers: 16,
             spill_bytes_max: 64 << 20,
-            spill_socket_bytes_max: 64 << 10,
             queue_entries: 1024,
             completions_per_turn_max: 1024,
         }

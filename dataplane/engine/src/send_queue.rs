@@ -106,17 +106,11 @@ pub(crate) struct Sending {
     spilled_bytes: usize,
     spills: u64,
     spill_bytes_max: usize,
-    spill_socket_bytes_max: usize,
 }
 
-/// Why a queue could not be spilled.
+/// The budget does not have as many bytes as this queue would hold in all.
 #[derive(Debug, PartialEq, Eq)]
-enum SpillError {
-    /// The worker's budget does not have this many bytes.
-    Worker(usize),
-    /// The socket's own cap is reached.
-    Socket,
-}
+struct Overdrawn(usize);
 
 impl Sending {
     pub(crate) fn new(limits: &Limits) -> Sending {
@@ -128,7 +122,6 @@ impl Sending {
             spilled_bytes: 0,
             spills: 0,
             spill_bytes_max: limits.spill_bytes_max,
-            spill_socket_bytes_max: limits.spill_socket_bytes_max,
         }
     }
 
@@ -293,31 +286,15 @@ impl Sending {
                 self.blocked.push_back((queue.blocked_since, sock));
                 continue;
             }
-            self.relieve_one(table, sock, low, now, out);
+            self.relieve_one(table, sock, out);
         }
     }
 
-    fn relieve_one<T: Sender>(
-        &mut self,
-        table: &mut Table<T>,
-        sock: Sock,
-        low: bool,
-        now: Time,
-        out: &mut Vec<Completion>,
-    ) {
+    fn relieve_one<T: Sender>(&mut self, table: &mut Table<T>, sock: Sock, out: &mut Vec<Completion>) {
         while let Some(socket) = table.get_mut(sock) {
-            let token = socket.token();
-            let queue = socket.queue();
-            match self.spill(queue) {
+            match self.spill(socket.queue()) {
                 Ok(()) => return,
-                Err(SpillError::Socket) if low => return self.fail(queue, token, Errno::OVERCOMMIT, out),
-                Err(SpillError::Socket) => {
-                    // Buffers suffice for now; look again later.
-                    queue.blocked_since = now;
-                    queue.enlisted = true;
-                    return self.blocked.push_back((now, sock));
-                }
-                Err(SpillError::Worker(needed)) => {
+                Err(Overdrawn(needed)) => {
                     let victim = self.largest_holder(table, needed).unwrap_or(sock);
                     if let Some(socket) = table.get_mut(victim) {
                         let token = socket.token();
@@ -345,16 +322,13 @@ impl Sending {
     }
 
     /// Copies every run of pieces that hold buffer slots into one heap block.
-    fn spill(&mut self, queue: &mut SendQueue) -> Result<(), SpillError> {
+    fn spill(&mut self, queue: &mut SendQueue) -> Result<(), Overdrawn> {
         let needed = self.slot_bytes(queue);
         if needed == 0 {
             return Ok(());
         }
-        if queue.charged as usize + needed > self.spill_socket_bytes_max {
-            return Err(SpillError::Socket);
-        }
         if self.spilled_bytes + needed > self.spill_bytes_max {
-            return Err(SpillError::Worker(queue.charged as usize + needed));
+            return Err(Overdrawn(queue.charged as usize + needed));
         }
         let mut node = queue.head;
         while node != NIL {
@@ -557,21 +531,19 @@ mod tests {
     }
 
     #[test]
-    fn one_socket_over_its_own_cap_pays_only_when_buffers_are_low() {
-        let arena = Arena::new(8, 2).unwrap();
-        let mut sending = Sending::new(&Limits { spill_socket_bytes_max: 8, ..Limits::default() });
+    fn a_socket_does_not_pay_while_there_is_a_budget() {
+        let arena = Arena::new(64 << 10, 4).unwrap();
+        let mut sending = Sending::new(&Limits::default());
         let mut table = Table::new(1);
         let sock = table.insert(peer(7)).ok().unwrap();
         let queue = &mut table.get_mut(sock).unwrap().queue;
-        for _ in 0..2 {
+        for _ in 0..4 {
             sending.push(sock, queue, Piece::Buf(arena.take().unwrap()));
         }
         sending.block(sock, queue, Time(0));
         let mut out = Vec::new();
-        sending.relieve(&mut table, Time(0).after(SEND_BLOCKED_MAX), || false, &mut out);
-        assert!(out.is_empty() && arena.free() == 0 && sending.next_deadline() != Time::NEVER);
-        sending.relieve(&mut table, Time(0).after(SEND_BLOCKED_MAX), || true, &mut out);
-        assert!(matches!(out[..], [Completion::SendFailed { errno: Errno::OVERCOMMIT, .. }]) && arena.free() == 2);
+        sending.relieve(&mut table, Time(0), || true, &mut out);
+        assert_eq!((out.len(), arena.free(), sending.spilled_bytes()), (0, 4, 256 << 10));
     }
 
     #[test]

@@ -458,14 +458,8 @@ type Parts = (Vec<Worker<Sim>>, House, Arc<[WorkerStats]>, Vec<Arc<SeriesTable>>
 
 /// Workers wired to housekeeping and to each other.
 fn workers(world: &World, count: usize, current: Arc<Active>) -> Parts {
-    let limits = Limits {
-        sockets_max: 512,
-        small_buffers: 64,
-        bulk_buffers: 8,
-        spill_bytes_max: 8 << 20,
-        spill_socket_bytes_max: 1 << 20,
-        ..Limits::default()
-    };
+    let limits =
+        Limits { sockets_max: 512, small_buffers: 64, bulk_buffers: 8, spill_bytes_max: 8 << 20, ..Limits::default() };
     let sims: Vec<Sim> = (0..count).map(|_| world.sim(limits)).collect();
     let stats: Arc<[WorkerStats]> = (0..count).map(|_| WorkerStats::default()).collect();
     let series: Vec<Arc<SeriesTable>> = (0..count).map(|_| Arc::default()).collect();

@@ -19,6 +19,7 @@ mod outliers;
 mod pools;
 mod retries;
 mod routing;
+mod slow_readers;
 mod telemetry;
 mod timeouts;
 mod tls_passthrough;

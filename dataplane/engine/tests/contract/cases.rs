@@ -401,7 +401,7 @@ pub fn survives_more_completions_than_its_queue_holds<W: World>() {
 }
 
 pub fn spills_for_peers_that_do_not_read<W: World>() {
-    let limits = Limits { small_buffers: 16, spill_socket_bytes_max: 4 << 20, ..Limits::default() };
+    let limits = Limits { small_buffers: 16, ..Limits::default() };
     let mut h = Harness::<W>::new(limits);
     let (slow, token, slow_peer) = h.pair(Room::Tiny);
     let mut queued = Vec::new();
@@ -427,8 +427,7 @@ pub fn spills_for_peers_that_do_not_read<W: World>() {
 }
 
 pub fn the_largest_holder_pays_when_the_budget_is_spent<W: World>() {
-    let limits =
-        Limits { small_buffers: 16, spill_bytes_max: 64 << 10, spill_socket_bytes_max: 4 << 20, ..Limits::default() };
+    let limits = Limits { small_buffers: 16, spill_bytes_max: 64 << 10, ..Limits::default() };
     let mut h = Harness::<W>::new(limits);
     let (greedy, token, _peer) = h.pair(Room::Tiny);
     let (modest, other, modest_peer) = h.pair(Room::Tiny);

@@ -76,7 +76,6 @@ pub fn run<W: World>(seed: u64, steps: u32) {
         small_buffers: if seed.is_multiple_of(2) { 16 } else { 64 },
         queue_entries: if seed.is_multiple_of(3) { 8 } else { 256 },
         completions_per_turn_max: if seed.is_multiple_of(5) { 3 } else { 256 },
-        spill_socket_bytes_max: 4 << 20,
         ..Limits::default()
     };
     let mut h = Harness::<W>::new(limits);

@@ -54,7 +54,11 @@ impl Head {
     /// From a request line (`GET /path`) and header lines.
     pub fn new(line: &str, fields: impl IntoIterator<Item = (String, String)>) -> Head {
         let mut head = Head { line: line.into(), fields: fields.into_iter().collect() };
-        head.fields.iter_mut().for_each(|(name, _)| name.make_ascii_lowercase());
+        for (name, value) in &mut head.fields {
+            name.make_ascii_lowercase();
+            // Space around a value is no part of it (RFC 9110 §5.5).
+            *value = value.trim_matches([' ', '\t']).to_owned();
+        }
         head.fields.sort_by(|a, b| a.0.cmp(&b.0));
         head
     }

@@ -127,8 +127,8 @@ fn settle_one_of(request: &Request, ours: &Prediction, theirs: &Answer) -> Optio
 
 fn settle_locations(request: &Request, theirs: &mut String, ours: &str, rows: &mut Rows) {
     let says_https = request.headers.iter().any(|(name, value)| name == "X-Forwarded-Proto" && value == "https");
-    if request.place == Place::Sidecar
-        && says_https
+    let takes_https = request.place == Place::Sidecar && says_https;
+    if takes_https
         && ours.starts_with("http://")
         && let Some(rest) = theirs.strip_prefix("https://")
     {
@@ -142,6 +142,9 @@ fn settle_locations(request: &Request, theirs: &mut String, ours: &str, rows: &m
     }
     let row = if their_origin == format!("http://{}", request.authority) && request.authority.ends_with(":80") {
         "redirect-default-port"
+    } else if takes_https && their_origin == format!("https://{}", request.authority) {
+        // No change of scheme in its eyes, so the port stays.
+        "scheme-at-sidecars"
     } else if their_origin.contains("://else.example:8080") {
         "redirect-authority-with-port"
     } else {

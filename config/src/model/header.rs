@@ -14,6 +14,11 @@ pub struct HeaderEdits {
 }
 
 impl HeaderEdits {
+    /// Nothing is edited.
+    pub const fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
+    }
+
     /// What is set, then what is added.
     pub fn written(&self) -> impl Iterator<Item = &(String, HeaderValue)> {
         self.set.iter().chain(&self.add)

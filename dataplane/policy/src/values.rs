@@ -68,41 +68,50 @@ pub struct Layers<'a> {
     pub inner: &'a HeaderEdits,
     /// They are on a response.
     pub of_response: bool,
+    /// There is an edit in one of them. Most requests have none, and look at nothing else here.
+    edits: bool,
 }
 
 static NOTHING: HeaderEdits = HeaderEdits { set: Vec::new(), add: Vec::new(), remove: Vec::new() };
 
 impl<'a> Layers<'a> {
     /// No edits.
-    pub const NONE: Layers<'static> = Layers { outer: &NOTHING, inner: &NOTHING, of_response: false };
+    pub const NONE: Layers<'static> = Layers::of(&NOTHING, &NOTHING, false);
 
     /// On a request.
     pub fn of_request(outer: &'a HeaderEdits, inner: &'a HeaderEdits) -> Layers<'a> {
-        Layers { outer, inner, of_response: false }
+        Layers::of(outer, inner, false)
     }
 
     /// On a response.
     pub fn of_response(outer: &'a HeaderEdits, inner: &'a HeaderEdits) -> Layers<'a> {
-        Layers { outer, inner, of_response: true }
+        Layers::of(outer, inner, true)
+    }
+
+    const fn of(outer: &'a HeaderEdits, inner: &'a HeaderEdits, of_response: bool) -> Layers<'a> {
+        Layers { outer, inner, of_response, edits: !(outer.is_empty() && inner.is_empty()) }
     }
 
     /// Whether some value has to be made up.
     pub fn vary(&self) -> bool {
-        self.outer.variables().chain(self.inner.variables()).next().is_some()
+        self.edits && self.outer.variables().chain(self.inner.variables()).next().is_some()
     }
 
     /// Whether some value reads the request's head.
     pub fn read_request(&self) -> bool {
-        self.outer.read_request() || self.inner.read_request()
+        self.edits && (self.outer.read_request() || self.inner.read_request())
     }
 
     /// Whether lines called `name`, in any case, are taken away.
     pub fn drop(&self, name: &[u8], values: &Values<'_>) -> bool {
-        [self.outer, self.inner].iter().any(|edits| self.overrides(edits, name, values))
+        self.edits && [self.outer, self.inner].iter().any(|edits| self.overrides(edits, name, values))
     }
 
     /// Calls `write` with each line, in order.
     pub fn each(&self, values: &Values<'_>, write: &mut dyn FnMut(&'a str, &'a HeaderValue)) {
+        if !self.edits {
+            return;
+        }
         let outer = self.outer.written().filter(|(name, _)| !self.overrides(self.inner, name.as_bytes(), values));
         for (name, value) in outer.chain(self.inner.written()) {
             if self.is_there(value, values) {
@@ -114,6 +123,9 @@ impl<'a> Layers<'a> {
     /// Bytes of all values with their names, at most; without those of the lines' ends.
     pub fn bytes_max(&self, values: &Values<'_>) -> usize {
         let mut bytes = 0;
+        if !self.edits {
+            return bytes;
+        }
         for (name, value) in self.outer.written().chain(self.inner.written()) {
             bytes += name.len();
             self.parts(value, values, &mut |part| bytes += part.len());
@@ -123,7 +135,7 @@ impl<'a> Layers<'a> {
 
     /// How many lines they write at most.
     pub fn lines_max(&self) -> usize {
-        self.outer.written().chain(self.inner.written()).count()
+        if self.edits { self.outer.written().chain(self.inner.written()).count() } else { 0 }
     }
 
     /// A value, piece by piece.

@@ -12,7 +12,7 @@ use super::Worker;
 use super::connection::Phase;
 use super::encode::{self, RequestEdits};
 use super::exchange::{Exchange, Pinned};
-use super::lines::Lines;
+use super::lines::{Lines, Plain};
 use super::local::LocalReply;
 use crate::telemetry::record::Text;
 use crate::telemetry::{Flag, names};
@@ -227,8 +227,9 @@ impl<I: Io> Worker<I> {
         let (role, client) = (down.role, down.peer.ip());
         let layers = Layers::of_request(&forward.request, &backend.request);
         let of_answer = Layers::of_response(&forward.response, &backend.response);
-        let mut plain = std::mem::take(&mut self.scratch.plain);
+        let mut plain = None;
         if layers.read_request() || of_answer.read_request() {
+            let plain = plain.insert(std::mem::take(&mut self.scratch.plain));
             let authority = normal_host.as_ref().map(Authority::text);
             let edits =
                 RequestEdits { authority, request_id: request_id.as_ref(), ..RequestEdits::none(role, target, client) };
@@ -240,7 +241,7 @@ impl<I: Io> Worker<I> {
         let mut values = Values::default();
         if layers.vary() {
             values = self.values(key, view, Some(&plan), request.version);
-            values.request = plain.asked();
+            values.request = plain.as_ref().and_then(Plain::asked);
         }
         let edits = RequestEdits {
             role,
@@ -265,7 +266,9 @@ impl<I: Io> Worker<I> {
             self.copy_head(&mut exchange, &pinned, &plan, head, request, &edits);
         }
         self.scratch.path = path;
-        self.scratch.plain = plain;
+        if let Some(plain) = plain {
+            self.scratch.plain = plain;
+        }
         let fits = self.scratch.path.len() <= HEAD_BYTES_MAX as usize;
         let Some(len) = written.ok().filter(|_| fits) else {
             return self.reply(key, exchange, LocalReply::new(431, Flag::DPE, "request_headers_too_large_after_edits"));

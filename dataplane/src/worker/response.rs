@@ -196,13 +196,14 @@ impl<I: Io> Worker<I> {
         let mut rules = Layers::NONE;
         let mut values = Values::default();
         let mut cookie = None;
-        let mut plain = std::mem::take(&mut self.scratch.plain);
+        let mut plain = None;
         let received = Received { head, fields: &response.fields };
         if let (Some(pinned), Some(plan), true) = (&pinned, exchange.plan, is_final) {
             let (forward, backend) = pinned.view.forward(&plan);
             cookie = plan.cookie.and_then(|value| Some((pinned.view.cluster(plan.cluster).cookie()?, value)));
             rules = Layers::of_response(&forward.response, &backend.response);
             if rules.vary() {
+                let plain = plain.insert(std::mem::take(&mut self.scratch.plain));
                 std::mem::swap(&mut plain.bytes, &mut exchange.asked);
                 plain.read();
                 values = self.values(down_key, &pinned.view, Some(&plan), exchange.version);
@@ -233,7 +234,9 @@ impl<I: Io> Worker<I> {
         let mut writer = HeadWriter::new(&mut out);
         encode::response_head(&mut writer, head, response, &edits);
         let written = writer.end();
-        self.scratch.plain = plain;
+        if let Some(plain) = plain {
+            self.scratch.plain = plain;
+        }
         let Ok(mut len) = written else { return After::Bad("response_headers_too_large_after_edits") };
         if !is_final {
             out.truncate(len);

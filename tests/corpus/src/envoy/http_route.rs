@@ -1,6 +1,8 @@
 //! HTTPRoutes of one host → routes, the most specific match first.
 
-use super::virtual_service::{Edits, cors_policy, header, mirror_policy, redirect_code, retry_policy, value_condition};
+use super::actions::{cors_policy, mirror_policy, redirect_code, retry_policy};
+use super::edits::{Edits, header};
+use super::virtual_service::value_condition;
 use super::{Manifests, full_host, list, name, namespace, text};
 use serde_json::{Value, json};
 use std::cmp::Reverse;

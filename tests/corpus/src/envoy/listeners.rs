@@ -105,7 +105,7 @@ impl Manifests<'_> {
                         "cluster": self.cluster_name(&host, 80, ""),
                         "timeout": "0s",
                         "hash_policy": self.hash_policy(&host, "").into_iter().collect::<Vec<_>>(),
-                        "retry_policy": super::virtual_service::retry_policy(&Value::Null),
+                        "retry_policy": super::actions::retry_policy(&Value::Null),
                     },
                 })],
             };

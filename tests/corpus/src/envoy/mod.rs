@@ -1,8 +1,10 @@
 //! Envoy with the same meshes: a second translation of the manifests, written from Istio's and the Gateway API's documents and sharing no code with
 //! the control shim, and a real Envoy that runs it.
 
+mod actions;
 mod clusters;
 pub mod differences;
+mod edits;
 mod http_route;
 mod listeners;
 mod reading;

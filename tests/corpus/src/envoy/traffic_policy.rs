@@ -1,7 +1,7 @@
 //! What a DestinationRule says of endpoints that fail, of limits, and of where endpoints are.
 
+use super::actions::seconds;
 use super::listeners::address;
-use super::virtual_service::seconds;
 use super::{Manifests, name};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -1,5 +1,6 @@
 //! One mesh from a seed: services with their pods, and routing rules of every kind at three places.
 
+mod destination_rule;
 pub mod http_route;
 pub mod request;
 pub mod virtual_service;
@@ -153,7 +154,7 @@ impl Mesh {
                 self.documents.push(pod(&format!("{name}-{version}-{number}"), namespace, labels));
             }
         }
-        self.documents.push(virtual_service::destination_rule(dice, service));
+        self.documents.push(destination_rule::destination_rule(dice, service));
     }
 
     fn edge(&mut self, dice: &mut Dice) {

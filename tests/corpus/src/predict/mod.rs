@@ -1,5 +1,11 @@
 //! What `ringway explain` says about a request: every answer that is possible, with its probability and the rule that decides.
 
+mod edits;
+mod tries;
+
+pub use edits::Layers;
+pub use tries::Retries;
+
 use crate::generate::request::{Fail, Request, What};
 use crate::message::{Answer, Head, edited, is_edited};
 use crate::mirrors::Mirror;
@@ -44,15 +50,6 @@ pub enum Keys {
     Anywhere,
 }
 
-/// What a policy is for that says nothing of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retries {
-    /// What `explain` tells: what cannot repeat a write, and for what may be repeated broken connections too.
-    Safe,
-    /// Istio's list, for every method.
-    Listed,
-}
-
 /// What may happen to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
@@ -67,17 +64,6 @@ pub struct Prediction {
 impl Reading {
     /// What we do.
     pub const OURS: Reading = Reading { layers: Layers::RuleFirst, retries: Retries::Safe, keys: Keys::Told };
-}
-
-/// In which order a rule's header edits and its destination's are done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layers {
-    /// All of the rule's, then all of the destination's: what we do.
-    RuleFirst,
-    /// Both's removals, then what they set, then what they add.
-    ByKind,
-    /// All of the destination's, then all of the rule's.
-    DestinationFirst,
 }
 
 /// One possibility.
@@ -164,13 +150,14 @@ impl Oracle {
         let (outcome, forward) = (&told["outcome"], &told["action"]["forward"]);
         let mut answers = Vec::new();
         let fail = Fail::of(&request.headers);
-        let tries = fail.map_or(1, |fail| self.tries(request, fail, &forward["retry"]));
+        let tries = fail.map_or(1, |fail| self.reading.retries.tries(request, fail, &forward["retry"]));
         let failed = fail.filter(|fail| fail.times >= tries).map(|fail| fail.what);
         for destination in list(&outcome["destinations"]) {
             let rule = &destination["rule"]["id"];
             let backend = list(&forward["backends"]).iter().find(|backend| backend["rule"] == *rule);
             let backend = backend.unwrap_or(&Value::Null);
-            let own = || edited(&self.edit(request, Vec::new(), &forward["response"], &backend["response"]));
+            let own =
+                || edited(&self.reading.layers.edit(request, Vec::new(), &forward["response"], &backend["response"]));
             if !destination["status"].is_null() {
                 let body = if destination["cluster"].is_null() { "" } else { "no healthy upstream" };
                 let answer = error(status(&destination["status"]), body, own());
@@ -196,7 +183,12 @@ impl Oracle {
             };
             let mut head = Head::new(&format!("{} {}", request.method, text(&outcome["target"])), fields);
             made_up(&mut head);
-            let reply = edited(&self.edit(request, REPLY.map(owned), &forward["response"], &backend["response"]));
+            let reply = edited(&self.reading.layers.edit(
+                request,
+                REPLY.map(owned),
+                &forward["response"],
+                &backend["response"],
+            ));
             let endpoints: Vec<&Value> =
                 list(&destination["endpoints"]).iter().filter(|one| one["draining"] == false).collect();
             let settled = endpoints.iter().any(|one| number(&one["probability"]) == 0.0);
@@ -216,33 +208,6 @@ impl Oracle {
         answers
     }
 
-    /// How many tries there are of a request that endpoints fail so.
-    fn tries(&self, request: &Request, fail: Fail, policy: &Value) -> usize {
-        let of = |field: &str| list(&policy[field]).iter().map(text).collect::<Vec<_>>();
-        let (mut on, repeatable) = (of("on"), of("on_repeatable"));
-        let statuses: Vec<u64> = list(&policy["statuses"]).iter().filter_map(Value::as_u64).collect();
-        if self.reading.retries == Retries::Listed && !repeatable.is_empty() {
-            on.extend(["unavailable", "cancelled", "retriable-status-codes"]);
-        } else if may_be_repeated(request) {
-            on.extend(repeatable);
-        }
-        let reasons: Vec<&str> = match fail.what {
-            What::Cut => vec!["reset", "5xx", "gateway-error"],
-            What::Grpc(_) => vec!["unavailable"],
-            What::Status(status) => [
-                (status >= 500, "5xx"),
-                (matches!(status, 502..=504), "gateway-error"),
-                (status == 409, "retriable-4xx"),
-                (statuses.contains(&status.into()), "retriable-status-codes"),
-            ]
-            .into_iter()
-            .filter_map(|(holds, reason)| holds.then_some(reason))
-            .collect(),
-        };
-        let attempts = policy["attempts"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-        1 + if reasons.iter().any(|reason| on.contains(reason)) { attempts.min(fail.times) } else { 0 }
-    }
-
     /// The lines that `told` has, as they are when the edits among them are done in the order of [`Reading::layers`].
     fn in_their_order(
         &self,
@@ -259,7 +224,7 @@ impl Oracle {
         let received: Vec<_> =
             received.filter(|(name, _)| !IN_PLACE.contains(&name.to_ascii_lowercase().as_str())).collect();
         let own: Vec<_> = told.into_iter().filter(|(name, _)| !is(&received, name) && !is_edited(name)).collect();
-        let mut fields = self.edit(request, received, rule, destination);
+        let mut fields = self.reading.layers.edit(request, received, rule, destination);
         fields.extend(own);
         fields
     }
@@ -294,7 +259,7 @@ impl Oracle {
     fn own_edits(&self, request: &Request, action: &Value) -> Vec<(f64, Vec<(String, String)>)> {
         let own = [&action["forward"], &action["redirect"], &action["respond"]].into_iter().find(|own| own.is_object());
         let rule = own.map_or(&Value::Null, |own| &own["response"]);
-        let edit = |destination| edited(&self.edit(request, Vec::new(), rule, destination));
+        let edit = |destination| edited(&self.reading.layers.edit(request, Vec::new(), rule, destination));
         let weight = |backend: &Value| backend["weight"].as_f64().unwrap_or(0.0);
         match own.map_or(&[][..], |own| list(&own["backends"])) {
             [] => vec![(1.0, edit(&Value::Null))],
@@ -306,94 +271,6 @@ impl Oracle {
             }
         }
     }
-
-    /// Edits in Istio's order, level by level: remove, set, add.
-    fn edit(
-        &self,
-        request: &Request,
-        fields: impl Into<Vec<(String, String)>>,
-        rule: &Value,
-        destination: &Value,
-    ) -> Vec<(String, String)> {
-        let mut fields = fields.into();
-        let steps: [(&Value, Step); 6] = match self.reading.layers {
-            Layers::RuleFirst => [
-                (rule, remove),
-                (rule, set),
-                (rule, add),
-                (destination, remove),
-                (destination, set),
-                (destination, add),
-            ],
-            Layers::DestinationFirst => [
-                (destination, remove),
-                (destination, set),
-                (destination, add),
-                (rule, remove),
-                (rule, set),
-                (rule, add),
-            ],
-            Layers::ByKind => [
-                (rule, remove),
-                (destination, remove),
-                (rule, set),
-                (destination, set),
-                (rule, add),
-                (destination, add),
-            ],
-        };
-        steps.into_iter().for_each(|(edits, step)| step(edits, request, &mut fields));
-        fields
-    }
-}
-
-/// One kind of edit.
-type Step = fn(&Value, &Request, &mut Vec<(String, String)>);
-
-fn remove(edits: &Value, _: &Request, fields: &mut Vec<(String, String)>) {
-    list(&edits["remove"]).iter().for_each(|gone| drop_all(fields, text(gone)));
-}
-
-fn set(edits: &Value, request: &Request, fields: &mut Vec<(String, String)>) {
-    for (name, value) in written(&edits["set"], request) {
-        drop_all(fields, &name);
-        fields.push((name, value));
-    }
-}
-
-fn add(edits: &Value, request: &Request, fields: &mut Vec<(String, String)>) {
-    fields.extend(written(&edits["add"], request));
-}
-
-/// Names and values, those that come out empty left out.
-fn written(pairs: &Value, request: &Request) -> Vec<(String, String)> {
-    let value = |value: &Value| match value["format"].as_str() {
-        Some(format) => made_for(format, request),
-        None => text(value).to_owned(),
-    };
-    let pairs = list(pairs).iter().map(|pair| (text(&pair[0]).to_owned(), value(&pair[1])));
-    pairs.filter(|(_, value)| !value.is_empty()).collect()
-}
-
-/// What the generated variables come to.
-fn made_for(format: &str, request: &Request) -> String {
-    // What ends at this hop is not there for variables either.
-    let ends_here = |name: &str| {
-        let mut options = request.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case("connection"));
-        options.any(|(_, names)| names.split(',').any(|option| option.trim().eq_ignore_ascii_case(name)))
-    };
-    let line = |name: &str| request.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
-    let header = |name: &str| line(name).filter(|_| !ends_here(name)).map(|(_, value)| value.as_str());
-    let method = request.method.as_str();
-    let tier = header("x-tier").unwrap_or(method);
-    let value = format
-        .replace("%REQ(x-env)%", header("x-env").unwrap_or_default())
-        .replace("%REQ(x-tier?:method):3%", tier.get(..3).unwrap_or(tier))
-        .replace("%REQ(:method)%", method)
-        .replace("%PROTOCOL%", "HTTP/1.1")
-        .replace("%%", "%");
-    // Space around a value is no part of it (RFC 9110 §5.5): whoever reads it takes it off.
-    value.trim_matches([' ', '\t']).to_owned()
 }
 
 /// Puts what is sure here in the place of what `explain` can only describe.
@@ -402,10 +279,6 @@ fn made_up(head: &mut Head) {
     for (_, value) in &mut head.fields {
         *value = value.replace("(the client's address)", "127.0.0.1").replace("(the proxy's own workload)", PRESENT);
     }
-}
-
-fn drop_all(fields: &mut Vec<(String, String)>, gone: &str) {
-    fields.retain(|(name, _)| !name.eq_ignore_ascii_case(gone));
 }
 
 impl Prediction {
@@ -436,12 +309,6 @@ fn error(status: u16, body: &str, reply: Vec<(String, String)>) -> Answer {
 /// The answer when the last try broke.
 fn broken(tries: usize, reply: Vec<(String, String)>) -> Answer {
     Answer::Local { status: 503, tries, location: None, body: BROKEN.into(), reply }
-}
-
-/// RFC 9110 §9.2.2, and the header that makes any request so.
-fn may_be_repeated(request: &Request) -> bool {
-    matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
-        || request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("idempotency-key"))
 }
 
 fn id(rule: &Value) -> String {

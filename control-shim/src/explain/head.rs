@@ -77,7 +77,7 @@ pub(super) fn sent(
         method: before.method.as_bytes(),
         path: before.target.as_bytes(),
         authority: before.authority.as_bytes(),
-        scheme: "http",
+        scheme: before.scheme(),
         fields: &before,
     };
     let values = Values { request: Some(asked), protocol: "HTTP/1.1", client: UNKNOWN, local: UNKNOWN, ..known };

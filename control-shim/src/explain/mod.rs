@@ -438,6 +438,12 @@ impl Refused {
 }
 
 impl Request {
+    /// By what its lines say, which are those that the proxy believes.
+    fn scheme(&self) -> &'static str {
+        let said = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-proto"));
+        ringway_policy::scheme(said.map(|(_, value)| value.as_bytes()))
+    }
+
     /// What a decision may know of it.
     fn facts(&self, listener: u32, host_absent: bool) -> Facts<'_> {
         Facts {
@@ -445,7 +451,7 @@ impl Request {
             method: self.method.as_bytes(),
             path: self.target.as_bytes(),
             authority: self.authority.as_bytes(),
-            scheme: "http",
+            scheme: self.scheme(),
             client: CLIENT,
             fields: self,
             host_absent,

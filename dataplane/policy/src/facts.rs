@@ -15,6 +15,15 @@ impl Fields for NoFields {
     fn each(&self, _: &str, _: &mut dyn FnMut(&[u8])) {}
 }
 
+/// The scheme of a request on a connection without TLS, from the values of its `x-forwarded-proto` as far as they are to be believed: the only one, if
+/// it names a scheme.
+pub fn scheme<'a>(mut said: impl Iterator<Item = &'a [u8]>) -> &'static str {
+    match (said.next(), said.next()) {
+        (Some(one), None) if one.eq_ignore_ascii_case(b"https") => "https",
+        _ => "http",
+    }
+}
+
 /// Randomness is an argument.
 pub trait Rng {
     /// A uniformly random 64-bit number.
@@ -31,7 +40,7 @@ pub struct Facts<'a> {
     pub path: &'a [u8],
     /// Authority as received, checked by the codec to be one host[:port]; empty for HTTP/1.0 without Host.
     pub authority: &'a [u8],
-    /// `http` or `https`.
+    /// `http` or `https`: [`scheme`].
     pub scheme: &'a str,
     /// Address of the client.
     pub client: IpAddr,

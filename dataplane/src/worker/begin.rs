@@ -12,7 +12,7 @@ use super::Worker;
 use super::connection::Phase;
 use super::encode::{self, RequestEdits};
 use super::exchange::{Exchange, Pinned};
-use super::lines::{Lines, Plain};
+use super::lines::{self, Lines, Plain};
 use super::local::LocalReply;
 use crate::telemetry::record::Text;
 use crate::telemetry::{Flag, names};
@@ -79,7 +79,7 @@ impl<I: Io> Worker<I> {
             method: request.method_span.of(head),
             path: target,
             authority: request.authority.of(head),
-            scheme: "http",
+            scheme: if role == Role::Gateway { "http" } else { lines::scheme(head, &request.fields) },
             client: peer,
             fields: &lines,
             host_absent,

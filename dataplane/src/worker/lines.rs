@@ -39,6 +39,15 @@ impl ringway_policy::Fields for Lines<'_> {
     }
 }
 
+/// The scheme that somebody who is believed said.
+pub fn scheme(head: &[u8], fields: &Fields) -> &'static str {
+    if fields.get(Known::XForwardedProto).is_none() {
+        return "http";
+    }
+    let said = fields.iter().filter(|field| field.known == Known::XForwardedProto);
+    ringway_policy::scheme(said.map(|field| field.value.of(head)))
+}
+
 /// A request's head as everything goes by it: what a value reads that has `%REQ(…)%`. Its memory is kept.
 #[derive(Default)]
 pub struct Plain {
@@ -79,7 +88,7 @@ impl Plain {
             method: self.parsed.method_span.of(&self.bytes),
             path: self.parsed.path.of(&self.bytes),
             authority: self.parsed.authority.of(&self.bytes),
-            scheme: "http",
+            scheme: scheme(&self.bytes, &self.parsed.fields),
             fields: self,
         })
     }

@@ -1,8 +1,8 @@
 //! What the config's rules make of a request: weights, matches, rewrites, edits, redirects, fixed answers.
 
 use ringway_config::model::{
-    Action, Balance, HeaderEdits, HeaderMatch, Match, PathMatch, PathRewrite, Place, Protocol, Redirect, Respond, Role,
-    RuleId, StringMatch,
+    Action, Balance, HeaderEdits, HeaderMatch, HeaderValue, Match, Part, PathMatch, PathRewrite, Place, Protocol,
+    Redirect, Respond, Role, RuleId, StringMatch, Variable, What,
 };
 use ringway_tests::harness::config::{forward, route};
 use ringway_tests::harness::{Case, Config, ProxyBuilder, Upstream};
@@ -15,6 +15,7 @@ matrix!(
     paths_and_headers_are_rewritten,
     paths_are_rewritten_by_patterns,
     redirects_and_fixed_answers,
+    a_sidecar_believes_what_is_said_of_the_scheme,
     routes_of_other_workloads_are_passed_over
 );
 
@@ -213,6 +214,47 @@ fn redirects_and_fixed_answers(case: Case) {
     client.send("POST /here HTTP/1.1\r\nHost: up.test\r\nContent-Length: 4\r\n\r\nbody");
     assert_eq!(client.response().status, 418);
     assert_eq!(upstream.accepted(), 0);
+}
+
+/// Conditions, variables and redirects go by it. Nobody outside is believed.
+fn a_sidecar_believes_what_is_said_of_the_scheme(case: Case) {
+    for role in [Role::Outbound, Role::Gateway] {
+        let upstream = Upstream::echo();
+        let mut config = Config::http(role).upstream(upstream.address());
+        let scheme = Variable { what: What::Req, header: ":scheme".into(), alternative: String::new(), bytes_max: 0 };
+        let response = HeaderEdits {
+            set: vec![("x-scheme".into(), HeaderValue::Format(vec![Part::Variable(scheme)]))],
+            ..HeaderEdits::default()
+        };
+        config.hosts[0].actions.push(Action::Redirect(Redirect { status: 302, response, ..Redirect::default() }));
+        config.hosts[0].actions.push(Action::Respond(Respond { status: 421, ..Respond::default() }));
+        let mut secure = route("secure", PathMatch::Exact("/secure".into()), 2);
+        secure.matches.scheme = Some(StringMatch::Exact("https".into()));
+        config.hosts[0].routes.splice(0..0, [secure, route("away", PathMatch::Prefix("/".into()), 1)]);
+        let proxy = ProxyBuilder::new(case, config).start();
+        let mut client = proxy.client();
+        for (said, scheme) in [
+            (&[][..], "http"),
+            (&["https"], "https"),
+            (&["HTTPS"], "https"),
+            (&["http"], "http"),
+            (&["wss"], "http"),
+            (&["https, http"], "http"),
+            (&["https", "http"], "http"),
+        ] {
+            let scheme = if role == Role::Gateway { "http" } else { scheme };
+            let lines: String = said.iter().map(|value| format!("X-Forwarded-Proto: {value}\r\n")).collect();
+            let mut ask = |path: &str| {
+                client.send(format!("GET {path} HTTP/1.1\r\nHost: up.test:8443\r\n{lines}\r\n"));
+                client.response()
+            };
+            let away = ask("/away");
+            let location = format!("{scheme}://up.test:8443/away");
+            assert_eq!(away.header("location"), Some(location.as_str()), "{role:?} {said:?}");
+            assert_eq!(away.header("x-scheme"), Some(scheme), "{role:?} {said:?}");
+            assert_eq!(ask("/secure").status, if scheme == "https" { 421 } else { 302 }, "{role:?} {said:?}");
+        }
+    }
 }
 
 /// The labels of its own workload are a proxy's to know.

@@ -20,7 +20,7 @@ const THEIR_HEADERS: [(&str, &str); 4] = [
 ];
 
 /// The rows of the table, by name. The table and this list are compared.
-pub const ROWS: [&str; 18] = [
+pub const ROWS: [&str; 17] = [
     "answers-that-break-off",
     "authority-as-sent",
     "consistent-hash-choice",
@@ -38,7 +38,6 @@ pub const ROWS: [&str; 18] = [
     "redirect-default-port",
     "request-id-at-gateways",
     "retries-by-default",
-    "scheme-at-sidecars",
 ];
 
 /// Whether rules look at the authority, and this request writes it unlike they do: Envoy compares it as it was sent.
@@ -126,15 +125,6 @@ fn settle_one_of(request: &Request, ours: &Prediction, theirs: &Answer) -> Optio
 }
 
 fn settle_locations(request: &Request, theirs: &mut String, ours: &str, rows: &mut Rows) {
-    let says_https = request.headers.iter().any(|(name, value)| name == "X-Forwarded-Proto" && value == "https");
-    let takes_https = request.place == Place::Sidecar && says_https;
-    if takes_https
-        && ours.starts_with("http://")
-        && let Some(rest) = theirs.strip_prefix("https://")
-    {
-        *theirs = format!("http://{rest}");
-        rows.insert("scheme-at-sidecars");
-    }
     let origin = |location: &str| location.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
     let (their_origin, our_origin) = (origin(theirs), origin(ours));
     if their_origin == our_origin {
@@ -142,9 +132,6 @@ fn settle_locations(request: &Request, theirs: &mut String, ours: &str, rows: &m
     }
     let row = if their_origin == format!("http://{}", request.authority) && request.authority.ends_with(":80") {
         "redirect-default-port"
-    } else if takes_https && their_origin == format!("https://{}", request.authority) {
-        // No change of scheme in its eyes, so the port stays.
-        "scheme-at-sidecars"
     } else if their_origin.contains("://else.example:8080") {
         "redirect-authority-with-port"
     } else {

@@ -133,9 +133,6 @@ impl Request {
         }
         if dice.percent(5) {
             let (name, value) = dice.pick(&ODD_LINES);
-            // Of a scheme that is only said, rules for schemes see different things.
-            let said = name == "X-Forwarded-Proto" && conditions.iter().any(|one| one["scheme"].is_object());
-            let (name, value) = if said { ODD_LINES[0] } else { (name, value) };
             request.headers.push((name.into(), value.into()));
         }
         if dice.percent(2) {

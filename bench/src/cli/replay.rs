@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::client::ClientArgs;
 use super::outcome::OutcomeArgs;
-use super::{ClientArgs, Watch, measure};
+use super::watch::{Watch, measure};
 use crate::replay::Recording;
 use crate::scenario::Scenario;
 

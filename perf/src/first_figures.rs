@@ -51,7 +51,12 @@ fn requests(case: Case) {
     load(&mut clients, REQUESTS);
     let counters = || {
         let cell = |name: &str| proxy.metric(name, &[]);
-        [cell("ringway_requests_total"), cell("ringway_driver_system_calls_total"), cell("ringway_allocations_total")]
+        [
+            cell("ringway_requests_total"),
+            cell("ringway_driver_system_calls_total"),
+            cell("ringway_driver_operations_total"),
+            cell("ringway_allocations_total"),
+        ]
     };
     let before = counters();
     let cpu = proxy.program.cpu_time();
@@ -61,9 +66,10 @@ fn requests(case: Case) {
     let requests = after[0] - before[0];
     assert_eq!(requests, (CONNECTIONS * REQUESTS) as f64);
     print(case, "system_calls_per_request", (after[1] - before[1]) / requests, "calls");
+    print(case, "operations_per_request", (after[2] - before[2]) / requests, "operations");
     print(case, "cpu_per_request", cpu.as_secs_f64() * 1e6 / requests, "us");
-    if after[2] > 0.0 {
-        print(case, "allocations_per_request", (after[2] - before[2]) / requests, "allocations");
+    if after[3] > 0.0 {
+        print(case, "allocations_per_request", (after[3] - before[3]) / requests, "allocations");
     }
 }
 

@@ -288,6 +288,8 @@ impl Default for Limits {
 pub struct Stats {
     /// System calls made by the driver.
     pub system_calls: u64,
+    /// Entries given to io_uring: sends, and receives that had to be armed (again). 0 on other drivers.
+    pub operations: u64,
     /// Turns taken.
     pub turns: u64,
     /// Completions delivered.

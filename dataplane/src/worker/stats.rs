@@ -32,6 +32,7 @@ pub struct WorkerStats {
     pub series_overflowed: AtomicU64,
     pub swaps: AtomicU64,
     pub system_calls: AtomicU64,
+    pub operations: AtomicU64,
     pub turns: AtomicU64,
     pub completions: AtomicU64,
     pub allocations: AtomicU64,
@@ -47,6 +48,7 @@ impl WorkerStats {
     /// Copies the driver's counters.
     pub fn publish_driver(&self, driver: &Stats) {
         self.system_calls.store(driver.system_calls, Relaxed);
+        self.operations.store(driver.operations, Relaxed);
         self.turns.store(driver.turns, Relaxed);
         self.completions.store(driver.completions, Relaxed);
         if cfg!(feature = "count-allocations") {
@@ -123,6 +125,7 @@ impl WorkerStats {
         counter("series_overflowed_total", "Label sets counted in the other row.", &self.series_overflowed);
         counter("swaps_total", "Configurations taken into use.", &self.swaps);
         counter("driver_system_calls_total", "System calls made by the I/O driver.", &self.system_calls);
+        counter("driver_operations_total", "Entries given to io_uring.", &self.operations);
         counter("driver_turns_total", "Turns of the event loop.", &self.turns);
         counter("driver_completions_total", "Completions delivered.", &self.completions);
         counter("driver_no_buffers_total", "Receives that found no buffer and were parked.", &self.no_buffers);

@@ -427,6 +427,7 @@ impl Io for Uring {
     fn stats(&self) -> Stats {
         Stats {
             system_calls: self.stats.system_calls + self.ring.calls,
+            operations: self.ring.pushed,
             completion_overflows: self.ring.overflows,
             accept_pauses: self.listeners.pauses(),
             spills: self.sending.spills(),

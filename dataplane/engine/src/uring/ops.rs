@@ -56,7 +56,7 @@ pub(super) fn listener_data(listener: Listener) -> u64 {
     (Kind::Accept as u64) << 56 | u64::from(listener.0)
 }
 
-/// A multishot receive into group `group`, of at most `limit` bytes in all.
+/// A multishot receive into group `group` that ends with the buffer in which `limit` bytes are reached.
 pub(super) fn recv_multi(fd: BorrowedFd<'_>, group: u16, limit: Option<u32>, user_data: u64) -> Entry {
     let mut entry = opcode::RecvMulti::new(types::Fd(fd.as_raw_fd()), group).build().user_data(user_data);
     if let Some(limit) = limit {
@@ -65,7 +65,7 @@ pub(super) fn recv_multi(fd: BorrowedFd<'_>, group: u16, limit: Option<u32>, use
     entry
 }
 
-/// One receive of at most `len` bytes into a buffer of group `group`: how credit is kept where the kernel has no limit for multishot.
+/// One receive of at most `len` bytes into a buffer of group `group`: for the last bytes of a credit, and where the kernel has no limit for multishot.
 pub(super) fn recv_once(fd: BorrowedFd<'_>, group: u16, len: u32, user_data: u64) -> Entry {
     opcode::Recv::new(types::Fd(fd.as_raw_fd()), std::ptr::null_mut(), len)
         .buf_group(group)

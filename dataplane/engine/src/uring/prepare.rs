@@ -169,15 +169,18 @@ impl Uring {
         let class = self.usable_class(class);
         let Some(socket) = self.sockets.get_mut(sock) else { return };
         let (group, slot_bytes) = match class {
-            Class::Small => (GROUP_SMALL, crate::SMALL_BYTES),
-            Class::Bulk => (GROUP_BULK, crate::BULK_BYTES),
+            Class::Small => (GROUP_SMALL, crate::SMALL_BYTES as u32),
+            Class::Bulk => (GROUP_BULK, crate::BULK_BYTES as u32),
         };
         let user_data = ops::socket_data(recv_kind(class), sock);
         let fd = socket.fd.as_fd();
         let entry = match socket.credit {
             CREDIT_UNLIMITED => ops::recv_multi(fd, group, None, user_data),
-            credit if self.recv_has_limit => ops::recv_multi(fd, group, Some(credit), user_data),
-            credit => ops::recv_once(fd, group, credit.min(slot_bytes as u32), user_data),
+            // The kernel looks at the limit after each buffer, so the last one may go beyond it, by less than a buffer.
+            credit if self.recv_has_limit && credit >= slot_bytes => {
+                ops::recv_multi(fd, group, Some(credit - (slot_bytes - 1)), user_data)
+            }
+            credit => ops::recv_once(fd, group, credit.min(slot_bytes), user_data),
         };
         // What is asked for and what serves may differ; a class that cannot be had is not asked for again and again.
         socket.class = class;

@@ -52,6 +52,8 @@ pub(super) struct Ring {
     backlog: VecDeque<Entry>,
     /// System calls made.
     pub(super) calls: u64,
+    /// Entries pushed.
+    pub(super) pushed: u64,
     /// Times the completion queue was found to have overflowed.
     pub(super) overflows: u64,
 }
@@ -71,7 +73,7 @@ impl Ring {
         if !params.is_feature_nodrop() || !params.is_feature_ext_arg() || !params.is_feature_submit_stable() {
             return Err(OpenError::unsupported("NODROP, EXT_ARG and SUBMIT_STABLE"));
         }
-        Ok(Ring { ring, backlog: VecDeque::new(), calls: 0, overflows: 0 })
+        Ok(Ring { ring, backlog: VecDeque::new(), calls: 0, pushed: 0, overflows: 0 })
     }
 
     /// Checks that the kernel has every operation, forbids all others for good, and enables the ring for this thread.
@@ -104,6 +106,7 @@ impl Ring {
     /// The memory that the entry points to stays valid until its completion was reaped; for a message header and its parts, until the
     /// entry was submitted.
     pub(super) unsafe fn push(&mut self, entry: &Entry) {
+        self.pushed += 1;
         // SAFETY: the caller's promise is the one that is asked for here.
         if self.backlog.is_empty() && unsafe { self.ring.submission().push(entry) }.is_ok() {
             return;

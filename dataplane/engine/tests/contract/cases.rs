@@ -311,6 +311,22 @@ pub fn new_tokens_take_over<W: World>() {
     h.until("two", |h| h.heard(new).received == b"two");
 }
 
+/// 1,000 short messages, with the credit granted anew after each, arm the receive at most `armed` times.
+pub fn stays_armed<W: World>(armed: u64) {
+    const MESSAGES: u64 = 1_000;
+    const CREDIT: u32 = 64 << 10;
+    let mut h = Harness::<W>::new(Limits::default());
+    let (sock, token, peer) = h.pair(Room::Default);
+    let before = stats(&mut h).operations;
+    for n in 1..=MESSAGES {
+        h.io().recv(sock, Class::Small, CREDIT);
+        h.peer_writes(&peer, b"a short message");
+        h.until("the message", |h| h.heard(token).received.len() as u64 == n * 15);
+    }
+    let operations = stats(&mut h).operations - before;
+    assert!((1..=armed).contains(&operations), "{operations} operations for {MESSAGES} messages");
+}
+
 pub fn parks_without_buffers_and_goes_on_by_itself<W: World>() {
     let mut h = Harness::<W>::new(Limits { small_buffers: 4, ..Limits::default() });
     h.hoard = Some(Vec::new());

@@ -10,7 +10,7 @@ use ringway_policy::{Authority, Facts, Layers, LocalKind, Plan, Step, Values, Vi
 
 use super::Worker;
 use super::connection::Phase;
-use super::encode::{self, RequestEdits};
+use super::encode::{self, RequestEdits, RequestId};
 use super::exchange::{Exchange, Pinned};
 use super::lines::{self, Lines, Plain};
 use super::local::LocalReply;
@@ -118,10 +118,17 @@ impl<I: Io> Worker<I> {
                     view.cors_lines(local.host, local.route, &facts, &mut exchange.cors);
                 }
                 let reply = LocalReply::decided(&pinned.view, &local, &mut facts);
-                if view.reply_edits(&local).read_request() {
-                    let edits = RequestEdits::none(role, target, peer);
-                    self.scratch.plain.write(head, request, &edits);
+                let reads = view.reply_edits(&local).read_request();
+                let request_id =
+                    if reads || exchange.record.is_some() { self.request_id(&mut exchange, request) } else { None };
+                if reads {
+                    let none = RequestEdits::none(role, target, peer);
+                    self.scratch.plain.write(head, request, &RequestEdits { request_id: request_id.as_ref(), ..none });
                     exchange.asked.extend_from_slice(&self.scratch.plain.bytes);
+                }
+                if let Some(record) = &mut exchange.record {
+                    record.set(Text::UpstreamCluster, view.reply_cluster(&local).as_bytes());
+                    record.set(Text::RouteName, view.reply_route(&local).as_bytes());
                 }
                 exchange.pinned = Some(pinned);
                 self.reply(key, exchange, reply);
@@ -216,15 +223,8 @@ impl<I: Io> Worker<I> {
         let mut path = std::mem::take(&mut self.scratch.path);
         path.clear();
         let rewritten = view.rewrite_path(&plan, target, &mut path);
-        let request_id = if request.fields.get(Known::XRequestId).is_none() {
-            Some(encode::request_id(&mut self.dice))
-        } else {
-            None
-        };
-        if let (Some(record), Some(id)) = (&mut exchange.record, &request_id) {
-            record.set(Text::RequestId, id);
-        }
         let (role, client) = (down.role, down.peer.ip());
+        let request_id = self.request_id(&mut exchange, request);
         let layers = Layers::of_request(&forward.request, &backend.request);
         let of_answer = Layers::of_response(&forward.response, &backend.response);
         let mut plain = None;
@@ -288,6 +288,16 @@ impl<I: Io> Worker<I> {
         exchange.pinned = Some(pinned);
         self.attach(key, exchange);
         self.send_copies(copies);
+    }
+
+    /// An id for a request that came without one.
+    fn request_id(&mut self, exchange: &mut Exchange, request: &RequestHead) -> Option<RequestId> {
+        let missing = request.fields.get(Known::XRequestId).is_none();
+        let id = missing.then(|| encode::request_id(&mut self.dice))?;
+        if let Some(record) = &mut exchange.record {
+            record.set(Text::RequestId, &id);
+        }
+        Some(id)
     }
 
     /// What values may say of an exchange on this connection; of its request and its response the caller does.

@@ -133,6 +133,7 @@ impl<I: Io> Worker<I> {
             values = self.values(key, &pinned.view, exchange.plan.as_ref(), version);
             if let Some(local) = &reply.local {
                 values.route = pinned.view.reply_route(local);
+                values.cluster = pinned.view.reply_cluster(local);
             }
             values.request = plain.asked();
             let (status, details, flags) = (reply.status, reply.details, exchange.flag.name());

@@ -1,7 +1,10 @@
 //! Istio's metrics with Istio's labels, peer metadata between sidecars, access logs.
 
-use ringway_config::model::{AccessLog, Protocol, Role};
-use ringway_tests::harness::{Case, Config, Proxy, ProxyBuilder, Reply, Upstream, config::forward, until};
+use ringway_config::model::{
+    AccessLog, Action, Backend, Fault, Forward, PathMatch, Protocol, Redirect, Respond, Role, RuleId,
+};
+use ringway_tests::harness::config::{forward, route};
+use ringway_tests::harness::{Case, Config, Proxy, ProxyBuilder, Reply, Upstream, until};
 use ringway_tests::matrix;
 
 matrix!(
@@ -9,6 +12,7 @@ matrix!(
     two_sidecars_know_each_other,
     peer_metadata_stays_in_the_mesh,
     access_logs_tell_what_happened,
+    lines_of_our_own_answers_tell_as_much,
     answers_of_our_own_name_their_rule_inside_the_mesh,
     rules_of_the_mesh_stay_inside,
     refused_requests_are_counted
@@ -142,6 +146,40 @@ fn access_logs_tell_what_happened(case: Case) {
     );
     assert_eq!(log["upstream_host"], upstream.address().to_string(), "{line}");
     assert_eq!(log["rule"], "00000005", "{line}");
+}
+
+/// The route, the cluster that was drawn if there is one, and an id where the client sent none.
+fn lines_of_our_own_answers_tell_as_much(case: Case) {
+    let upstream = Upstream::echo();
+    let mut config = Config::http(Role::Gateway).upstream(upstream.address());
+    config.cluster("empty", Protocol::Http1, &[]);
+    config.policy.access_log = AccessLog::Json;
+    let fault = Fault { rule: RuleId(9), abort_status: 418, abort_per_million: 1_000_000, ..Fault::default() };
+    let missing = Backend { weight: 1, missing_status: 503, ..Backend::default() };
+    let actions = [
+        ("empty", Action::Forward(forward(&[("empty", 1)])), Some("empty")),
+        ("missing", Action::Forward(Forward { backends: vec![missing], ..Forward::default() }), None),
+        ("fault", Action::Forward(Forward { fault: Some(fault), ..forward(&[("up", 1)]) }), Some("up")),
+        ("respond", Action::Respond(Respond { status: 200, ..Respond::default() }), None),
+        ("redirect", Action::Redirect(Redirect { status: 302, ..Redirect::default() }), None),
+    ];
+    let host = &mut config.hosts[0];
+    for (name, action, _) in &actions {
+        let number = host.actions.len() as u32;
+        host.actions.push(action.clone());
+        host.routes.insert(0, route(name, PathMatch::Exact(format!("/{name}")), number));
+    }
+    let proxy = ProxyBuilder::new(case, config).start();
+    let mut client = proxy.client();
+    for (name, _, cluster) in &actions {
+        let path = format!("/{name}");
+        client.get("up.test", &path);
+        let line =
+            until("the log line", || proxy.program.stdout().lines().find(|l| l.contains(&path)).map(str::to_owned));
+        let log: serde_json::Value = serde_json::from_str(&line).expect(&line);
+        assert_eq!((log["route_name"].as_str(), log["upstream_cluster"].as_str()), (Some(*name), *cluster), "{line}");
+        assert_eq!(log["request_id"].as_str().map(str::len), Some(36), "{line}");
+    }
 }
 
 fn answers_of_our_own_name_their_rule_inside_the_mesh(case: Case) {

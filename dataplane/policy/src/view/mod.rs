@@ -253,6 +253,14 @@ impl View {
         self.route_of(local.host, local.route).map_or("", |route| &route.name)
     }
 
+    /// Name of the cluster in whose place the proxy answers; empty when none was drawn, or the one that was does not exist.
+    pub fn reply_cluster(&self, local: &Local) -> &str {
+        let action = self.route_of(local.host, local.route).and_then(|route| self.action(local.host, route.action));
+        let Some(Action::Forward(forward)) = action else { return "" };
+        let name = forward.backends.get(local.backend as usize).map_or("", |backend| &backend.cluster);
+        if self.cluster_named(name).is_some() { name } else { "" }
+    }
+
     /// The route of a plan made on this view; an empty one for a plan of [`decide_tcp`](crate::decide_tcp).
     pub fn route(&self, plan: &Plan) -> &Route {
         self.route_of(plan.host, plan.route).unwrap_or(&NO_ROUTE)

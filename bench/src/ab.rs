@@ -13,7 +13,7 @@ use crate::cli::{INCONCLUSIVE, MET, MISSED, Output};
 use crate::gate::Figure;
 use crate::scenario::Scenario;
 use crate::statistics::{self, Ratio, Spread};
-use crate::trial::{Allowed, Bench, Measure, Round};
+use crate::trial::{Allowed, Bench, Measure, Round, with_free_port};
 
 /// A difference is no chance below this.
 const SIGNIFICANT: f64 = 0.01;
@@ -117,7 +117,8 @@ pub fn ab(args: &AbArgs) -> Result<u8, String> {
             both.reverse();
         }
         for (command, rounds) in both {
-            rounds.push(bench.round(command, &scenario)?);
+            let (command, scenario) = with_free_port(command, &scenario)?;
+            rounds.push(bench.round(&command, scenario.plan()?)?);
         }
         if let (Some(a), Some(b)) = (rounds_a.last(), rounds_b.last()) {
             let cpu = |round: &Round| round.cpu_us_per_request;

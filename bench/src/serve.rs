@@ -1,6 +1,6 @@
 //! A server with replies of known sizes: the origin behind proxies that are compared, and something to try the generator on.
 //!
-//! `GET /N` is answered with N bytes. One thread, on the engine; connections are kept as the client wishes.
+//! `GET /N` is answered with N bytes, and so is every path whose last segment is N. One thread, on the engine; connections are kept as the client wishes.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -160,7 +160,8 @@ impl<I: Io> Origin<I> {
     /// The reply to this path. Each size is made once and lives as long as the process.
     fn reply(&mut self, path: &[u8]) -> &'static [u8] {
         const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
-        let size = path.strip_prefix(b"/").and_then(|size| std::str::from_utf8(size).ok()?.parse::<usize>().ok());
+        let size = path.rsplit(|b| *b == b'/').next();
+        let size = size.and_then(|size| std::str::from_utf8(size).ok()?.parse::<usize>().ok());
         let Some(size) = size.filter(|size| *size <= BODY_BYTES_MAX) else { return NOT_FOUND };
         if let Some(reply) = self.replies.get(&size) {
             return reply;

@@ -4,8 +4,10 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -77,14 +79,8 @@ impl Server {
             }
             std::thread::sleep(LOOK_EVERY);
         }
-        let log = tempfile::tempfile().map_err(|e| e.to_string())?;
-        let write = || log.try_clone().map(Stdio::from).map_err(|e| e.to_string());
         let started = Instant::now();
-        let mut shell = Command::new("sh");
-        // A group of its own, so that all of it can be ended.
-        shell.args(["-c", command]).process_group(0).stdin(Stdio::null()).stdout(write()?).stderr(write()?);
-        let child = cores.spawn_server(&mut shell).map_err(|e| format!("sh: {e}"))?;
-        let mut server = Server { child, log, ready_after: Duration::ZERO };
+        let mut server = Server::shell(command, cores, Stdio::null())?;
         while !connects() {
             if let Ok(Some(status)) = server.child.try_wait() {
                 return Err(format!(
@@ -105,6 +101,27 @@ impl Server {
         }
         server.ready_after = started.elapsed();
         Ok(server)
+    }
+
+    /// Starts a shell that waits to be told to start `command`: how long the command takes to start is then its own time, not the shell's.
+    pub fn held(command: &str, cores: &Cores) -> Result<Held, String> {
+        let (mut ours, theirs) = UnixStream::pair().map_err(|e| e.to_string())?;
+        let waits = format!("echo >&0; read -r _ || exit; exec </dev/null; {command}");
+        let mut server = Server::shell(&waits, cores, Stdio::from(OwnedFd::from(theirs)))?;
+        match ours.read(&mut [0]) {
+            Ok(1) => Ok(Held { server, line: ours }),
+            _ => Err(format!("sh does not start{}", server.words())),
+        }
+    }
+
+    fn shell(command: &str, cores: &Cores, input: Stdio) -> Result<Server, String> {
+        let log = tempfile::tempfile().map_err(|e| e.to_string())?;
+        let write = || log.try_clone().map(Stdio::from).map_err(|e| e.to_string());
+        let mut shell = Command::new("sh");
+        // A group of its own, so that all of it can be ended.
+        shell.args(["-c", command]).process_group(0).stdin(input).stdout(write()?).stderr(write()?);
+        let child = cores.spawn_server(&mut shell).map_err(|e| format!("sh: {e}"))?;
+        Ok(Server { child, log, ready_after: Duration::ZERO })
     }
 
     /// The process that was started; what it started hangs below it.
@@ -152,6 +169,21 @@ impl Server {
     /// False once the process that was started has ended.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+/// A shell that waits; dropped, it is ended.
+pub struct Held {
+    server: Server,
+    line: UnixStream,
+}
+
+impl Held {
+    /// Starts the command; the moment is when it was told to.
+    pub fn go(mut self) -> Result<(Server, Instant), String> {
+        let started = Instant::now();
+        self.line.write_all(b"\n").map_err(|e| format!("sh: {e}"))?;
+        Ok((self.server, started))
     }
 }
 

@@ -10,11 +10,15 @@ use serde::Serialize;
 
 use crate::cores::Cores;
 use crate::gate::{self, Figure};
+use crate::plan::Plan;
 use crate::report::json::Report;
 use crate::report::{bytes, time};
 use crate::run;
 use crate::scenario::Scenario;
 use crate::server::Server;
+
+/// While system calls are counted.
+const COUNTED: Duration = Duration::from_secs(1);
 
 /// What a round needs besides its server.
 pub struct Bench {
@@ -82,20 +86,17 @@ impl Bench {
         Ok(Bench { cores, stop })
     }
 
-    /// Runs one round: `command` serves what `scenario` asks for. `{port}` in both is a free port.
-    pub fn round(&self, command: &str, scenario: &Scenario) -> Result<Round, String> {
-        let (command, scenario) = with_free_port(command, scenario)?;
-        let plan = scenario.plan()?;
+    /// Runs one round: `command` serves what is planned.
+    pub fn round(&self, command: &str, plan: Plan) -> Result<Round, String> {
         let warmup = Duration::min(plan.warmup, plan.duration);
-        let mut server = Server::start(&command, &self.cores, &plan.addresses)?;
+        let mut server = Server::start(command, &self.cores, &plan.addresses)?;
         let fresh = server.memory().now;
         if !warmup.is_zero() {
-            let brief = crate::plan::Plan { warmup: Duration::ZERO, duration: warmup, ..plan.clone() };
+            let brief = Plan { warmup: Duration::ZERO, duration: warmup, ..plan.clone() };
             run::run(&brief, &self.stop, |_| {})?;
         }
         // The warm-up was a run of its own, so that everything between the two looks is counted.
-        let measured_plan =
-            crate::plan::Plan { load: plan.load.without_warmup(plan.warmup), warmup: Duration::ZERO, ..plan };
+        let measured_plan = Plan { load: plan.load.without_warmup(plan.warmup), warmup: Duration::ZERO, ..plan };
         let before = server.usage();
         let measured = run::run(&measured_plan, &self.stop, |_| {})?;
         let spent = server.usage().since(&before);
@@ -128,10 +129,10 @@ impl Bench {
     }
 
     /// System calls per request in a round of their own, as counting them costs time; `None` where `perf` cannot count them.
-    pub fn system_calls(&self, command: &str, scenario: &Scenario) -> Result<Option<f64>, String> {
-        let (command, scenario) = with_free_port(command, scenario)?;
-        let plan = Scenario { duration: Some("1s".into()), warmup: Some("0s".into()), ..scenario }.plan()?;
-        let server = Server::start(&command, &self.cores, &plan.addresses)?;
+    pub fn system_calls(&self, command: &str, plan: Plan) -> Result<Option<f64>, String> {
+        let load = plan.load.without_warmup(plan.warmup);
+        let plan = Plan { load, duration: COUNTED, warmup: Duration::ZERO, ..plan };
+        let server = Server::start(command, &self.cores, &plan.addresses)?;
         let pids = crate::server::family(server.pid()).iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         let perf = Command::new("perf")
             .args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-p", &pids])
@@ -168,7 +169,7 @@ impl Bench {
 }
 
 /// Puts a free port wherever `{port}` stands.
-fn with_free_port(command: &str, scenario: &Scenario) -> Result<(String, Scenario), String> {
+pub fn with_free_port(command: &str, scenario: &Scenario) -> Result<(String, Scenario), String> {
     let port = free_port()?.to_string();
     let fill = |text: &str| text.replace("{port}", &port);
     Ok((fill(command), Scenario { url: scenario.url.as_deref().map(fill), ..scenario.clone() }))

@@ -101,6 +101,47 @@ fn everybody_who_is_there_forwards() {
 }
 
 #[test]
+fn what_is_no_load_is_looked_at_too() {
+    let sound = burning("sound", "0s");
+    let trials = "idle-10,memory,start";
+    let times = ["-d", "100ms", "--rest", "100ms", "--output", "json"];
+    let output =
+        compare(&[&["--peer", &sound, "--only", "sound", "--workload", trials, "--rounds", "1"][..], &times].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let results = outcome["results"].as_array().unwrap();
+    let samples = |trial: &str| results.iter().find(|cell| cell["workload"] == trial).unwrap()["rounds"].as_array();
+    assert!(samples("idle-10").unwrap()[0]["memory"].as_f64() > Some(0.0), "{outcome:#}");
+    assert!(samples("memory").unwrap()[0]["memory_rested"].as_f64() > Some(0.0), "{outcome:#}");
+    // It starts more often than it is loaded.
+    let starts: Vec<_> = samples("start").unwrap().iter().map(|round| round["served_ms"].as_f64()).collect();
+    assert!(starts.len() == 2 && starts.iter().all(|time| *time > Some(0.0)), "{outcome:#}");
+}
+
+/// All of the table: what the origin would answer, and what it never gets.
+#[test]
+fn a_table_is_the_same_for_all_who_route() {
+    let list = text(&compare(&["--list"]).stdout);
+    let known = ["ringway", "ringway+log", "nginx", "nginx+log", "haproxy", "haproxy+log", "envoy", "envoy+log"];
+    let there: Vec<&str> = known.into_iter().filter(|name| list.contains(&format!("\n  {name} "))).collect();
+    if there.is_empty() {
+        println!("SKIPPED: no proxy is built or installed");
+        return;
+    }
+    let only = there.join(",");
+    let times = ["--rounds", "1", "-d", "300ms", "--warmup", "0s", "--no-system-calls", "--output", "json"];
+    let output = compare(&[&["--only", &only, "--workload", "keepalive-16,routes-10"][..], &times].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(outcome["notes"].as_array().map(Vec::len), Some(0), "{outcome:#}");
+    let results = outcome["results"].as_array().unwrap();
+    assert!(results.len() >= there.len(), "{outcome:#}");
+    for cell in results {
+        assert!(cell["rounds"][0]["errors"] == 0.0 && cell["rounds"][0]["requests"].as_u64() > Some(0), "{cell:#}");
+    }
+}
+
+#[test]
 fn a_contender_that_fails_is_named_and_the_others_go_on() {
     let sound = burning("sound", "0s");
     let output = compare(&[
@@ -133,6 +174,9 @@ fn wrong_use_is_told_before_anything_is_started() {
         (vec!["--only", "sound,nobody"], "no contender `nobody`"),
         (vec!["--reference", "nobody"], "no contender `nobody`"),
         (vec!["--rounds", "0"], "--rounds: from 1"),
+        (vec!["--rest", "1ms"], "--rest: at least 100ms"),
+        (vec!["--workload", "idle-0"], "from 1 to 20000 connections"),
+        (vec!["--workload", "half-load"], "has to run before it"),
         (vec!["--duration", "5"], "is no time"),
         (vec!["--peer", "sound=true"], "two contenders `sound`"),
         (vec!["--peer", "nameless"], "NAME=COMMAND"),

@@ -6,27 +6,26 @@
 mod contender;
 mod namespace;
 mod ours;
+mod peers;
+mod rounds;
+mod routes;
 mod table;
-mod workloads;
+mod trials;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 
 use crate::cli::{Output, print};
 use crate::cores::Cores;
-use crate::idle::IdleRound;
 use crate::server::Server;
-use crate::trial::{Bench, Round, free_port};
-use contender::{Contender, Place};
-use workloads::{WORKLOADS, Workload};
+use crate::trial::{Bench, free_port};
+use contender::Contender;
+use rounds::{Cell, Field, Settings};
+use trials::Trial;
 
-/// Of a contender that cannot do a workload.
-const NO_MODE: &str = "it has no mode for that here";
-/// Open, silent connections: fewer than one address has ports.
-const IDLE_MAX: usize = 20_000;
 /// Rounds of one comparison.
 const ROUNDS_MAX: usize = 1000;
 
@@ -36,18 +35,15 @@ pub struct CompareArgs {
     /// Another contender: `NAME=COMMAND`. `{port}` in the command is where it listens, `{upstream}` the origin's address and `{upstream_port}` its port; may be repeated.
     #[arg(long, value_name = "NAME=COMMAND", value_parser = named)]
     peer: Vec<(String, String)>,
-    /// Only these contenders, by name.
+    /// Only these contenders, by name; `--list` names all, those with an access log too.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
     /// The contender that the ratios are of [default: the first].
     #[arg(long, value_name = "NAME")]
     reference: Option<String>,
-    /// What they are put to; `--list` names all [default: keepalive-64, keepalive-16, keepalive-256, large-16; none with --idle].
+    /// What they are put to; `--list` names all [default: keepalive-64, keepalive-256, keepalive-16, large-16].
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     workload: Vec<String>,
-    /// Also look at contenders that have so many open, silent connections: CPU, wake-ups, memory of each; `100,8000`.
-    #[arg(long, value_name = "CONNECTIONS", value_delimiter = ',')]
-    idle: Vec<usize>,
     /// Name the workloads and the contenders that are found, and end.
     #[arg(long)]
     list: bool,
@@ -60,6 +56,9 @@ pub struct CompareArgs {
     /// How long each round runs before it is counted.
     #[arg(long, value_name = "TIME", default_value = "1s")]
     warmup: String,
+    /// Of the workload `memory`: how long its load is, and the rest behind it.
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    rest: String,
     /// Our proxy [default: `dataplane` in $RINGWAY_BIN_DIR, or beside this program].
     #[arg(long, value_name = "FILE")]
     dataplane: Option<PathBuf>,
@@ -91,7 +90,6 @@ struct Comparison {
     contenders: Vec<Described>,
     missing: Vec<String>,
     results: Vec<Cell>,
-    idle: Vec<IdleCell>,
     notes: Vec<String>,
 }
 
@@ -112,29 +110,14 @@ struct Described {
     bare: bool,
 }
 
-/// One contender under one workload.
-#[derive(Clone, Debug, Serialize)]
-struct Cell {
-    workload: &'static str,
-    contender: String,
-    rounds: Vec<Round>,
-}
-
-/// One contender with open, silent connections.
-#[derive(Debug, Serialize)]
-struct IdleCell {
-    connections: usize,
-    contender: String,
-    rounds: Vec<IdleRound>,
-}
-
 /// Runs it.
 pub fn compare(args: &CompareArgs) -> Result<(), String> {
     if args.rounds == 0 || args.rounds > ROUNDS_MAX {
         return Err(format!("--rounds: from 1 to {ROUNDS_MAX}"));
     }
     let (contenders, missing) = contenders(args)?;
-    let workloads = workloads(args)?;
+    let settings = settings(args)?;
+    let trials = trials(args)?;
     if args.list {
         return print(&list(&contenders, &missing));
     }
@@ -153,15 +136,15 @@ pub fn compare(args: &CompareArgs) -> Result<(), String> {
     open_to_all(folder.path())?;
     let origin_port = free_port()?;
     let _origin = start_origin(origin_port, &bench.cores)?;
-    let mut race = Race { bench, args, folder: folder.path().to_path_buf(), origin_port, notes: Vec::new() };
-    let mut results = Vec::new();
-    for workload in &workloads {
-        results.extend(race.run(workload, &contenders)?);
-    }
-    let mut idle = Vec::new();
-    for connections in &args.idle {
-        idle.extend(race.idle(*connections, &contenders)?);
-    }
+    let mut field = Field {
+        bench,
+        settings,
+        folder: folder.path().to_path_buf(),
+        origin_port,
+        notes: Vec::new(),
+        plans: HashMap::new(),
+    };
+    let results = field.run(&trials, &contenders)?;
     let described = |c: &Contender| Described {
         name: c.name.clone(),
         version: c.version.clone(),
@@ -177,8 +160,7 @@ pub fn compare(args: &CompareArgs) -> Result<(), String> {
         contenders: contenders.iter().map(described).collect(),
         missing,
         results,
-        idle,
-        notes: race.notes,
+        notes: field.notes,
     };
     let json = serde_json::to_string_pretty(&comparison).unwrap_or_default() + "\n";
     if let Some(path) = &args.json {
@@ -186,110 +168,8 @@ pub fn compare(args: &CompareArgs) -> Result<(), String> {
     }
     print(&match args.output {
         Output::Json => json,
-        Output::Text => table::markdown(&comparison, &workloads),
+        Output::Text => table::markdown(&comparison, &trials),
     })
-}
-
-/// What stays the same for all workloads.
-struct Race<'a> {
-    bench: Bench,
-    args: &'a CompareArgs,
-    folder: PathBuf,
-    origin_port: u16,
-    notes: Vec<String>,
-}
-
-impl Race<'_> {
-    /// All rounds of one workload. A contender that fails is out of it, and said.
-    fn run(&mut self, workload: &Workload, contenders: &[Contender]) -> Result<Vec<Cell>, String> {
-        let mut cells: Vec<(usize, Cell)> = contenders
-            .iter()
-            .enumerate()
-            .map(|(n, c)| (n, Cell { workload: workload.name, contender: c.name.clone(), rounds: Vec::new() }))
-            .collect();
-        for round in 0..self.args.rounds {
-            let mut failed = Vec::new();
-            for (n, cell) in &mut cells {
-                match self.round(workload, &contenders[*n], round == 0)? {
-                    Ok(measured) => {
-                        eprintln!(
-                            "{} {}/{}: {} {:.2} µs of CPU per request, {:.0}/s",
-                            workload.name,
-                            round + 1,
-                            self.args.rounds,
-                            cell.contender,
-                            measured.cpu_us_per_request,
-                            measured.rate
-                        );
-                        cell.rounds.push(measured);
-                    }
-                    Err(why) => {
-                        self.leave_out(&cell.contender, workload.name, &why);
-                        failed.push(*n);
-                    }
-                }
-            }
-            cells.retain(|(n, _)| !failed.contains(n));
-        }
-        Ok(cells.into_iter().map(|(_, cell)| cell).collect())
-    }
-
-    fn leave_out(&mut self, contender: &str, of: &str, why: &str) {
-        let note = format!("{contender} is left out of {of}: {why}");
-        eprintln!("{note}");
-        self.notes.push(note);
-    }
-
-    /// All rounds with so many open, silent connections.
-    fn idle(&mut self, connections: usize, contenders: &[Contender]) -> Result<Vec<IdleCell>, String> {
-        let duration = crate::gate::duration(&self.args.duration)?;
-        let mut cells: Vec<IdleCell> = contenders
-            .iter()
-            .map(|c| IdleCell { connections, contender: c.name.clone(), rounds: Vec::new() })
-            .collect();
-        for _ in 0..self.args.rounds {
-            for (contender, cell) in contenders.iter().zip(&mut cells) {
-                let port = free_port()?;
-                let place = Place { folder: &self.folder, port, origin: self.origin_port };
-                let Some(command) = contender.command(&WORKLOADS[0], place)? else { continue };
-                eprintln!("{connections} idle connections: {}", contender.name);
-                match self.bench.idle(&command, ([127, 0, 0, 1], port).into(), "/128", connections, duration) {
-                    Ok(round) => cell.rounds.push(round),
-                    Err(why) if self.bench.is_interrupted() => return Err(why),
-                    Err(why) => self.leave_out(&contender.name, "a round of idle connections", &why),
-                }
-            }
-        }
-        cells.retain(|cell| !cell.rounds.is_empty());
-        Ok(cells)
-    }
-
-    /// The inner error is the contender's, the outer one ends the comparison.
-    fn round(&self, workload: &Workload, contender: &Contender, first: bool) -> Result<Result<Round, String>, String> {
-        let at = |port: u16| {
-            let place = Place { folder: &self.folder, port, origin: self.origin_port };
-            let scenario = workload.scenario(port, &self.args.duration, &self.args.warmup);
-            contender.command(workload, place).map(|command| command.map(|command| (command, scenario)))
-        };
-        let Some((command, scenario)) = at(free_port()?)? else {
-            return Ok(Err(NO_MODE.into()));
-        };
-        let mut measured = match self.bench.round(&command, &scenario) {
-            Ok(measured) => measured,
-            Err(why) if self.bench.is_interrupted() => return Err(why),
-            Err(why) => return Ok(Err(why)),
-        };
-        if first
-            && !self.args.no_system_calls
-            && let Some((command, scenario)) = at(free_port()?)?
-        {
-            measured.system_calls_per_request = match self.bench.system_calls(&command, &scenario) {
-                Err(why) if self.bench.is_interrupted() => return Err(why),
-                counted => counted.unwrap_or(None),
-            };
-        }
-        Ok(Ok(measured))
-    }
 }
 
 fn contenders(args: &CompareArgs) -> Result<(Vec<Contender>, Vec<String>), String> {
@@ -300,6 +180,7 @@ fn contenders(args: &CompareArgs) -> Result<(Vec<Contender>, Vec<String>), Strin
         }
     }
     if args.only.is_empty() {
+        found.retain(Contender::is_usual);
         return if found.is_empty() { Err("nobody to compare".into()) } else { Ok((found, missing)) };
     }
     if let Some(name) = args.only.iter().find(|name| found.iter().all(|contender| contender.name != **name)) {
@@ -312,34 +193,30 @@ fn contenders(args: &CompareArgs) -> Result<(Vec<Contender>, Vec<String>), Strin
     Ok((found, Vec::new()))
 }
 
-fn workloads(args: &CompareArgs) -> Result<Vec<Workload>, String> {
-    // A wrong time is told before anything is started.
-    let time = |flag: &str, text: &str| crate::gate::duration(text).map_err(|e| format!("{flag}: {e}"));
-    let (duration, _) = (time("--duration", &args.duration)?, time("--warmup", &args.warmup)?);
-    if duration < Duration::from_millis(100) {
-        return Err("--duration: at least 100ms".into());
-    }
-    if args.idle.iter().any(|connections| *connections == 0 || *connections > IDLE_MAX) {
-        return Err(format!("--idle: from 1 to {IDLE_MAX} connections"));
-    }
-    if args.workload.is_empty() && !args.idle.is_empty() {
-        return Ok(Vec::new());
-    }
+fn settings(args: &CompareArgs) -> Result<Settings, String> {
+    let settings = Settings {
+        rounds: args.rounds,
+        duration: args.duration.clone(),
+        warmup: args.warmup.clone(),
+        rest: args.rest.clone(),
+        system_calls: !args.no_system_calls,
+    };
+    settings.check()?;
+    Ok(settings)
+}
+
+fn trials(args: &CompareArgs) -> Result<Vec<Trial>, String> {
     if args.workload.is_empty() {
-        return Ok(WORKLOADS.into_iter().filter(|workload| workload.usual).collect());
+        return Ok(Trial::all().into_iter().filter(Trial::is_usual).collect());
     }
-    args.workload.iter().map(|name| Workload::named(name)).collect()
+    args.workload.iter().map(|name| Trial::named(name)).collect()
 }
 
 fn list(contenders: &[Contender], missing: &[String]) -> String {
     let mut out = String::from("Workloads\n");
-    for workload in WORKLOADS {
-        out += &format!(
-            "  {:<20} {}{}\n",
-            workload.name,
-            workload.describe(),
-            if workload.usual { " (usual)" } else { "" }
-        );
+    for trial in Trial::all() {
+        let usual = if trial.is_usual() { " (usual)" } else { "" };
+        out += &format!("  {:<20} {}{usual}\n", trial.name(), trial.describe());
     }
     out += "\nContenders\n";
     for contender in contenders {

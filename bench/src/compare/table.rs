@@ -3,23 +3,25 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::workloads::Workload;
-use super::{Cell, Comparison, Described};
+use super::rounds::{Cell, Sample};
+use super::trials::{FULL_LOAD, Trial};
+use super::{Comparison, Described};
 use crate::idle::IdleRound;
+use crate::lifetime::MemoryRound;
 use crate::report::time;
 use crate::statistics::{self, Spread};
 use crate::trial::Round;
 
 /// The workload at which a bare yardstick proves itself, and what it may take of nginx's CPU per request. One that takes more is badly made or badly
 /// run, and being close to it would say nothing.
-const PROOF: (&str, f64) = ("keepalive-64", 0.72);
+const PROOF: (&str, f64) = (FULL_LOAD, 0.72);
 /// A 99.9th percentile of fewer requests is a story of a few.
 const P999_REQUESTS_MIN: u64 = 100_000;
 /// Failed requests beyond this part of all make a comparison unfair.
 const ERRORS_MAX: f64 = 0.001;
 
 /// One table, who left what out, and what spoke against the figures.
-pub fn markdown(comparison: &Comparison, workloads: &[Workload]) -> String {
+pub fn markdown(comparison: &Comparison, trials: &[Trial]) -> String {
     let mut out = String::new();
     let machine = &comparison.machine;
     let _ = writeln!(
@@ -28,20 +30,19 @@ pub fn markdown(comparison: &Comparison, workloads: &[Workload]) -> String {
         comparison.rounds, comparison.duration, machine.kernel, machine.processor, machine.cores, machine.network
     );
     let reference = &comparison.reference;
-    let _ = writeln!(
-        out,
-        "| Workload | Server | CPU µs per request | CPU of {reference} ÷ its | requests/s | p50 | p99 | p99.9 | memory fresh · peak, MiB | ready, ms | system calls | context switches |"
-    );
-    out.push_str("|---|---|---|---|---|---|---|---|---|---|---|---|\n");
-    for workload in workloads {
-        for cell in comparison.results.iter().filter(|cell| cell.workload == workload.name) {
-            row(&mut out, comparison, workload, cell);
-        }
+    let rows: String = comparison.results.iter().filter_map(|cell| load_row(comparison, cell)).collect();
+    if !rows.is_empty() {
+        let _ = write!(
+            out,
+            "| Workload | Server | CPU µs per request | CPU of {reference} ÷ its | requests/s | p50 | p99 | p99.9 | memory fresh · peak, MiB | ready, ms | system calls | context switches |\n|{}\n{rows}",
+            "---|".repeat(12)
+        );
     }
     idle_table(&mut out, comparison);
+    lifetime_table(&mut out, comparison);
     out.push_str("\nA ratio has the interval of 95 % and how likely it is chance (permutation test over the rounds). System calls and context switches are per request.\n");
-    for workload in workloads {
-        let _ = writeln!(out, "- {}: {}.", workload.name, workload.describe());
+    for trial in trials {
+        let _ = writeln!(out, "- {}: {}.", trial.name(), trial.describe());
     }
     out.push_str("\nWhat is not the same work:\n");
     for contender in comparison.contenders.iter().filter(|contender| !contender.lacks.is_empty()) {
@@ -66,21 +67,21 @@ pub fn markdown(comparison: &Comparison, workloads: &[Workload]) -> String {
     out
 }
 
-fn row(out: &mut String, comparison: &Comparison, workload: &Workload, cell: &Cell) {
-    let of = |value: fn(&Round) -> f64| statistics::spread(&cell.rounds.iter().map(value).collect::<Vec<_>>());
+fn load_row(comparison: &Comparison, cell: &Cell) -> Option<String> {
+    cell.loads().next()?;
+    let of = |value: fn(&Round) -> f64| statistics::spread(&cell.loads().map(value).collect::<Vec<_>>());
     let cpu = of(|round| round.cpu_us_per_request);
     let memory = |value: fn(&Round) -> f64| of(value).median / f64::from(1 << 20);
     let percentile = |value: fn(&Round) -> f64| time(of(value).median as u64);
-    let p999 = if cell.rounds.iter().all(|round| round.requests >= P999_REQUESTS_MIN) {
+    let p999 = if cell.loads().all(|round| round.requests >= P999_REQUESTS_MIN) {
         percentile(|round| round.p999_ns)
     } else {
         "–".to_string()
     };
-    let calls = cell.rounds.iter().find_map(|round| round.system_calls_per_request);
-    let _ = writeln!(
-        out,
-        "| {} | {} | {} | {} | {:.0} | {} | {} | {p999} | {:.1} · {:.1} | {:.1} | {} | {:.2} |",
-        workload.name,
+    let calls = cell.loads().find_map(|round| round.system_calls_per_request);
+    Some(format!(
+        "| {} | {} | {} | {} | {:.0} | {} | {} | {p999} | {:.1} · {:.1} | {:.1} | {} | {:.2} |\n",
+        cell.workload,
         cell.contender,
         digits(cpu),
         ratio(comparison, cell),
@@ -92,30 +93,60 @@ fn row(out: &mut String, comparison: &Comparison, workload: &Workload, cell: &Ce
         of(|round| round.ready_ms).median,
         calls.map_or("–".to_string(), |calls| format!("{calls:.2}")),
         of(|round| round.switches_per_request).median
-    );
+    ))
 }
 
 /// What open and silent connections cost.
 fn idle_table(out: &mut String, comparison: &Comparison) {
-    if comparison.idle.is_empty() {
-        return;
-    }
-    out.push_str("\n| Open, silent connections | Server | CPU, % of a processor | wake-ups/s | memory per connection, bytes | memory, MiB |\n|---|---|---|---|---|---|\n");
-    for cell in &comparison.idle {
-        let of = |value: fn(&IdleRound) -> f64| {
-            statistics::spread(&cell.rounds.iter().map(value).collect::<Vec<_>>()).median
+    section(
+        out,
+        comparison,
+        "| Workload | Server | CPU, % of a processor | wake-ups/s | memory per connection, bytes | memory, MiB |",
+        |samples| {
+            let of = |value: fn(&IdleRound) -> f64| {
+                median(samples, |sample| if let Sample::Idle(round) = sample { Some(value(round)) } else { None })
+            };
+            Some(format!(
+                "{:.3} | {:.1} | {:.0} | {:.1}",
+                of(|round| round.cpu_share)? * 100.0,
+                of(|round| round.wakeups_per_s)?,
+                of(|round| round.memory_per_connection)?,
+                of(|round| round.memory as f64)? / f64::from(1 << 20)
+            ))
+        },
+    );
+}
+
+/// How soon they serve, and what they hold.
+fn lifetime_table(out: &mut String, comparison: &Comparison) {
+    section(out, comparison, "| Workload | Server | memory served · loaded · rested, MiB |", |samples| {
+        let of = |value: fn(&MemoryRound) -> u64| {
+            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+            median(samples, |sample| if let Sample::Memory(round) = sample { Some(mib(value(round))) } else { None })
         };
-        let _ = writeln!(
-            out,
-            "| {} | {} | {:.3} | {:.1} | {:.0} | {:.1} |",
-            cell.connections,
-            cell.contender,
-            of(|round| round.cpu_share) * 100.0,
-            of(|round| round.wakeups_per_s),
-            of(|round| round.memory_per_connection),
-            of(|round| round.memory as f64) / f64::from(1 << 20)
-        );
+        let (served, loaded) = (of(|round| round.memory_served)?, of(|round| round.memory_loaded)?);
+        Some(format!("{served:.1} · {loaded:.1} · {:.1}", of(|round| round.memory_rested)?))
+    });
+    section(out, comparison, "| Workload | Server | first reply after, ms |", |samples| {
+        let served = |sample: &Sample| if let Sample::Start(round) = sample { Some(round.served_ms) } else { None };
+        let times: Vec<f64> = samples.iter().filter_map(served).collect();
+        (!times.is_empty()).then(|| digits(statistics::spread(&times)))
+    });
+}
+
+/// A table of the cells that have such a line; nothing where none has.
+fn section(out: &mut String, comparison: &Comparison, head: &str, line: impl Fn(&[Sample]) -> Option<String>) {
+    let lines: String = (comparison.results.iter())
+        .filter_map(|cell| Some(format!("| {} | {} | {} |\n", cell.workload, cell.contender, line(&cell.rounds)?)))
+        .collect();
+    if !lines.is_empty() {
+        let _ = write!(out, "\n{head}\n|{}\n{lines}", "---|".repeat(head.matches('|').count() - 1));
     }
+}
+
+fn median(samples: &[Sample], value: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
+    let values: Vec<f64> = samples.iter().filter_map(value).collect();
+    (!values.is_empty()).then(|| statistics::spread(&values).median)
 }
 
 fn digits(spread: Spread) -> String {
@@ -128,7 +159,7 @@ fn ratio(comparison: &Comparison, cell: &Cell) -> String {
     if cell.contender == comparison.reference {
         return "1".into();
     }
-    let Some(reference) = find(comparison, cell.workload, &comparison.reference) else { return "–".into() };
+    let Some(reference) = find(comparison, &cell.workload, &comparison.reference) else { return "–".into() };
     if failed(cell) || failed(reference) {
         return "none: requests failed".into();
     }
@@ -152,7 +183,7 @@ fn is_proven(comparison: &Comparison, contender: &Described) -> bool {
 }
 
 fn cpu_ratio(first: &Cell, second: &Cell) -> Option<statistics::Ratio> {
-    let cpu = |cell: &Cell| cell.rounds.iter().map(|round| round.cpu_us_per_request).collect::<Vec<_>>();
+    let cpu = |cell: &Cell| cell.loads().map(|round| round.cpu_us_per_request).collect::<Vec<_>>();
     statistics::ratio(&cpu(first).into_iter().zip(cpu(second)).collect::<Vec<_>>())
 }
 
@@ -165,7 +196,7 @@ fn find<'a>(comparison: &'a Comparison, workload: &str, contender: &str) -> Opti
 }
 
 fn failed(cell: &Cell) -> bool {
-    cell.rounds.iter().any(|round| round.errors > ERRORS_MAX)
+    cell.loads().any(|round| round.errors > ERRORS_MAX)
 }
 
 /// Failures, and what the generator said of itself.
@@ -174,16 +205,16 @@ fn doubts(comparison: &Comparison) -> Vec<String> {
     let mut unfit = Vec::new();
     for cell in &comparison.results {
         let who = format!("{} under {}", cell.contender, cell.workload);
-        let errors = cell.rounds.iter().map(|round| round.errors).fold(0.0, f64::max);
+        let errors = cell.loads().map(|round| round.errors).fold(0.0, f64::max);
         if errors > ERRORS_MAX {
             let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
-            for (cause, count) in cell.rounds.iter().flat_map(|round| &round.report.errors.causes) {
+            for (cause, count) in cell.loads().flat_map(|round| &round.report.errors.causes) {
                 *causes.entry(cause).or_default() += count;
             }
             let causes: Vec<String> = causes.iter().map(|(cause, count)| format!("{cause} × {count}")).collect();
             notes.push(format!("{who}: up to {:.2} % of the requests failed ({}).", errors * 100.0, causes.join(", ")));
         }
-        if cell.rounds.iter().any(|round| round.report.generator.unfit) {
+        if cell.loads().any(|round| round.report.generator.unfit) {
             unfit.push(who);
         }
     }
@@ -236,7 +267,8 @@ mod tests {
             errors: 0.0,
             report: report.clone(),
         };
-        Cell { workload: PROOF.0, contender: contender.into(), rounds: cpu.iter().map(round).collect() }
+        let rounds = cpu.iter().map(|cpu| Sample::Load(Box::new(round(cpu)))).collect();
+        Cell { workload: PROOF.0.into(), contender: contender.into(), rounds }
     }
 
     /// The row of the bare yardstick beside ours and these.
@@ -257,10 +289,9 @@ mod tests {
             contenders: results.iter().map(described).collect(),
             missing: Vec::new(),
             results,
-            idle: Vec::new(),
             notes: Vec::new(),
         };
-        let table = markdown(&comparison, &[Workload::named(PROOF.0).unwrap()]);
+        let table = markdown(&comparison, &[Trial::named(PROOF.0).unwrap()]);
         table.lines().find(|line| line.contains("| bare-epoll |")).unwrap().to_string()
     }
 

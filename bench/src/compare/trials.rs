@@ -1,0 +1,207 @@
+//! What the contenders are put to, as a table.
+
+use super::routes::Routes;
+use crate::scenario::Scenario;
+
+/// One thing that is looked at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Trial {
+    /// A load.
+    Load(Workload),
+    /// So many open, silent connections.
+    Idle(usize),
+    /// Memory after the first request, and when a load has been over for a while.
+    Memory,
+    /// From the start of the process to the first request that it forwarded.
+    Start,
+}
+
+/// A load.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Workload {
+    /// How it is chosen.
+    pub name: &'static str,
+    /// Connections of clients.
+    pub connections: usize,
+    /// Body of each reply.
+    pub reply_bytes: usize,
+    /// When requests are due.
+    pub pace: Pace,
+    /// A connection for every request.
+    pub new_connections: bool,
+    /// What is routed by; without, the proxy forwards bytes and does not look into them.
+    pub routes: Option<Routes>,
+    /// Threads of the proxy.
+    pub workers: usize,
+    /// Run when none is named.
+    pub usual: bool,
+}
+
+/// When requests are due.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// As fast as they are answered.
+    Closed,
+    /// So many a second.
+    Rate(f64),
+    /// Half of what the slowest contender did at [`FULL_LOAD`] in the same run.
+    Half,
+}
+
+/// Where contenders show how fast they can be.
+pub const FULL_LOAD: &str = "keepalive-64";
+/// Open, silent connections: fewer than one address has ports.
+const IDLE_MAX: usize = 20_000;
+/// Silent connections of the race.
+const IDLE: [usize; 2] = [100, 8000];
+
+const KEPT: Workload = Workload {
+    name: "",
+    connections: 64,
+    reply_bytes: 128,
+    pace: Pace::Closed,
+    new_connections: false,
+    routes: Some(Routes::Full),
+    workers: 1,
+    usual: false,
+};
+
+/// All loads.
+pub const WORKLOADS: [Workload; 17] = [
+    Workload { name: FULL_LOAD, usual: true, ..KEPT },
+    Workload { name: "keepalive-256", connections: 256, usual: true, ..KEPT },
+    Workload { name: "keepalive-16", connections: 16, usual: true, ..KEPT },
+    Workload { name: "rate-1000", pace: Pace::Rate(1_000.0), ..KEPT },
+    Workload { name: "rate-15000", pace: Pace::Rate(15_000.0), ..KEPT },
+    Workload { name: "half-load", pace: Pace::Half, ..KEPT },
+    Workload { name: "one-connection", connections: 1, ..KEPT },
+    Workload { name: "large-16", connections: 16, reply_bytes: 64 << 10, usual: true, ..KEPT },
+    Workload { name: "new-connections", new_connections: true, ..KEPT },
+    Workload { name: "tcp-bulk", connections: 4, reply_bytes: 8 << 20, routes: None, ..KEPT },
+    Workload { name: "tcp-64", routes: None, ..KEPT },
+    Workload { name: "tcp-new-connections", new_connections: true, routes: None, ..KEPT },
+    Workload { name: "routes-10", routes: Some(Routes::Many(10)), ..KEPT },
+    Workload { name: "routes-10000", routes: Some(Routes::Many(10_000)), ..KEPT },
+    Workload { name: "workers-1", pace: Pace::Rate(15_000.0), ..KEPT },
+    Workload { name: "workers-2", pace: Pace::Rate(15_000.0), workers: 2, ..KEPT },
+    Workload { name: "one-route", routes: Some(Routes::One), ..KEPT },
+];
+
+impl Trial {
+    /// All of them.
+    pub fn all() -> Vec<Trial> {
+        let others = IDLE.into_iter().map(Trial::Idle).chain([Trial::Memory, Trial::Start]);
+        WORKLOADS.into_iter().map(Trial::Load).chain(others).collect()
+    }
+
+    /// By name.
+    pub fn named(name: &str) -> Result<Trial, String> {
+        if let Some(count) = name.strip_prefix("idle-") {
+            let count = count.parse().ok().filter(|count| (1..=IDLE_MAX).contains(count));
+            return count.map(Trial::Idle).ok_or_else(|| format!("`{name}`: from 1 to {IDLE_MAX} connections"));
+        }
+        Trial::all().into_iter().find(|trial| trial.name() == name).ok_or_else(|| {
+            let names: Vec<String> = Trial::all().iter().map(Trial::name).collect();
+            format!("no workload `{name}`: {}", names.join(", "))
+        })
+    }
+
+    /// How it is chosen.
+    pub fn name(&self) -> String {
+        match self {
+            Trial::Load(workload) => workload.name.into(),
+            Trial::Idle(count) => format!("idle-{count}"),
+            Trial::Memory => "memory".into(),
+            Trial::Start => "start".into(),
+        }
+    }
+
+    /// They are about each other, so their rounds take turns.
+    pub fn is_beside(&self, other: &Trial) -> bool {
+        let about = |name: String| ["routes-", "workers-"].into_iter().find(|start| name.starts_with(start));
+        about(self.name()).is_some() && about(self.name()) == about(other.name())
+    }
+
+    /// Run when none is named.
+    pub fn is_usual(&self) -> bool {
+        matches!(self, Trial::Load(workload) if workload.usual)
+    }
+
+    /// What the contender is set up for.
+    pub fn workload(&self) -> Workload {
+        match self {
+            Trial::Load(workload) => *workload,
+            Trial::Memory => Workload { connections: 256, ..KEPT },
+            Trial::Idle(_) | Trial::Start => KEPT,
+        }
+    }
+
+    /// For people.
+    pub fn describe(&self) -> String {
+        match self {
+            Trial::Load(workload) => workload.describe(),
+            Trial::Idle(count) => format!("{count} connections that have had one reply each and are silent"),
+            Trial::Memory => "resident memory after the first request; then 256 connections in a closed loop for a while, then nothing for as long".into(),
+            Trial::Start => "from the start of the process until the first reply 200 came through it".into(),
+        }
+    }
+}
+
+impl Workload {
+    /// The proxy forwards bytes and does not look into them.
+    pub fn is_tcp(&self) -> bool {
+        self.routes.is_none()
+    }
+
+    fn describe(&self) -> String {
+        let kept =
+            if self.new_connections { "a new connection per request, which the client ends" } else { "kept alive" };
+        let pace = match self.pace {
+            Pace::Closed => "closed loop".to_string(),
+            Pace::Rate(rate) => format!("{rate} requests/s"),
+            Pace::Half => format!("half the requests/s of the slowest at {FULL_LOAD}"),
+        };
+        let bytes = crate::report::bytes(self.reply_bytes as u64);
+        let connections = if self.connections == 1 { "connection" } else { "connections" };
+        let over = self.routes.map_or("opaque TCP".to_string(), |routes| format!("HTTP/1.1, {}", routes.describe()));
+        let workers = if self.workers == 1 { String::new() } else { format!(", {} workers", self.workers) };
+        format!("{over}, {} {connections}, {kept}, replies of {bytes}, {pace}{workers}", self.connections)
+    }
+
+    /// Against a proxy on this port. `routed` is false of one that has no routes: it answers what no rule has, too.
+    pub fn scenario(&self, port: u16, rate: Option<f64>, routed: bool, duration: &str, warmup: &str) -> Scenario {
+        Scenario {
+            url: Some(format!("http://127.0.0.1:{port}")),
+            rate,
+            closed: Some(rate.is_none()),
+            connections: Some(self.connections),
+            new_connections: Some(self.new_connections),
+            duration: Some(duration.to_string()),
+            warmup: Some(warmup.to_string()),
+            // The client ends its connections itself: a forwarder that passes `close` on would lose its pooled connection by it.
+            headers: [("Connection".to_string(), "keep-alive".to_string())].into(),
+            request: self.routes.unwrap_or(Routes::One).requests(self.reply_bytes, routed),
+            ..Scenario::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_trial_has_a_name_of_its_own_and_a_sound_plan() {
+        let all = Trial::all();
+        for (n, trial) in all.iter().enumerate() {
+            assert!(!trial.name().is_empty() && all[..n].iter().all(|other| other.name() != trial.name()));
+            assert_eq!(Trial::named(&trial.name()), Ok(*trial));
+            let plan = trial.workload().scenario(80, None, true, "1s", "1s").plan().unwrap();
+            assert!(plan.mix.iter().all(|request| request.expect.statuses.len() == 1));
+        }
+        assert!(Trial::named("keepalive").unwrap_err().contains("keepalive-64"));
+        for wrong in ["idle-0", "idle-20001", "idle-"] {
+            assert!(Trial::named(wrong).unwrap_err().contains("from 1 to 20000"), "{wrong}");
+        }
+    }
+}

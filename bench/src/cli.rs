@@ -7,6 +7,7 @@ mod replay;
 mod report;
 mod search;
 mod serve;
+mod tls;
 mod watch;
 
 use std::io::Write;

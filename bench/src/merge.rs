@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hdrhistogram::Histogram;
 
 use crate::report::hdr::Packed;
-use crate::report::json::{Errors, Generator, Latency, Report, SCHEMA, SecondOfRun};
+use crate::report::json::{Errors, Generator, Latency, Report, SCHEMA, SecondOfRun, TlsOfRun};
 use crate::tally;
 
 /// Runs whose lengths differ by more than this part did not run together.
@@ -25,6 +25,10 @@ pub fn merge(runs: &[(String, Report)]) -> Result<Report, String> {
     let reports = || runs.iter().map(|(_, run)| run);
     let total = |count: fn(&Report) -> u64| saturating(reports().map(count));
     let failures = added(reports().map(|run| &run.errors.causes));
+    let mut reasons = BTreeMap::new();
+    for (reason, n) in reports().flat_map(|run| &run.errors.reasons) {
+        tally::count(&mut reasons, reason.clone(), *n);
+    }
     let (requests, unsent) = (total(|r| r.requests), total(|r| r.unsent));
     let due = requests.saturating_add(unsent).max(1) as f64;
     Ok(Report {
@@ -40,9 +44,10 @@ pub fn merge(runs: &[(String, Report)]) -> Result<Report, String> {
         rate: reports().map(|run| run.rate).sum(),
         unsent,
         latency: Latency::of(sum(runs, reports().map(|run| &run.latency.histogram))?),
-        errors: Errors { share: saturating(failures.values().copied()) as f64 / due, causes: failures },
+        errors: Errors { share: saturating(failures.values().copied()) as f64 / due, causes: failures, reasons },
         statuses: added(reports().map(|run| &run.statuses)),
         kinds: added(reports().map(|run| &run.kinds)),
+        tls: tls(runs)?,
         connects: total(|r| r.connects),
         bytes_read: total(|r| r.bytes_read),
         bytes_written: total(|r| r.bytes_written),
@@ -80,6 +85,21 @@ fn generator(runs: &[(String, Report)]) -> Result<Generator, String> {
         unfit: reports().any(|run| run.generator.unfit),
         doubts,
     })
+}
+
+/// What all of them that speak it say of TLS.
+fn tls(runs: &[(String, Report)]) -> Result<Option<TlsOfRun>, String> {
+    let spoken = || runs.iter().filter_map(|(_, run)| run.tls.as_ref());
+    if spoken().next().is_none() {
+        return Ok(None);
+    }
+    Ok(Some(TlsOfRun {
+        verified: spoken().all(|tls| tls.verified),
+        full: saturating(spoken().map(|tls| tls.full)),
+        resumed: saturating(spoken().map(|tls| tls.resumed)),
+        handshake: Latency::of(sum(runs, spoken().map(|tls| &tls.handshake.histogram))?),
+        agreed: added(spoken().map(|tls| &tls.agreed)),
+    }))
 }
 
 /// One second after the other, so that few histograms are unpacked at a time.

@@ -1,10 +1,14 @@
 //! What a run does: the typed form of a command line or a scenario file.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_engine::choose::Choice;
 use ringway_http::head::Method;
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
 
 use crate::arrivals::{Spacing, Stage};
 
@@ -14,6 +18,8 @@ pub const CONNECTIONS_MAX: usize = 1 << 20;
 pub const REQUESTS_MAX: usize = 10_000;
 /// Bytes of one message of an echo.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Sessions of TLS that a worker keeps.
+const SESSIONS_MAX: usize = 256;
 /// Lines of one data file.
 pub const ROWS_MAX: usize = 1_000_000;
 
@@ -40,6 +46,8 @@ pub struct Plan {
     pub new_connections: bool,
     /// What connections speak.
     pub speech: Speech,
+    /// TLS around it.
+    pub tls: Option<Security>,
     /// What is sent.
     pub mix: Vec<Request>,
     /// Rows that requests are filled from; empty without a data file.
@@ -59,6 +67,19 @@ pub enum Speech {
     WebSocketEcho(&'static [u8]),
     /// Messages over TCP, each of which comes back.
     TcpEcho(&'static [u8]),
+}
+
+/// How a server is trusted, and who the client says it is.
+#[derive(Clone, Debug)]
+pub struct Security {
+    /// All of it but the sessions, which every worker has for itself.
+    pub config: Arc<ClientConfig>,
+    /// What is asked for, and what the certificate must be for.
+    pub name: ServerName<'static>,
+    /// Certificates are verified.
+    pub verifies: bool,
+    /// Sessions of earlier connections go on.
+    pub resumes: bool,
 }
 
 /// Open or closed loop.
@@ -133,6 +154,16 @@ pub struct Expect {
     pub body_sha256: Option<[u8; 32]>,
     /// Length of the body without framing.
     pub body_bytes: Option<u64>,
+}
+
+impl Security {
+    /// With a memory of sessions of its own, if they go on.
+    pub fn config_of_worker(&self) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption =
+            if self.resumes { Resumption::in_memory_sessions(SESSIONS_MAX) } else { Resumption::disabled() };
+        Arc::new(config)
+    }
 }
 
 impl Load {

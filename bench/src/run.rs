@@ -10,12 +10,14 @@ use ringway_engine::io::{Backend, Limits};
 use ringway_engine::{Epoll, Io, Time, Uring};
 
 use crate::plan::{Load, Plan, Speech};
+use crate::protocol::Protocol;
 use crate::protocol::http1::Http1;
 use crate::protocol::tcp::TcpEcho;
+use crate::protocol::tls::Tls;
 use crate::protocol::websocket::WebSocketEcho;
 use crate::report::json::SecondOfRun;
 use crate::tally::{Interval, Tally};
-use crate::worker::{Clock, Outcome, Share, Worker};
+use crate::worker::{Clock, Outcome, Seat, Share, Worker};
 
 /// From the start of the threads to the first request: the connections open meanwhile.
 const HEAD_START: Duration = Duration::from_millis(100);
@@ -135,8 +137,9 @@ pub fn run(plan: &Plan, stop: &AtomicBool, mut each_second: impl FnMut(Second)) 
     let outcomes = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..plan.threads)
             .map(|index| {
-                let (tell, share) = (tell.clone(), Share { index, workers: plan.threads });
-                scope.spawn(move || work(chosen.backend, limits, plan, share, clock, stop, tell))
+                let share = Share { index, workers: plan.threads };
+                let seat = Seat { plan, share, clock, stop, tell: tell.clone() };
+                scope.spawn(move || work(chosen.backend, limits, seat))
             })
             .collect();
         drop(tell);
@@ -158,44 +161,30 @@ pub fn run(plan: &Plan, stop: &AtomicBool, mut each_second: impl FnMut(Second)) 
     Ok(Measured { total, seconds, duration, unsent, own_cpu, own_cpu_time, backend: chosen.backend })
 }
 
-fn work(
-    backend: Backend,
-    limits: Limits,
-    plan: &Plan,
-    share: Share,
-    clock: Clock,
-    stop: &AtomicBool,
-    tell: mpsc::Sender<Interval>,
-) -> Result<Outcome, String> {
+fn work(backend: Backend, limits: Limits, seat: Seat) -> Result<Outcome, String> {
     // The ring belongs to the thread that opens it.
     match backend {
-        Backend::Uring => {
-            let io = Uring::open(limits).map_err(|e| e.to_string())?;
-            Ok(speak(io, plan, share, clock, stop, tell))
-        }
-        _ => {
-            let io = Epoll::open(limits).map_err(|e| format!("epoll: {e}"))?;
-            Ok(speak(io, plan, share, clock, stop, tell))
-        }
+        Backend::Uring => Ok(speak(Uring::open(limits).map_err(|e| e.to_string())?, seat)),
+        _ => Ok(speak(Epoll::open(limits).map_err(|e| format!("epoll: {e}"))?, seat)),
     }
 }
 
 /// The worker of every driver and protocol is compiled by itself.
-fn speak<I: Io>(
-    io: I,
-    plan: &Plan,
-    share: Share,
-    clock: Clock,
-    stop: &AtomicBool,
-    tell: mpsc::Sender<Interval>,
-) -> Outcome {
-    match plan.speech {
-        Speech::Http1 => Worker::new(io, Http1::default(), plan, share, clock, stop, tell).run(),
-        Speech::TcpEcho(message) => Worker::new(io, TcpEcho::new(message), plan, share, clock, stop, tell).run(),
+fn speak<I: Io>(io: I, seat: Seat) -> Outcome {
+    match seat.plan.speech {
+        Speech::Http1 => secure(io, Http1::default(), seat),
+        Speech::TcpEcho(message) => secure(io, TcpEcho::new(message), seat),
         Speech::WebSocketEcho(message) => {
-            let protocol = WebSocketEcho::new(message, plan.seed.wrapping_add(share.index as u64));
-            Worker::new(io, protocol, plan, share, clock, stop, tell).run()
+            let seed = seat.plan.seed.wrapping_add(seat.share.index as u64);
+            secure(io, WebSocketEcho::new(message, seed), seat)
         }
+    }
+}
+
+fn secure<I: Io, P: Protocol>(io: I, protocol: P, seat: Seat) -> Outcome {
+    match &seat.plan.tls {
+        None => Worker::new(io, protocol, seat).run(),
+        Some(tls) => Worker::new(io, Tls::new(protocol, tls.config_of_worker(), tls.name.clone()), seat).run(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use ringway_engine::choose::Choice;
 
+use super::tls::TlsArgs;
 use crate::scenario::{Arrivals, RequestText, Scenario, StageText};
 
 /// How the target is spoken to, whatever is asked of it.
@@ -32,6 +33,8 @@ pub(super) struct ClientArgs {
     /// auto, uring or epoll.
     #[arg(long, default_value = "auto", value_name = "DRIVER")]
     io_backend: Choice,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Serve the counts for Prometheus while the load runs; port 0 is any free one.
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) prometheus: Option<SocketAddr>,
@@ -39,7 +42,7 @@ pub(super) struct ClientArgs {
 
 #[derive(Args, Debug)]
 pub(super) struct LoadArgs {
-    /// `http://host[:port][/path]`, an echo (`ws://host[:port][/path]` or `tcp://host:port`), or a scenario file (TOML).
+    /// `http[s]://host[:port][/path]`, an echo (`ws[s]://host[:port][/path]`, `tcp://host:port` or `tls://host:port`), or a scenario file (TOML).
     #[arg(value_name = "URL|SCENARIO.toml")]
     target: String,
     #[command(flatten)]
@@ -74,6 +77,7 @@ impl ClientArgs {
     /// Lays them over a scenario.
     pub(super) fn apply(&self, scenario: &mut Scenario) -> Result<(), String> {
         scenario.backend = self.io_backend;
+        self.tls.apply(scenario)?;
         scenario.connections = self.connections.or(scenario.connections);
         scenario.threads = self.threads.or(scenario.threads);
         scenario.timeout = self.timeout.clone().or(scenario.timeout.take());

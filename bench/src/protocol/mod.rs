@@ -3,6 +3,7 @@
 
 pub mod http1;
 pub mod tcp;
+pub mod tls;
 pub mod websocket;
 
 use crate::plan::Request;
@@ -19,6 +20,11 @@ pub trait Protocol {
 
     /// A connection is up: puts what is to be said first behind `out`.
     fn greet(&mut self, _stream: &mut Self::Stream, _request: &Request, _out: &mut Vec<u8>) {}
+
+    /// [`Progress::Secured`] has been noted: goes on from there.
+    fn proceed(&mut self, _stream: &mut Self::Stream, _request: &Request, _out: &mut Vec<u8>) -> Progress {
+        Progress::Open
+    }
 
     /// The bytes of a request: those that never change, or put behind `out`.
     fn ask(
@@ -42,6 +48,11 @@ pub trait Protocol {
 
     /// Ready for the next request.
     fn next(&mut self, stream: &mut Self::Stream);
+
+    /// More about the last [`Progress::Broken`], where a cause does not say it.
+    fn why(&mut self) -> Option<String> {
+        None
+    }
 }
 
 /// A whole reply.
@@ -55,12 +66,27 @@ pub struct Reply {
     pub fault: Option<Cause>,
 }
 
+/// What was agreed in a handshake of TLS, as numbers of its registries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// A session of an earlier connection went on: no certificates, no signatures.
+    pub resumed: bool,
+    /// The version.
+    pub version: u16,
+    /// The cipher suite.
+    pub suite: u16,
+    /// The group of the key exchange; 0 where there was none.
+    pub group: u16,
+}
+
 /// How far a piece of input got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// More is needed.
     More,
-    /// The handshake is over: the request can be sent.
+    /// The handshake of TLS is over; see [`Protocol::proceed`].
+    Secured(Session),
+    /// Every handshake is over: the request can be sent.
     Open,
     /// The reply is whole. Bytes behind it make the connection useless: nobody asked for them.
     Whole(Reply),

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use hdrhistogram::Histogram;
+use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
 use serde::{Deserialize, Serialize};
 
 use super::hdr::Packed;
-use crate::plan::{Load, Plan};
+use crate::plan::{Load, Plan, Security};
 use crate::run::{Doubt, Measured};
-use crate::tally::{Cause, Tally};
+use crate::tally::{Cause, Handshakes, Tally};
 
 /// Says what the JSON is; a reader refuses another one.
 pub const SCHEMA: &str = "ringway-load/1";
@@ -51,6 +52,9 @@ pub struct Report {
     pub statuses: BTreeMap<u16, u64>,
     /// Requests by name in the mix.
     pub kinds: BTreeMap<String, u64>,
+    /// Handshakes of TLS, where that is spoken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsOfRun>,
     /// Connections opened while counting.
     pub connects: u64,
     /// Bytes of replies.
@@ -84,6 +88,24 @@ pub struct Errors {
     pub share: f64,
     /// By cause; causes without failures are left out.
     pub causes: BTreeMap<String, u64>,
+    /// More about those whose cause does not say it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasons: BTreeMap<String, u64>,
+}
+
+/// TLS.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TlsOfRun {
+    /// Servers' certificates were verified.
+    pub verified: bool,
+    /// Handshakes with certificates and signatures.
+    pub full: u64,
+    /// Handshakes of sessions that went on.
+    pub resumed: u64,
+    /// From when TCP was connected until both sides were done.
+    pub handshake: Latency,
+    /// Connections by version, cipher suite and group of the key exchange; also those that were opened in the warm-up.
+    pub agreed: BTreeMap<String, u64>,
 }
 
 /// The generator's own part.
@@ -137,6 +159,21 @@ impl Latency {
     }
 }
 
+impl TlsOfRun {
+    /// Of what was counted.
+    pub fn new(security: &Security, handshakes: Option<&Handshakes>) -> TlsOfRun {
+        let Handshakes { full, resumed, time, agreed } = handshakes.cloned().unwrap_or_default();
+        let named = |((version, suite, group), n)| {
+            let version = format!("{:?}", ProtocolVersion::from(version)).replace('_', ".");
+            let suite = format!("{:?}", CipherSuite::from(suite)).replace("TLS13_", "TLS_");
+            let group = if group == 0 { String::new() } else { format!(" {:?}", NamedGroup::from(group)) };
+            (format!("{version} {suite}{group}"), n)
+        };
+        let agreed = agreed.into_iter().map(named).collect();
+        TlsOfRun { verified: security.verifies, full, resumed, handshake: Latency::of(time), agreed }
+    }
+}
+
 impl SecondOfRun {
     /// Of what was counted in it.
     pub fn new(second: u64, tally: &Tally) -> SecondOfRun {
@@ -178,9 +215,11 @@ impl Report {
                     .filter(|cause| total.failed_by(**cause) > 0)
                     .map(|cause| (cause.name().to_string(), total.failed_by(*cause)))
                     .collect(),
+                reasons: total.reasons.clone(),
             },
             statuses: total.statuses.clone(),
             kinds: plan.mix.iter().map(|r| r.name.clone()).zip(total.kinds.iter().copied()).collect(),
+            tls: plan.tls.as_ref().map(|security| TlsOfRun::new(security, total.handshakes.as_deref())),
             connects: total.connects,
             bytes_read: total.bytes_read,
             bytes_written: total.bytes_written,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::json::Report;
+use super::json::{Report, TlsOfRun};
 use super::{bytes, time};
 
 /// Width of the longest bar.
@@ -40,6 +40,9 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     let failed = report.errors.causes.values().fold(0u64, |sum, count| sum.saturating_add(*count));
     let causes = if causes.is_empty() { String::new() } else { format!(": {}", causes.join(", ")) };
     writeln!(out, "Failed     {failed:>12}   {:.3} %{causes}", report.errors.share * 100.0)?;
+    for (reason, count) in &report.errors.reasons {
+        writeln!(out, "           {reason} × {count}")?;
+    }
     if report.unsent > 0 {
         writeln!(out, "Never sent {:>12}   no connection was free", report.unsent)?;
     }
@@ -60,6 +63,9 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         bytes(per_second(report.bytes_written)),
         report.connects
     )?;
+    if let Some(tls) = &report.tls {
+        write_tls(tls, out)?;
+    }
     writeln!(out)?;
     let from = if report.load == "open" { "when it was due" } else { "when the connection was free" };
     writeln!(
@@ -89,6 +95,23 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     )?;
     for doubt in &generator.doubts {
         writeln!(out, "warning: {doubt}")?;
+    }
+    Ok(())
+}
+
+fn write_tls(tls: &TlsOfRun, out: &mut String) -> std::fmt::Result {
+    write!(out, "TLS        {} full handshakes, {} resumed", tls.full, tls.resumed)?;
+    let times = &tls.handshake.histogram;
+    if !times.is_empty() {
+        let at = |quantile| time(times.value_at_quantile(quantile));
+        write!(out, ": p50 {}, p99 {}, max {}", at(0.5), at(0.99), time(times.max()))?;
+    }
+    writeln!(out)?;
+    for (agreed, count) in &tls.agreed {
+        writeln!(out, "           {agreed} × {count}")?;
+    }
+    if !tls.verified {
+        writeln!(out, "           certificates were not verified (--insecure)")?;
     }
     Ok(())
 }

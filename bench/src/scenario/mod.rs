@@ -7,6 +7,7 @@ mod load;
 mod plan;
 mod request;
 mod target;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use ringway_engine::choose::Choice;
 use serde::Deserialize;
 
+pub use self::tls::TlsText;
 use crate::replay::Recording;
 
 /// A scenario file. Every field may be missing; the command line wins over it.
@@ -21,6 +23,7 @@ use crate::replay::Recording;
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Scenario {
     /// `http://host[:port][/path]`: the path is the first part of every request's. `ws://host[:port][/path]` and `tcp://host:port` are echoes.
+    /// `https`, `wss` and `tls` are the same over TLS.
     pub url: Option<String>,
     /// Of an echo: bytes of a message.
     pub message_bytes: Option<usize>,
@@ -50,6 +53,8 @@ pub struct Scenario {
     pub seed: Option<u64>,
     /// A CSV file whose first line names columns; requests say `{column}`.
     pub data: Option<PathBuf>,
+    /// How a server is trusted, and who the client says it is.
+    pub tls: Option<TlsText>,
     /// Header lines of every request.
     pub headers: BTreeMap<String, String>,
     /// What a good reply to any request is, where the request does not say.

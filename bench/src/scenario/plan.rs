@@ -42,6 +42,11 @@ impl Scenario {
             return Err(format!("{} has no address", target.host));
         }
         let speech = self.speech(&target)?;
+        let tls = match &self.tls {
+            Some(_) if !target.secure => return Err("tls: only for https://, wss:// and tls://".into()),
+            None if !target.secure => None,
+            text => Some(text.clone().unwrap_or_default().security(&target, &self.folder)?),
+        };
         let texts = self.requests();
         if texts.len() > REQUESTS_MAX {
             return Err(format!("{} requests in the mix; at most {REQUESTS_MAX}", texts.len()));
@@ -74,6 +79,7 @@ impl Scenario {
             timeout,
             new_connections: self.new_connections.unwrap_or(false),
             speech,
+            tls,
             mix,
             rows,
             seed: self.seed.unwrap_or(1),
@@ -167,7 +173,17 @@ mod tests {
             ("url = 'http://h\nrate = 1".into(), "1:16: "),
             ("rate = 1".into(), "no URL"),
             ("url = 'http://127.0.0.1'".into(), "no rate"),
-            ("url = 'https://127.0.0.1'\nrate = 1".into(), "TLS is not spoken yet"),
+            ("url = 'quic://127.0.0.1'\nrate = 1".into(), "scheme `quic` is not spoken"),
+            (format!("{basic}tls = {{ insecure = true }}"), "tls: only for https://"),
+            ("url = 'https://127.0.0.1'\nrate = 1\ntls = { insecur = true }".into(), "3:9: unknown field `insecur`"),
+            ("url = 'https://127.0.0.1'\nrate = 1\ntls = { cert = 'x.pem' }".into(), "cert and key belong together"),
+            ("url = 'https://127.0.0.1'\nrate = 1\ntls = { cacert = '/none.pem' }".into(), "/none.pem: "),
+            ("url = 'https://127.0.0.1'\nrate = 1\ntls = { insecure = true, cacert = 'x' }".into(), "only one of them"),
+            (
+                "url = 'https://127.0.0.1'\nrate = 1\ntls = { insecure = true, server-name = 'a b' }".into(),
+                "no name of a",
+            ),
+            ("url = 'tls://127.0.0.1'\nrate = 1".into(), "no port"),
             ("url = '127.0.0.1:80'\nrate = 1".into(), "write the scheme"),
             (format!("{basic}closed = true"), "a closed loop has no rate"),
             (format!("{basic}think = '1s'"), "only in a closed loop"),
@@ -179,7 +195,6 @@ mod tests {
             ("url = 'tcp://127.0.0.1:1'\nrate = 1\nmessage-bytes = 0".into(), "message-bytes: from 1 to"),
             ("url = 'tcp://127.0.0.1:1'\nrate = 1\nheaders = { a = 'b' }".into(), "TCP has none"),
             ("url = 'ws://127.0.0.1:1'\nrate = 1\n[[request]]\nname = 'x'".into(), "an echo has no requests"),
-            ("url = 'wss://127.0.0.1:1'\nrate = 1".into(), "TLS is not spoken yet; use ws"),
             (format!("{basic}[[request]]\npath = '/a b'"), "request 1: path `/a b`"),
             (format!("{basic}[[request]]\nheaders = {{ content-length = '3' }}"), "follows from the body"),
             (format!("{basic}[[request]]\nweight = 0"), "every weight of the mix is 0"),

@@ -9,6 +9,8 @@ pub(super) enum Scheme {
 
 pub(super) struct Target {
     pub(super) scheme: Scheme,
+    /// Over TLS.
+    pub(super) secure: bool,
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) authority: String,
@@ -17,13 +19,16 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn parse(url: &str) -> Result<Target, String> {
-        let (scheme, rest) = match url.split_once("://") {
-            Some(("http", rest)) => (Scheme::Http, rest),
-            Some(("ws", rest)) => (Scheme::WebSocket, rest),
-            Some(("tcp", rest)) => (Scheme::Tcp, rest),
-            Some(("https", _)) => return Err(format!("{url}: TLS is not spoken yet; use http")),
-            Some(("wss", _)) => return Err(format!("{url}: TLS is not spoken yet; use ws")),
-            Some((scheme, _)) => return Err(format!("{url}: scheme `{scheme}` is not spoken; use http, ws or tcp")),
+        let ((scheme, secure), rest) = match url.split_once("://") {
+            Some(("http", rest)) => ((Scheme::Http, false), rest),
+            Some(("https", rest)) => ((Scheme::Http, true), rest),
+            Some(("ws", rest)) => ((Scheme::WebSocket, false), rest),
+            Some(("wss", rest)) => ((Scheme::WebSocket, true), rest),
+            Some(("tcp", rest)) => ((Scheme::Tcp, false), rest),
+            Some(("tls", rest)) => ((Scheme::Tcp, true), rest),
+            Some((scheme, _)) => {
+                return Err(format!("{url}: scheme `{scheme}` is not spoken; use http, https, ws, wss, tcp or tls"));
+            }
             None => return Err(format!("{url}: write the scheme, as in http://{url}")),
         };
         let rest = rest.split('#').next().unwrap_or_default();
@@ -38,7 +43,7 @@ impl Target {
                 (host, port.parse().ok().filter(|p| *p > 0).ok_or_else(bad_port)?)
             }
             _ if scheme == Scheme::Tcp => return Err(format!("{url}: no port")),
-            _ => (authority, 80),
+            _ => (authority, if secure { 443 } else { 80 }),
         };
         if scheme == Scheme::Tcp && !base.is_empty() {
             return Err(format!("{url}: TCP has no path"));
@@ -47,6 +52,6 @@ impl Target {
         if host.is_empty() {
             return Err(format!("{url}: no host"));
         }
-        Ok(Target { scheme, host: host.to_string(), port, authority: authority.to_string(), base })
+        Ok(Target { scheme, secure, host: host.to_string(), port, authority: authority.to_string(), base })
     }
 }

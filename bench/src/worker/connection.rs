@@ -8,7 +8,7 @@ use ringway_engine::{Buf, Class, Completion, Errno, Io, Piece, SMALL_BYTES, Sock
 
 use super::Worker;
 use crate::plan::Load;
-use crate::protocol::{Progress, Protocol, Reply};
+use crate::protocol::{Progress, Protocol, Reply, Session};
 use crate::tally::Cause;
 
 /// In a closed loop, before a connection that failed is tried again.
@@ -23,6 +23,8 @@ pub(super) struct Connection<S> {
     pub(super) asked: Option<Asked>,
     /// Counts requests, so that a stale deadline is known.
     pub(super) turn: u32,
+    /// When its handshake began.
+    greeted: Time,
     pub(super) free_since: Time,
     stream: S,
 }
@@ -128,7 +130,7 @@ impl<I: Io, P: Protocol> Worker<'_, I, P> {
     fn greet(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
         let Some(asked) = connection.asked else { return };
-        connection.link = Link::Opening;
+        (connection.link, connection.greeted) = (Link::Opening, self.io.clock());
         self.scratch.clear();
         self.protocol.greet(&mut connection.stream, &self.plan.mix[asked.kind as usize], &mut self.scratch);
         self.say(index);
@@ -159,13 +161,35 @@ impl<I: Io, P: Protocol> Worker<'_, I, P> {
         }
         match progress {
             Progress::More => {}
-            Progress::Open => {
-                self.connections[index as usize].link = Link::Up;
-                self.send(index);
-            }
+            Progress::Secured(session) => self.secured(index, session),
+            Progress::Open => self.opened(index),
             Progress::Whole(reply) => self.finish(index, reply),
             Progress::Broken(cause) => self.fail(index, cause),
         }
+    }
+
+    /// The handshake of TLS is over; another may follow inside.
+    fn secured(&mut self, index: u32, session: Session) {
+        let now = self.io.clock();
+        let connection = &mut self.connections[index as usize];
+        self.counts.tally().secured(session, now.since(connection.greeted));
+        let Some(asked) = connection.asked else { return };
+        self.scratch.clear();
+        let request = &self.plan.mix[asked.kind as usize];
+        let progress = self.protocol.proceed(&mut connection.stream, request, &mut self.scratch);
+        if !self.scratch.is_empty() {
+            self.say(index);
+        }
+        match progress {
+            Progress::Open => self.opened(index),
+            Progress::Broken(cause) => self.fail(index, cause),
+            Progress::More | Progress::Secured(_) | Progress::Whole(_) => {}
+        }
+    }
+
+    fn opened(&mut self, index: u32) {
+        self.connections[index as usize].link = Link::Up;
+        self.send(index);
     }
 
     fn ended(&mut self, index: u32, end: End) {
@@ -178,7 +202,7 @@ impl<I: Io, P: Protocol> Worker<'_, I, P> {
         match progress {
             Progress::Whole(reply) => self.finish(index, Reply { keep_alive: false, ..reply }),
             Progress::Broken(cause) => self.fail(index, cause),
-            Progress::More | Progress::Open => self.fail(index, Cause::ShortReply),
+            Progress::More | Progress::Secured(_) | Progress::Open => self.fail(index, Cause::ShortReply),
         }
     }
 
@@ -204,7 +228,8 @@ impl<I: Io, P: Protocol> Worker<'_, I, P> {
         self.disconnect(index);
         let Some(asked) = self.connections[index as usize].asked.take() else { return };
         self.busy -= 1;
-        self.counts.failure(asked, cause, now);
+        let why = self.protocol.why();
+        self.counts.failure(asked, cause, why, now);
         match self.plan.load {
             Load::Closed { think } => {
                 let pause = think.max(PAUSE_AFTER_FAILURE);

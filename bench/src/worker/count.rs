@@ -33,6 +33,9 @@ impl Counts {
     pub(super) fn begin(&mut self) {
         let tally = &mut self.interval.tally;
         (tally.connects, tally.bytes_read, tally.bytes_written) = (0, 0, 0);
+        if let Some(handshakes) = &mut tally.handshakes {
+            handshakes.begin();
+        }
     }
 
     /// A request that was due then is on its way, on a connection that was free since.
@@ -70,13 +73,16 @@ impl Counts {
         }
     }
 
-    /// No reply.
-    pub(super) fn failure(&mut self, asked: Asked, cause: Cause, now: Time) {
+    /// No reply; `why` may say more than the cause.
+    pub(super) fn failure(&mut self, asked: Asked, cause: Cause, why: Option<String>, now: Time) {
         if asked.due < self.from {
             return;
         }
         let tally = &mut self.interval.tally;
         tally.fail(cause);
+        if let Some(why) = why {
+            tally.reason(why);
+        }
         tally.kinds[asked.kind as usize] += 1;
         tally.requests += 1;
         if cause == Cause::Timeout {

@@ -53,6 +53,21 @@ impl Share {
     }
 }
 
+/// What a worker is given besides a driver and a protocol.
+#[derive(Clone, Debug)]
+pub struct Seat<'a> {
+    /// What to do.
+    pub plan: &'a Plan,
+    /// Which part of it.
+    pub share: Share,
+    /// When.
+    pub clock: Clock,
+    /// Ends the run early.
+    pub stop: &'a AtomicBool,
+    /// Where the counts go.
+    pub tell: Sender<Interval>,
+}
+
 /// What a worker says at its end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outcome {
@@ -93,16 +108,9 @@ pub struct Worker<'a, I: Io, P: Protocol> {
 }
 
 impl<'a, I: Io, P: Protocol> Worker<'a, I, P> {
-    /// A worker that has not begun. `stop` ends the run early.
-    pub fn new(
-        io: I,
-        protocol: P,
-        plan: &'a Plan,
-        share: Share,
-        clock: Clock,
-        stop: &'a AtomicBool,
-        tell: Sender<Interval>,
-    ) -> Worker<'a, I, P> {
+    /// A worker that has not begun.
+    pub fn new(io: I, protocol: P, seat: Seat<'a>) -> Worker<'a, I, P> {
+        let Seat { plan, share, clock, stop, tell } = seat;
         let count = share.of(plan.connections);
         let mut arrivals = match &plan.load {
             Load::Open { stages, spacing } => {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Run;
-use crate::report::json::Report;
+use crate::report::json::{Report, TlsOfRun};
 use crate::report::{bytes, escape, time};
 
 /// One row: what it is called, how it reads, and its value where a change against the first run means something.
@@ -26,7 +26,7 @@ const fn words(name: &'static str, text: fn(&Report) -> String) -> Row {
     Row { name, words: true, text, value: None }
 }
 
-const ROWS: [Row; 22] = [
+const ROWS: [Row; 24] = [
     words("Target", |r| r.target.clone()),
     words("Load", |r| match r.load.as_str() {
         "open" => format!("{:.0} requests/s due", r.target_rate),
@@ -44,10 +44,18 @@ const ROWS: [Row; 22] = [
     figure("Longest", |r| time(r.latency.max_ns), |r| r.latency.max_ns as f64),
     figure("Mean", |r| time(r.latency.mean_ns as u64), |r| r.latency.mean_ns),
     plain("Failed", |r| format!("{:.3} %", r.errors.share * 100.0)),
-    words("Failures", |r| counts(r.errors.causes.iter())),
+    words("Failures", |r| {
+        let causes = counts(r.errors.causes.iter());
+        if r.errors.reasons.is_empty() { causes } else { format!("{causes} ({})", counts(r.errors.reasons.iter())) }
+    }),
     plain("Never sent", |r| r.unsent.to_string()),
     words("Statuses", |r| counts(r.statuses.iter())),
     plain("Connections opened", |r| r.connects.to_string()),
+    words("TLS", |r| r.tls.as_ref().map_or("none".into(), tls)),
+    plain("TLS handshake (p99)", |r| {
+        let times = r.tls.as_ref().map(|tls| &tls.handshake.histogram).filter(|times| !times.is_empty());
+        times.map_or("none".into(), |times| time(times.value_at_quantile(0.99)))
+    }),
     plain("Read", |r| bytes(r.bytes_read)),
     plain("Written", |r| bytes(r.bytes_written)),
     plain("Generator's CPU", |r| format!("{:.0} %", r.generator.cpu_share * 100.0)),
@@ -78,6 +86,11 @@ pub fn table(runs: &[Run]) -> String {
     }
     out.push_str("</tbody>\n</table></div>\n");
     out
+}
+
+fn tls(tls: &TlsOfRun) -> String {
+    let verified = if tls.verified { "" } else { "; certificates were not verified" };
+    format!("{} full handshakes, {} resumed; {}{verified}", tls.full, tls.resumed, counts(tls.agreed.iter()))
 }
 
 fn percentile(report: &Report, p: f64) -> String {

@@ -8,7 +8,7 @@ MESH    ?= examples/bookshop
 CHECKED := --profile checked --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint tools fmt-check clippy binaries suite corpus deny fields budgets bench yardsticks clean
+.PHONY: help run build test lint tools fmt-check clippy binaries suite corpus deny fields budgets instructions times bench yardsticks clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,8 +49,8 @@ suite: binaries
 	@echo "Testing."
 	@command -v python3 >/dev/null || echo "python3 is missing: the tests that read the config format with it are skipped. Debian: apt-get install python3"
 	@RINGWAY_BIN_DIR="$$(realpath $(TARGET)/checked)" $(CARGO) test $(CHECKED) --workspace --no-fail-fast
-	@echo "Testing that the simulation finds planted bugs."
-	@$(CARGO) test $(CHECKED) -p ringway-sim --features planted-bugs --test planted
+	@echo "Testing that the simulation finds planted bugs, and counting instructions planted cost."
+	@$(CARGO) test $(CHECKED) -p ringway-sim -p ringway-paths --features ringway-sim/planted-bugs,ringway-paths/planted-cost --test planted
 
 # `make test` runs a share of it. RINGWAY_CORPUS_SEED=n runs the one mesh that a failure names.
 corpus: binaries ## The whole generated corpus: 100,000 requests, against the evaluator and beside Envoy (CASES=n for another number)
@@ -72,6 +72,14 @@ fields: ## Write the list of every field in docs/support.md from the decoders
 # Wants a quiet machine. What these figures are is told in docs/performance.md.
 budgets: ## What decisions and translations cost, against their budgets (ONLY=decisions, translation, snapshot or views for a part)
 	@$(CARGO) run --locked --quiet --profile fast -p ringway-budgets -- $(ONLY)
+
+# Needs valgrind, and no quiet machine. `perf/instructions OLD` compares with another revision instead.
+instructions: ## Instructions of the hot paths beside perf/instructions.jsonl; fails above 2 % more (ONLY=decide for a part, ALLOW=5, ACCEPT=1 to accept)
+	@$(CARGO) run --locked --quiet --release -p ringway-paths --bin instructions -- "$(ONLY)" --baseline perf/instructions.jsonl \
+	  --allow $(or $(ALLOW),2) $(if $(ACCEPT),--accept)
+
+times: ## Times of the same paths, for a quiet machine (ONLY=decide for a part)
+	@$(CARGO) run --locked --quiet --release -p ringway-paths --bin times -- "$(ONLY)"
 
 bench: ## CPU per request beside nginx, HAProxy, Envoy and bare forwarders (needs a quiet machine with two cores; ARGS='--rounds 9')
 	@$(CARGO) build --locked --release -p dataplane --bin dataplane -p ringway-load --bin ringway-load

@@ -9,6 +9,7 @@ use crate::balance::{Choose, below, by_weight, pick};
 use crate::facts::{Facts, Rng};
 use crate::fault::{Injected, inject};
 use crate::key;
+use crate::planted;
 use crate::state::{Slot, State};
 use crate::trace::{Note, Trace};
 use crate::view::{Answer, HostView, Request, Share, Split, View};
@@ -200,6 +201,7 @@ pub fn decide(
     now: u64,
     trace: &mut impl Trace,
 ) -> Step {
+    planted::spend();
     let Some(domains) = view.domains(facts.listener) else { return Step::Reject(Reason::NoListener) };
     let authority = Authority::parse(facts.authority, domains.port);
     let Some((authority, host_id)) = authority.as_ref().and_then(|a| Some((a, domains.find(a)?))) else {

@@ -12,6 +12,7 @@ mod fold;
 mod key;
 pub mod outlier;
 mod path;
+pub mod planted;
 mod retry;
 mod shares;
 mod state;

@@ -7,7 +7,7 @@ mod accept;
 mod begin;
 mod connection;
 mod deadlines;
-mod encode;
+pub mod encode;
 mod exchange;
 mod finish;
 mod hello;

@@ -2,9 +2,9 @@
 
 use ringway_config::model::{Kind, Model, RuleId};
 use ringway_config::{Blob, Snapshot};
+use ringway_paths::mesh::{Seeded, Shape, blobs, order};
 use ringway_policy::{State, View};
 
-use super::decisions::{Seeded, Shape, blobs, order};
 use super::{Figures, ms, timed};
 
 pub fn run(figures: &Figures) {

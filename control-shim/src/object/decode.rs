@@ -85,6 +85,25 @@ impl Context {
         }
     }
 
+    /// Reads a part with what is found about it apart from all else.
+    pub fn apart<T>(&self, read: impl FnOnce() -> T) -> (T, Vec<Diagnostic>) {
+        let before = self.diagnostics.take();
+        let value = read();
+        (value, self.diagnostics.replace(before))
+    }
+
+    /// Adds what was found apart.
+    pub fn add(&self, found: Vec<Diagnostic>) {
+        found.into_iter().for_each(|one| self.push(one));
+    }
+
+    /// Adds what was found about a part that is left out, for the sake of the others.
+    pub fn leave_out(&self, found: Vec<Diagnostic>) {
+        let mut parts = self.parts.borrow_mut();
+        let room = DIAGNOSTICS_MAX.saturating_sub(parts.len());
+        parts.extend(found.into_iter().take(room));
+    }
+
     /// Whether there is an error so far.
     pub fn broken(&self) -> bool {
         self.diagnostics.borrow().iter().any(Diagnostic::is_error)
@@ -109,12 +128,9 @@ impl Context {
 
     /// Adds an error about a part that is left out, for the sake of the others.
     pub fn part_error(&self, span: Span, code: &'static str, message: String, mend: &str) {
-        let mut parts = self.parts.borrow_mut();
-        if parts.len() < DIAGNOSTICS_MAX {
-            let mut diagnostic = Diagnostic::error(code, message, mend).at(self.spot(span).place());
-            diagnostic.object = self.object.clone();
-            parts.push(diagnostic);
-        }
+        let mut diagnostic = Diagnostic::error(code, message, mend).at(self.spot(span).place());
+        diagnostic.object = self.object.clone();
+        self.leave_out(vec![diagnostic]);
     }
 
     /// Adds a warning.
@@ -133,14 +149,17 @@ impl Context {
     }
 
     fn say(&self, severity: Severity, span: Span, code: &'static str, message: String, mend: String) {
-        let mut all = self.diagnostics.borrow_mut();
-        // An error is never dropped in favour of earlier warnings: it decides whether the object is refused.
-        if all.len() >= DIAGNOSTICS_MAX && (severity != Severity::Error || all.iter().any(Diagnostic::is_error)) {
-            return;
-        }
         let mut diagnostic = Diagnostic::new(severity, code, message, mend).at(self.spot(span).place());
         diagnostic.object = self.object.clone();
-        all.push(diagnostic);
+        self.push(diagnostic);
+    }
+
+    fn push(&self, diagnostic: Diagnostic) {
+        let mut all = self.diagnostics.borrow_mut();
+        // An error is never dropped in favour of earlier warnings: it decides whether the object is refused.
+        if all.len() < DIAGNOSTICS_MAX || diagnostic.is_error() && !all.iter().any(Diagnostic::is_error) {
+            all.push(diagnostic);
+        }
     }
 }
 

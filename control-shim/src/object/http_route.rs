@@ -1,11 +1,12 @@
 //! HTTPRoute of the Gateway API, for gateways and (GAMMA) for services.
 
 use super::cors;
-use super::decode::{Field, Fields};
+use super::decode::{Context, Field, Fields};
 use super::patterns;
 use super::retries::{self, Retries};
 use super::virtual_service::{path_text, redirect_status};
 use super::{Meta, Spot};
+use crate::diagnostic::Diagnostic;
 use ringway_config::limits::{MIRRORS_MAX, PER_MILLION_MAX};
 use ringway_config::model::{
     Cors, HeaderEdits, HeaderMatch, HeaderValue, Match, PathMatch, PathRewrite, QueryMatch, Redirect, StringMatch,
@@ -82,6 +83,8 @@ pub struct Rule {
     pub timeout_ms: u64,
     /// When it is tried again.
     pub retry: Retries,
+    /// Why it cannot be honoured, if it cannot: its requests are answered with an error.
+    pub unfit: Option<String>,
 }
 
 /// One match of a rule.
@@ -131,16 +134,38 @@ pub fn http_route(meta: Meta, mut root: Fields<'_>) -> Option<HttpRoute> {
     let hostnames = fields.get("hostnames").map(|f| f.items()).unwrap_or_default();
     let hostnames = hostnames.iter().filter_map(|f| patterns::host_name(f, f.text()?, true)).collect();
     let mut rules: Vec<Rule> = Vec::new();
+    let (context, mut found) = (spec.context, Vec::new());
     for item in fields.get("rules").map(|f| f.items()).unwrap_or_default() {
-        let Some(rule) = rule(&item, meta.namespace()) else { continue };
+        let (rule, of_rule) = context.apart(|| rule(&item, meta.namespace()));
+        let unfit = of_rule.iter().find(|one| one.is_error()).map(|one| one.message.clone());
+        found.extend(of_rule);
+        let Some(rule) = rule.map(|rule| Rule { unfit, ..rule }) else { continue };
         if !rule.name.is_empty() && rules.iter().any(|other| other.name == rule.name) {
             item.error("duplicate-rule", format!("rule `{}` is there twice", rule.name), "rename one of the two");
         }
         rules.push(rule);
     }
+    tell(context, found, rules.iter().any(|rule| rule.unfit.is_none()));
     fields.not_supported(&["useDefaultGateways"]);
     fields.finish();
     Some(HttpRoute { meta, parents, hostnames, rules })
+}
+
+/// Codes of errors that a cluster's API server does not see: a route that has them may exist.
+const UNFIT: [&str; 4] = ["not-supported-yet", "wrong-regex", "forbidden-header", "limit"];
+
+/// Says what was found about rules. `some_fit`: not all of them have errors.
+fn tell(context: &Context, mut found: Vec<Diagnostic>, some_fit: bool) {
+    if !some_fit || found.iter().any(|one| one.is_error() && !UNFIT.contains(&one.code)) {
+        return context.add(found);
+    }
+    let errors = found.extract_if(.., |one| one.is_error());
+    let dropped = errors.map(|error| Diagnostic {
+        message: format!("{}; the rule is dropped, and requests for it get 500", error.message),
+        ..error
+    });
+    context.leave_out(dropped.collect());
+    context.add(found);
 }
 
 /// `parentRefs` of any kind of route.
@@ -219,6 +244,7 @@ fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
         mirrors: Vec::new(),
         timeout_ms: 0,
         retry: Retries::Unsaid,
+        unfit: None,
     };
     let filters = fields.get("filters").map(|f| f.items()).unwrap_or_default();
     let kinds: Vec<_> = filters.iter().map(|item| filter(item, &mut rule, own)).collect();

@@ -69,7 +69,7 @@ pub struct ParentStatus {
     pub parent: Parent,
     /// Whose it is.
     pub controller: String,
-    /// Accepted, ResolvedRefs. None: there is no such parent, and so nobody to say anything.
+    /// Accepted, ResolvedRefs, and PartiallyInvalid where it is true. None: there is no such parent, and so nobody to say anything.
     pub conditions: Vec<Condition>,
 }
 
@@ -99,7 +99,7 @@ impl Condition {
 
     /// Whether it is as people want it.
     pub fn is_good(&self) -> bool {
-        self.status != (self.kind == "Conflicted")
+        self.status != matches!(self.kind, "Conflicted" | "PartiallyInvalid")
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct AnyRoute<'a> {
     /// Everywhere that it sends something, copies included, in the order of its rules.
     pub backends: Vec<&'a BackendRef>,
     pub carried: Carried,
+    /// Rules that cannot be honoured, and why.
+    pub dropped: Vec<(&'a str, &'a str)>,
 }
 
 /// Why a parent does not take a route.
@@ -61,9 +63,11 @@ impl Obstacle {
 
 impl<'a> From<&'a HttpRoute> for AnyRoute<'a> {
     fn from(route: &'a HttpRoute) -> Self {
-        let backends =
-            route.rules.iter().flat_map(|rule| rule.backends.iter().chain(rule.mirrors.iter().map(|(to, _)| to)));
+        let fit = route.rules.iter().filter(|rule| rule.unfit.is_none());
+        let backends = fit.flat_map(|rule| rule.backends.iter().chain(rule.mirrors.iter().map(|(to, _)| to)));
+        let dropped = route.rules.iter().filter_map(|rule| Some((rule.path.as_str(), rule.unfit.as_deref()?)));
         AnyRoute {
+            dropped: dropped.collect(),
             meta: &route.meta,
             parents: &route.parents,
             hostnames: &route.hostnames,
@@ -80,6 +84,7 @@ impl<'a> From<&'a OpaqueRoute> for AnyRoute<'a> {
             parents: &route.parents,
             hostnames: &route.hostnames,
             backends: route.rule.backends.iter().collect(),
+            dropped: Vec::new(),
             carried: Carried::Tcp,
         }
     }

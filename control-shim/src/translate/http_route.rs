@@ -149,6 +149,11 @@ impl Pass<'_> {
         view: View<'_>,
         clusters: &mut BTreeSet<ClusterKey>,
     ) -> Action {
+        if rule.unfit.is_some() {
+            // What it asks for is not done, so its requests may go nowhere else either.
+            let rule = self.rule(&route.meta, &rule.path, &rule.spot);
+            return Action::Forward(Forward { backends: vec![missing(rule, 1)], ..Forward::default() });
+        }
         // A redirect of a backend's own takes the backend to be there.
         let there = |backend: &BackendRef| {
             backend.weight > 0 && self.backend_cluster(&route.meta, backend, Carried::Http).is_some()

@@ -129,6 +129,14 @@ fn listener_status(listener: &K8sListener, gateway_accepted: bool, attached_rout
     ListenerStatus { name: listener.name.clone(), supported_kind: kind, attached_routes, conditions }
 }
 
+/// There where some rules of an accepted route are dropped; the API gives the message its first words.
+fn partially_invalid(route: &AnyRoute<'_>) -> Option<Condition> {
+    let dropped: Vec<String> = route.dropped.iter().map(|(path, why)| format!("{path}: {why}")).collect();
+    let message = format!("Dropped Rule {}", dropped.join("; "));
+    let condition = Condition::holds("PartiallyInvalid");
+    (!dropped.is_empty()).then_some(Condition { reason: "UnsupportedValue", message, ..condition })
+}
+
 impl Pass<'_> {
     fn route_status(&self, route: &AnyRoute<'_>, refusals: &Refusals<'_>, attached: &mut Attached) -> ObjectStatus {
         let refusal = refusals.get(&route.meta.reference);
@@ -138,13 +146,14 @@ impl Pass<'_> {
             let taken = self.taken_by(route, parent);
             let conditions = taken.map_or_else(Vec::new, |taken| {
                 let accepted = self.route_accepted(route, parent, &taken, refusal);
+                let partly = accepted.status.then(|| partially_invalid(route)).flatten();
                 if let (true, Ok(listeners)) = (accepted.status, taken) {
                     for listener in listeners {
                         let key = (parent.reference(), listener.name.clone());
                         attached.entry(key).or_default().insert(route.meta.reference.clone());
                     }
                 }
-                vec![accepted, self.route_resolved(route)]
+                [accepted, self.route_resolved(route)].into_iter().chain(partly).collect()
             });
             parents.push(ParentStatus { parent: parent.clone(), controller, conditions });
         }

@@ -179,6 +179,7 @@ fn backends(rule: &Rule) -> impl Iterator<Item = &BackendRef> {
         cors: _,
         timeout_ms: _,
         retry: _,
+        unfit: _,
     } = rule;
     backends.iter().chain(mirrors.iter().map(|(backend, _)| backend))
 }

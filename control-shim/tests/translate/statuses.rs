@@ -478,6 +478,31 @@ fn attachment() {
             &["HTTPRoute r@door: Accepted False UnsupportedValue", "Gateway door/http: 0 HTTPRoute"],
         ),
         (
+            "one of two rules that cannot be honoured",
+            HTTP,
+            route(
+                "HTTPRoute",
+                "r",
+                "{parentRefs: [{name: door}], rules: [{backendRefs: [{name: web, port: 80}]}, {matches: [{path: {value: /x}}], backendRefs: [{name: nobody, port: 80}], filters: [{type: ExtensionRef, extensionRef: {group: a, kind: B, name: c}}]}]}",
+            ),
+            &[
+                "HTTPRoute r@door: Accepted True Accepted",
+                "HTTPRoute r@door: PartiallyInvalid True UnsupportedValue",
+                "HTTPRoute r@door: ResolvedRefs True ResolvedRefs",
+                "Gateway door/http: 1 HTTPRoute",
+            ],
+        ),
+        (
+            "one of two rules that no API server takes",
+            HTTP,
+            route(
+                "HTTPRoute",
+                "r",
+                "{parentRefs: [{name: door}], rules: [{backendRefs: [{name: web, port: 80}]}, {matches: [{path: {value: x}}]}]}",
+            ),
+            &["HTTPRoute r@door: Accepted False UnsupportedValue", "Gateway door/http: 0 HTTPRoute"],
+        ),
+        (
             "filters that exclude each other",
             HTTP,
             route(

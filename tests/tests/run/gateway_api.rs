@@ -741,11 +741,14 @@ fn broken_references(mesh: &Mesh, folder: &Path) {
         backend("/kind", "{group: a.test, kind: Odd, name: v1, port: 80}"),
         backend("/namespace", "{name: far-too, namespace: away, port: 80}"),
         backend("/fine", "{name: v1, port: 80}"),
+        // PartiallyInvalid: its requests do not fall to another rule.
+        backend("/fine/dropped", "{name: v1, port: 80}")
+            + "    filters: [{type: ExtensionRef, extensionRef: {group: a.test, kind: Odd, name: x}}]\n",
     ];
     fs::write(folder.join("broken.yaml"), at_door("broken.test", &rules.concat())).unwrap();
     let mut client = Client::connect(mesh.gateway(8080));
     until("the new route", || (told(&client.get("broken.test", "/fine")) == "v1 GET /fine").then_some(()));
-    for path in ["/nobody", "/kind", "/namespace"] {
+    for path in ["/nobody", "/kind", "/namespace", "/fine/dropped"] {
         assert_eq!(client.get("broken.test", path).status, 500, "{path}");
     }
 }

@@ -10,6 +10,7 @@ pub use plan::{PodPlan, StandIn, gateways_without_pod, plan_pods};
 
 use crate::diagnostic::Diagnostic;
 use crate::object::locality::LocalitySetting;
+use crate::object::patterns::Exports;
 use crate::object::service::{Carried, TargetPort};
 use crate::object::{Labels, Object, ObjectRef, Objects, Service, mesh_config, selects, workload::Container};
 use ringway_config::model::{self, AccessLog, PathNormalization, PolicySet, Retry};
@@ -58,6 +59,8 @@ pub struct Options {
     pub retry: Option<Retry>,
     /// Of clusters whose DestinationRule has none.
     pub locality: Option<LocalitySetting>,
+    /// Who sees objects that do not say it.
+    pub exports: Exports,
     /// What goes before the manifests' MeshConfig.
     pub fixed: Fixed,
 }
@@ -83,6 +86,7 @@ impl Default for Options {
             keepalive: None,
             retry: Some(Retry::default()),
             locality: None,
+            exports: Exports::default(),
             fixed: Fixed::default(),
         }
     }
@@ -104,6 +108,7 @@ impl Options {
             self.keepalive = config.keepalive.or(self.keepalive);
             self.retry = config.retry.clone().unwrap_or(self.retry);
             self.locality = config.locality.clone().or(self.locality);
+            self.exports = config.exports.clone();
         }
         self.policy.access_log = self.fixed.access_log.unwrap_or(self.policy.access_log);
         self.policy.path_normalization = self.fixed.path_normalization.unwrap_or(self.policy.path_normalization);

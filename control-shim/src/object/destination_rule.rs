@@ -158,7 +158,7 @@ pub fn destination_rule(meta: Meta, mut root: Fields<'_>) -> Option<DestinationR
         }
         subsets.push(subset);
     }
-    let export_to = ExportTo::decode(fields.get("exportTo"), meta.namespace());
+    let export_to = ExportTo::decode(fields.get("exportTo"));
     let selector = fields.get("workloadSelector").and_then(|f| client_selector(&f)).filter(|labels| !labels.is_empty());
     fields.finish();
     let host_field = host_field?;

@@ -5,6 +5,7 @@
 use super::decode::{Field, Fields};
 use super::destination_rule::keepalive;
 use super::locality::{LocalitySetting, locality_setting};
+use super::patterns::{ExportTo, Exports};
 use super::sidecar::{OutboundPolicy, outbound_policy};
 use super::{Meta, ObjectRef, retries};
 use crate::yaml::{self, Entry, Node, Span, Value};
@@ -35,6 +36,8 @@ pub struct MeshConfig {
     pub retry: Option<Option<Retry>>,
     /// `localityLbSetting`, of clusters whose DestinationRule has none.
     pub locality: Option<LocalitySetting>,
+    /// Who sees objects that do not say it.
+    pub exports: Exports,
 }
 
 impl MeshConfig {
@@ -49,6 +52,7 @@ impl MeshConfig {
             outbound: None,
             retry: None,
             locality: None,
+            exports: Exports::default(),
         }
     }
 }
@@ -95,13 +99,11 @@ fn settings(config: &mut MeshConfig, mut fields: Fields<'_>) {
         policy.not_supported(&["tls"]);
         policy.finish();
     }
-    for name in ["defaultServiceExportTo", "defaultVirtualServiceExportTo", "defaultDestinationRuleExportTo"] {
-        if let Some(list) = fields.get(name)
-            && list.texts().iter().any(|namespace| namespace != "*")
-        {
-            list.not_supported(format!("`{name}` other than `*`"));
-        }
-    }
+    config.exports = Exports {
+        services: ExportTo::decode(fields.get("defaultServiceExportTo")),
+        virtual_services: ExportTo::decode(fields.get("defaultVirtualServiceExportTo")),
+        destination_rules: ExportTo::decode(fields.get("defaultDestinationRuleExportTo")),
+    };
     if let Some(policy) = fields.get("h2UpgradePolicy")
         && policy.word(&[("DO_NOT_UPGRADE", false), ("UPGRADE", true)]) == Some(true)
     {
@@ -361,8 +363,7 @@ mod tests {
             ("enableAutoMtls: false", vec![]),
             ("outboundTrafficPolicy: {mode: ALLOW_ANY}", vec![]),
             ("outboundTrafficPolicy: {mode: REGISTRY_ONLY}", vec![]),
-            ("defaultServiceExportTo: ['.']", vec![(6, 29, "not-supported-yet")]),
-            ("defaultServiceExportTo: ['*']", vec![]),
+            ("defaultServiceExportTo: ['.']", vec![]),
             ("defaultConfig: {gatewayTopology: {numTrustedProxies: 1}}", vec![(6, 58, "not-supported-yet")]),
             ("defaultConfig: {gatewayTopology: {numTrustedProxies: 0}, concurrency: 2}", vec![(6, 75, "not-honoured")]),
             ("trustDomain: cluster.local", vec![]),

@@ -209,37 +209,66 @@ pub fn host_name(field: &Field<'_>, text: &str, wildcard: bool) -> Option<String
 /// `exportTo`: which namespaces see an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ExportTo {
-    /// All of them.
+    /// Nothing is said: MeshConfig's default, which is all unless it says otherwise.
     #[default]
+    Unsaid,
+    /// All of them.
     All,
-    /// These.
+    /// These; [`OWN`] is the object's own.
     Only(Vec<String>),
 }
 
+/// The object's own namespace, in a list of those that see it.
+const OWN: &str = ".";
+
 impl ExportTo {
-    /// Reads the list; `.` is the object's own namespace, `~` nobody.
-    pub fn decode(field: Option<Field<'_>>, own: &str) -> Self {
-        let Some(field) = field else { return ExportTo::All };
-        let mut only = Vec::new();
-        for item in field.items() {
-            match item.text() {
-                Some("*") => return ExportTo::All,
-                Some(".") => only.push(own.to_string()),
-                Some("~") | None => {}
-                Some(namespace) => only.push(namespace.to_string()),
+    /// Reads the list; `~` is nobody.
+    pub fn decode(field: Option<Field<'_>>) -> Self {
+        let items = field.map(|field| field.items()).unwrap_or_default();
+        ExportTo::of(items.iter().filter_map(|item| item.text()))
+    }
+
+    /// Of the list's words.
+    pub fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut only: Option<Vec<String>> = None;
+        for word in words {
+            let only = only.get_or_insert_default();
+            match word {
+                "*" => return ExportTo::All,
+                "~" => {}
+                namespace => only.push(namespace.to_string()),
             }
         }
-        match field.items().is_empty() {
-            true => ExportTo::All,
-            false => ExportTo::Only(only),
+        only.map_or(ExportTo::Unsaid, ExportTo::Only)
+    }
+
+    /// What holds, with what holds where nothing is said.
+    pub fn or<'e>(&'e self, default: &'e ExportTo) -> &'e ExportTo {
+        if *self == ExportTo::Unsaid { default } else { self }
+    }
+
+    /// Whether `namespace` sees an object of the namespace `own`.
+    pub fn visible(&self, own: &str, namespace: &str) -> bool {
+        match self {
+            ExportTo::Unsaid | ExportTo::All => true,
+            ExportTo::Only(only) => only.iter().any(|one| (if one == OWN { own } else { one }) == namespace),
         }
     }
 
-    /// Whether `namespace` sees it.
-    pub fn visible(&self, namespace: &str) -> bool {
-        match self {
-            ExportTo::All => true,
-            ExportTo::Only(only) => only.iter().any(|n| n == namespace),
-        }
+    /// The namespaces that see an object of the namespace `own`, where not all do.
+    pub fn only<'e>(&'e self, own: &'e str) -> impl Iterator<Item = &'e str> {
+        let only = if let ExportTo::Only(only) = self { only.as_slice() } else { &[] };
+        only.iter().map(move |one| if one == OWN { own } else { one })
     }
+}
+
+/// Who sees objects that do not say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exports {
+    /// `defaultServiceExportTo`, of Services and ServiceEntries.
+    pub services: ExportTo,
+    /// `defaultVirtualServiceExportTo`.
+    pub virtual_services: ExportTo,
+    /// `defaultDestinationRuleExportTo`.
+    pub destination_rules: ExportTo,
 }

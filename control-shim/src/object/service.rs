@@ -1,6 +1,7 @@
 //! Namespace, Service, EndpointSlice and ServiceAccount.
 
 use super::decode::{Field, Fields};
+use super::patterns::ExportTo;
 use super::{Labels, Meta, Spot};
 use std::net::IpAddr;
 
@@ -33,6 +34,8 @@ pub struct Service {
     pub cluster_ips: Vec<IpAddr>,
     /// `trafficDistribution: PreferClose` or `PreferSameZone`: the nearest endpoints come first.
     pub prefers_close: bool,
+    /// The annotation `networking.istio.io/exportTo`: which namespaces see it.
+    pub export_to: ExportTo,
 }
 
 /// One port of a service.
@@ -225,7 +228,9 @@ pub fn service(meta: Meta, mut root: Fields<'_>) -> Option<Service> {
         near
     });
     fields.finish();
-    Some(Service { meta, selector, ports, headless, cluster_ips, prefers_close: near == Some(true) })
+    let exported = meta.annotations.get("networking.istio.io/exportTo").map(String::as_str).unwrap_or_default();
+    let export_to = ExportTo::of(exported.split(',').map(str::trim).filter(|word| !word.is_empty()));
+    Some(Service { meta, selector, ports, headless, cluster_ips, prefers_close: near == Some(true), export_to })
 }
 
 /// A field whose one value is honoured; others are warned about.

@@ -115,7 +115,7 @@ pub fn service_entry(meta: Meta, mut root: Fields<'_>) -> Option<ServiceEntry> {
         ("DYNAMIC_DNS", Written::Dynamic),
     ];
     let word = written.as_ref().map_or(Some(Written::None), |f| f.word(&resolutions));
-    let export_to = ExportTo::decode(fields.get("exportTo"), meta.namespace());
+    let export_to = ExportTo::decode(fields.get("exportTo"));
     let endpoints = fields.get("endpoints").map(|f| f.items()).unwrap_or_default();
     let endpoints: Vec<_> = endpoints.iter().filter_map(entry_endpoint).collect();
     let addresses = fields.get("addresses").map(|f| f.items()).unwrap_or_default();

@@ -179,7 +179,7 @@ pub fn virtual_service(meta: Meta, mut root: Fields<'_>) -> Option<VirtualServic
     if gateways.is_empty() {
         gateways.push(("mesh".into(), meta.spot.clone()));
     }
-    let export_to = ExportTo::decode(fields.get("exportTo"), meta.namespace());
+    let export_to = ExportTo::decode(fields.get("exportTo"));
     let http = fields.get("http").map(|f| f.items()).unwrap_or_default();
     let http = http.iter().filter_map(http_rule).collect::<Vec<_>>();
     let tcp = fields.get("tcp").map(|f| f.items()).unwrap_or_default();

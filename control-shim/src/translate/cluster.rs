@@ -55,7 +55,7 @@ impl Pass<'_> {
     }
 
     fn make_cluster(&self, view: View<'_>, key: &ClusterKey) -> Option<Pair> {
-        let destination = self.registry.get(&key.host)?;
+        let destination = self.registry.get(&key.host).filter(|destination| destination.visible(view))?;
         let port = destination.port(key.port)?;
         let rules = self.destination_rules.find(view, &key.host, destination.meta.namespace());
         for (first, other) in rules.conflicts() {

@@ -75,7 +75,7 @@ impl Pass<'_> {
             Some(found) if !found.hosts.is_empty() => {
                 (format!("{reference} has hosts of its own and is no delegate"), "remove its `hosts`")
             }
-            Some(found) if !found.export_to.visible(root.meta.namespace()) => {
+            Some(found) if !self.virtual_services.is_visible(found, root.meta.namespace()) => {
                 (format!("{reference} is not exported to `{}`", root.meta.namespace()), "widen its `exportTo`")
             }
             Some(found) => return Some(found),

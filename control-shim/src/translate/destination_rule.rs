@@ -22,6 +22,8 @@ pub(super) struct DestinationRules<'a> {
     compared: BTreeSet<String>,
     /// Namespace whose rules hold for everyone.
     root: &'a str,
+    /// Who sees those that do not say it.
+    exports: &'a ExportTo,
 }
 
 /// What holds for a host.
@@ -55,6 +57,7 @@ impl<'a> DestinationRules<'a> {
             compared,
             selected: selected(&all, pods),
             root: &options.root_namespace,
+            exports: &options.exports.destination_rules,
         };
         for rule in all {
             rules.add(rule, registry, &options.cluster_domain, findings);
@@ -68,9 +71,7 @@ impl<'a> DestinationRules<'a> {
     fn add(&mut self, rule: &'a DestinationRule, registry: &Registry<'_>, domain: &str, findings: &Findings) {
         let own = rule.meta.namespace();
         let host = expand(&rule.host, own, domain);
-        if let ExportTo::Only(only) = &rule.export_to {
-            self.special.extend(only.iter().map(String::as_str));
-        }
+        self.special.extend(rule.export_to.or(self.exports).only(own));
         if host.starts_with('*') {
             self.special.insert(own);
             self.wildcard.entry(own).or_default().push(rule);
@@ -115,7 +116,9 @@ impl<'a> DestinationRules<'a> {
     pub fn find(&self, view: View<'_>, host: &str, service_namespace: &str) -> Effective<'a> {
         let client = namespace_of(view);
         for namespace in [client, service_namespace, self.root] {
-            let visible = |rule: &&&DestinationRule| namespace == client || rule.export_to.visible(client);
+            let visible = |rule: &&&DestinationRule| {
+                namespace == client || rule.export_to.or(self.exports).visible(namespace, client)
+            };
             let chosen = |rule: &&DestinationRule| namespace == client && is_selected(rule, view);
             let exact = self.exact.get(&(namespace, host.to_string())).into_iter().flatten();
             let rules: Vec<_> = exact.filter(visible).copied().collect();

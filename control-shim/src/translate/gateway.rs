@@ -125,7 +125,7 @@ impl Pass<'_> {
         for (gateway, server) in servers {
             let key = gateway_key(gateway.meta.name(), gateway.meta.namespace());
             for service in self.virtual_services.of_gateway(&key) {
-                if service.http.is_empty() || !service.export_to.visible(&pod.namespace) {
+                if service.http.is_empty() || !self.virtual_services.is_visible(service, &pod.namespace) {
                     continue;
                 }
                 for domain in self.domains(server, service) {

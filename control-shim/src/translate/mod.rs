@@ -113,10 +113,9 @@ impl<'a> Pass<'a> {
         }
         let findings = Findings::default();
         let registry = Registry::new(mesh, &findings);
-        let domain = mesh.options.cluster_domain.as_str();
         Pass {
             mesh,
-            virtual_services: VirtualServices::new(&mesh.objects, domain),
+            virtual_services: VirtualServices::new(&mesh.objects, &mesh.options),
             destination_rules: DestinationRules::new(&mesh.objects, &registry, &mesh.options, &mesh.pods, &findings),
             http_routes: HttpRoutes::new(&mesh.objects),
             opaque_routes: OpaqueRoutes::new(&mesh.objects),

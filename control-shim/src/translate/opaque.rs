@@ -164,7 +164,9 @@ impl Pass<'_> {
         for (gateway, server) in servers {
             let key = gateway_key(gateway.meta.name(), gateway.meta.namespace());
             for service in self.virtual_services.of_gateway(&key) {
-                if service.export_to.visible(&pod.namespace) && !self.domains(server, service).is_empty() {
+                if self.virtual_services.is_visible(service, &pod.namespace)
+                    && !self.domains(server, service).is_empty()
+                {
                     bound.push((service, server, key.clone()));
                 }
             }

@@ -24,6 +24,8 @@ pub(super) struct Destination<'a> {
     pub service_name: String,
     pub ports: Vec<Port<'a>>,
     pub kind: DestinationKind<'a>,
+    /// Which namespaces see it.
+    export_to: &'a ExportTo,
 }
 
 /// What is behind a host.
@@ -90,20 +92,29 @@ impl<'a> Registry<'a> {
                     .collect();
                 let kind = DestinationKind::Service(service);
                 let service_name = service.meta.name().to_string();
-                registry
-                    .by_host
-                    .insert(host.clone(), Destination { host, meta: &service.meta, service_name, ports, kind });
+                let export_to = service.export_to.or(&mesh.options.exports.services);
+                registry.by_host.insert(
+                    host.clone(),
+                    Destination { host, meta: &service.meta, service_name, ports, kind, export_to },
+                );
             }
         }
         for entry in mesh.objects.iter() {
             if let Object::ServiceEntry(entry) = &entry.object {
-                registry.add_entry(entry, &workloads, findings);
+                let export_to = entry.export_to.or(&mesh.options.exports.services);
+                registry.add_entry(entry, export_to, &workloads, findings);
             }
         }
         registry
     }
 
-    fn add_entry(&mut self, entry: &'a ServiceEntry, workloads: &Workloads<'a>, findings: &Findings) {
+    fn add_entry(
+        &mut self,
+        entry: &'a ServiceEntry,
+        export_to: &'a ExportTo,
+        workloads: &Workloads<'a>,
+        findings: &Findings,
+    ) {
         for (host, spot) in &entry.hosts {
             if let Some(other) = self.by_host.get(host) {
                 let message =
@@ -126,8 +137,14 @@ impl<'a> Registry<'a> {
             }
             let ports = entry.ports.iter().map(|port| entry_port(entry, port, host, workloads, findings)).collect();
             let kind = DestinationKind::Entry(entry);
-            let destination =
-                Destination { host: host.clone(), meta: &entry.meta, service_name: host.clone(), ports, kind };
+            let destination = Destination {
+                host: host.clone(),
+                meta: &entry.meta,
+                service_name: host.clone(),
+                ports,
+                kind,
+                export_to,
+            };
             self.by_host.insert(host.clone(), destination);
         }
     }
@@ -159,27 +176,16 @@ impl<'a> Registry<'a> {
         crate::object::decode::nearest(host, &hosts)
     }
 
-    /// Namespaces that see some entry which others do not.
+    /// Namespaces that see some destination which others do not.
     pub fn special(&self) -> BTreeSet<&'a str> {
-        let mut special = BTreeSet::new();
-        for destination in self.by_host.values() {
-            if let DestinationKind::Entry(entry) = destination.kind
-                && let ExportTo::Only(only) = &entry.export_to
-            {
-                special.extend(only.iter().map(String::as_str));
-            }
-        }
-        special
+        self.by_host.values().flat_map(|destination| destination.export_to.only(destination.meta.namespace())).collect()
     }
 }
 
 impl<'a> Destination<'a> {
     /// Whether proxies of a namespace see it.
     pub fn visible(&self, view: &str) -> bool {
-        match self.kind {
-            DestinationKind::Service(_) => true,
-            DestinationKind::Entry(entry) => entry.export_to.visible(namespace_of(view)),
-        }
+        self.export_to.visible(self.meta.namespace(), namespace_of(view))
     }
 
     /// The addresses that clients use for it.

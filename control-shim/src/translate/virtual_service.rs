@@ -2,6 +2,7 @@
 
 use super::cluster::ClusterKey;
 use super::{Pass, View, covers, expand, namespace_of, seniority};
+use crate::mesh::Options;
 use crate::object::fault::FaultRule;
 use crate::object::patterns::ExportTo;
 use crate::object::service::Carried;
@@ -20,6 +21,8 @@ pub(super) struct VirtualServices<'a> {
     wildcard: Vec<(String, &'a VirtualService)>,
     /// `namespace/name` of a gateway → those bound to it.
     by_gateway: HashMap<String, Vec<&'a VirtualService>>,
+    /// Who sees those that do not say it.
+    exports: &'a ExportTo,
 }
 
 /// Where routes are made for.
@@ -47,7 +50,7 @@ pub(super) const MISSING_STATUS: u16 = 503;
 pub(super) const MESH: &str = "mesh";
 
 impl<'a> VirtualServices<'a> {
-    pub fn new(objects: &'a Objects, domain: &str) -> Self {
+    pub fn new(objects: &'a Objects, options: &'a Options) -> Self {
         let mut all: Vec<_> = objects
             .iter()
             .filter_map(|entry| match &entry.object {
@@ -61,6 +64,7 @@ impl<'a> VirtualServices<'a> {
             exact: HashMap::new(),
             wildcard: Vec::new(),
             by_gateway: HashMap::new(),
+            exports: &options.exports.virtual_services,
         };
         for service in all {
             index.all.push(service);
@@ -71,7 +75,7 @@ impl<'a> VirtualServices<'a> {
                 continue;
             }
             for (host, _) in &service.hosts {
-                let host = expand(host, service.meta.namespace(), domain);
+                let host = expand(host, service.meta.namespace(), &options.cluster_domain);
                 match host.starts_with('*') {
                     true => index.wildcard.push((host, service)),
                     false => index.exact.entry(host).or_default().push(service),
@@ -82,13 +86,16 @@ impl<'a> VirtualServices<'a> {
         index
     }
 
+    /// Whether a namespace sees it.
+    pub fn is_visible(&self, service: &VirtualService, namespace: &str) -> bool {
+        service.export_to.or(self.exports).visible(service.meta.namespace(), namespace)
+    }
+
     /// Namespaces that see some of them, or are matched by some, unlike others.
     pub fn special(&self) -> BTreeSet<&'a str> {
         let mut special = BTreeSet::new();
         for service in &self.all {
-            if let ExportTo::Only(only) = &service.export_to {
-                special.extend(only.iter().map(String::as_str));
-            }
+            special.extend(service.export_to.or(self.exports).only(service.meta.namespace()));
             special.extend(
                 service.http.iter().flat_map(|rule| &rule.matches).filter_map(|one| one.source_namespace.as_deref()),
             );
@@ -114,7 +121,7 @@ impl<'a> VirtualServices<'a> {
 
     /// Those that a view of the mesh has for a host, the one in force first.
     pub fn of_host(&self, view: View<'_>, host: &str) -> Vec<&'a VirtualService> {
-        let visible = |service: &&VirtualService| service.export_to.visible(namespace_of(view));
+        let visible = |service: &&VirtualService| self.is_visible(service, namespace_of(view));
         let exact: Vec<_> = self.exact.get(host).into_iter().flatten().copied().filter(visible).collect();
         if !exact.is_empty() {
             return exact;
@@ -310,6 +317,16 @@ impl Pass<'_> {
             self.findings.error(object, &destination.host_spot, "unknown-host", message, mend);
             return None;
         };
+        let client = namespace_of(seat.view);
+        if !target.visible(seat.view) {
+            // Clients elsewhere may have no business with the rule.
+            if seat.gateway != MESH || client == service.meta.namespace() {
+                let message = format!("`{host}` is not exported to `{client}`; {}", consequence(destination));
+                let mend = format!("widen `exportTo` of {}", target.meta.reference);
+                self.findings.warning(object, &destination.host_spot, "not-exported", message, mend);
+            }
+            return None;
+        }
         let number = match destination.port {
             Some(port) => port,
             None if target.ports.len() == 1 => target.ports[0].number,

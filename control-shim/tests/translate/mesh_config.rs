@@ -2,7 +2,7 @@
 
 use ringway_config::model::{AccessLog, Action, Cluster, Host, LocalityRule, Model, PathNormalization, RetryOn};
 
-use crate::manifests::{World, good};
+use crate::manifests::{Answer, Request, World, app_in, good, to};
 
 const WEB: &str = "---\napiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, ports: [{name: http, port: 80}]}\n\
                    ---\napiVersion: v1\nkind: Pod\nmetadata: {name: web-0, labels: {app: web}}\nspec: {containers: [{name: web, image: x, ports: [{containerPort: 80}]}]}\n";
@@ -102,4 +102,70 @@ fn rules_of_the_root_namespace_hold_for_everyone() {
     assert_eq!(timeout("rootNamespace: central", "central"), 7000);
     assert_eq!(timeout("rootNamespace: central", "istio-system"), 10_000);
     assert_eq!(timeout("trustDomain: cluster.local", "istio-system"), 7000);
+}
+
+#[test]
+fn who_sees_what_does_not_say_it() {
+    let route = |own: &str, more: &str| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: r, namespace: {own}}}\nspec: {{hosts: [b.two.svc.cluster.local]{more}, http: [{{directResponse: {{status: 418}}}}]}}\n"
+        )
+    };
+    let balanced = "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: b, namespace: two}\nspec: {host: b, trafficPolicy: {connectionPool: {tcp: {connectTimeout: 1s}}}}\n";
+    let annotated = |value: &str| {
+        app_in("two", "b", &["v1"]).replacen(
+            "name: b, namespace: two",
+            &format!("name: b, namespace: two, annotations: {{networking.istio.io/exportTo: '{value}'}}"),
+            1,
+        )
+    };
+    let (teapot, unknown) = (Answer::Status(418), Answer::Status(404));
+    let there = to("outbound|80||b.two.svc.cluster.local");
+    let plain = app_in("two", "b", &["v1"]);
+    // Lines of MeshConfig, manifests; what clients in namespaces `one` and `two` get.
+    for (lines, manifests, one, two) in [
+        ("trustDomain: a.test", plain.clone(), &there, &there),
+        ("defaultServiceExportTo: ['.']", plain.clone(), &unknown, &there),
+        ("defaultServiceExportTo: ['one']", plain.clone(), &there, &unknown),
+        ("defaultServiceExportTo: ['.', one]", plain.clone(), &there, &there),
+        ("defaultServiceExportTo: ['.']", annotated("*"), &there, &there),
+        ("trustDomain: a.test", annotated("."), &unknown, &there),
+        ("trustDomain: a.test", annotated("one, ."), &there, &there),
+        ("trustDomain: a.test", annotated("~"), &unknown, &unknown),
+        ("trustDomain: a.test", plain.clone() + &route("two", ""), &teapot, &teapot),
+        ("defaultVirtualServiceExportTo: ['.']", plain.clone() + &route("two", ""), &there, &teapot),
+        ("defaultVirtualServiceExportTo: ['.']", plain.clone() + &route("one", ""), &teapot, &there),
+        ("defaultVirtualServiceExportTo: ['.']", plain.clone() + &route("one", ", exportTo: ['*']"), &teapot, &teapot),
+    ] {
+        let world = mesh(lines, &(app_in("one", "a", &["v1"]) + &app_in("two", "c", &["v1"]) + &manifests));
+        for (client, expected) in [("a-v1", one), ("c-v1", two)] {
+            let answer = world.ask(client, "b.two.svc.cluster.local", Request::default());
+            let answer = if answer == Answer::Unknown { unknown.clone() } else { answer };
+            assert_eq!(answer, *expected, "{lines} for {client}\n{manifests}");
+        }
+    }
+    for (lines, ms) in [("trustDomain: a.test", 1000), ("defaultDestinationRuleExportTo: ['.']", 10_000)] {
+        let world = mesh(lines, &(app_in("one", "a", &["v1"]) + &plain + balanced));
+        let timeout = |namespace: &str| {
+            let host = world.compiled.host(namespace, "b.two.svc.cluster.local").expect("known");
+            host.blobs.iter().find_map(|blob| match blob.model() {
+                Model::Cluster(cluster) => Some(cluster.connect_timeout_ms),
+                _ => None,
+            })
+        };
+        assert_eq!((timeout("one"), timeout("two")), (Some(ms), Some(1000)), "{lines}");
+    }
+}
+
+#[test]
+fn a_route_to_what_is_not_exported_to_its_clients_leads_nowhere() {
+    let rule = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: r, namespace: one}\nspec: {hosts: [api.test], http: [{route: [{destination: {host: b.two.svc.cluster.local}}]}]}\n";
+    for (lines, expected, codes) in [
+        ("trustDomain: a.test", to("outbound|80||b.two.svc.cluster.local"), &[][..]),
+        ("defaultServiceExportTo: ['.']", Answer::Status(503), &["not-exported"]),
+    ] {
+        let world = mesh(lines, &(app_in("one", "a", &["v1"]) + &app_in("two", "b", &["v1"]) + rule));
+        assert_eq!(world.ask("a-v1", "api.test", Request::default()), expected, "{lines}");
+        assert_eq!(world.codes(), codes, "{lines}");
+    }
 }

@@ -8,6 +8,7 @@ mod bookshop;
 mod edits;
 mod examples;
 mod explain;
+mod exports;
 mod failover;
 mod gateway_api;
 mod load;

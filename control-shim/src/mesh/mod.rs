@@ -164,6 +164,27 @@ impl Pod {
         plan::resolve_port(&self.containers, target)
     }
 
+    /// Whether both are the same to others: they differ at most in what their own proxies do.
+    pub fn is_same_endpoint(&self, other: &Pod) -> bool {
+        let Pod {
+            namespace,
+            name,
+            workload,
+            labels,
+            containers,
+            address,
+            app,
+            inbound,
+            gateway,
+            sidecar,
+            stand_in,
+            ..
+        } = self;
+        (namespace, name, workload, labels) == (&other.namespace, &other.name, &other.workload, &other.labels)
+            && (containers, address, app, inbound) == (&other.containers, &other.address, &other.app, &other.inbound)
+            && (gateway, sidecar, stand_in) == (&other.gateway, &other.sidecar, &other.stand_in)
+    }
+
     /// Where others reach its `port`: the sidecar, where there is one.
     pub fn reach(&self, port: u16) -> SocketAddr {
         self.inbound.get(&port).copied().unwrap_or(self.app(port))

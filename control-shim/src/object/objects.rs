@@ -107,6 +107,13 @@ impl Objects {
         self.map.values()
     }
 
+    /// Those of one kind, in order of (namespace, name).
+    pub fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Arc<Entry>> {
+        let first = ObjectRef::new(kind, "", "");
+        let (last, from) = (first.kind.clone(), self.map.range(first..));
+        from.take_while(move |(reference, _)| reference.kind == last).map(|(_, entry)| entry)
+    }
+
     /// One object.
     pub fn get(&self, reference: &ObjectRef) -> Option<&Arc<Entry>> {
         self.map.get(reference)
@@ -133,6 +140,18 @@ impl Objects {
     pub fn without(&self, reference: &ObjectRef) -> Self {
         let mut map = (*self.map).clone();
         map.remove(reference);
+        Objects { map: Arc::new(map) }
+    }
+
+    /// The same with some objects as others have them, or have them not.
+    pub fn with_those_of(&self, other: &Objects, references: &[&ObjectRef]) -> Self {
+        let mut map = (*self.map).clone();
+        for reference in references {
+            match other.get(reference) {
+                Some(entry) => map.insert((*reference).clone(), entry.clone()),
+                None => map.remove(reference),
+            };
+        }
         Objects { map: Arc::new(map) }
     }
 

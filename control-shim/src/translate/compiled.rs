@@ -1,6 +1,7 @@
 //! The result of a translation: what each proxy holds from the start, and every host that one may ask for.
 
 use super::Rules;
+use super::findings::Found;
 use super::index::Index;
 use super::on_demand::any_host;
 use super::outbound::OUTBOUND;
@@ -43,10 +44,12 @@ pub(super) struct Basis {
     pub pods: Arc<Vec<Pod>>,
     pub options: Options,
     pub index: Index,
+    /// What was found in the objects in force.
+    pub found: Arc<Found>,
+    /// Labels of their own that all proxies know.
+    pub labels: Arc<BTreeSet<String>>,
     /// Authorities that more than one host wanted.
     pub contested: Arc<HashSet<(String, u16)>>,
-    /// Some object is in force in an older version than the mesh has.
-    pub refuses: bool,
 }
 
 /// What a proxy holds from the start: its listeners, policy, inbound side, TCP outbound and gateway hosts.
@@ -81,7 +84,12 @@ pub struct HostConfig {
 impl ProxyConfig {
     /// Whether a proxy would not know the two apart.
     pub(super) fn is(&self, other: &ProxyConfig) -> bool {
-        same(&self.blobs, &other.blobs) && self.rules == other.rules
+        same(&self.blobs, &other.blobs) && self.rules == other.rules && self.scope == other.scope
+    }
+
+    /// The rules that it names, also in what it gets when it asks for hosts that nobody listed.
+    pub(super) fn all_rules(&self) -> impl Iterator<Item = RuleId> {
+        self.rules.iter().copied().chain(self.scope.allow_any)
     }
 
     pub(super) fn new(node: String, blobs: Vec<Blob>, scope: Scope) -> Self {

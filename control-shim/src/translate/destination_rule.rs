@@ -1,7 +1,9 @@
 //! Which DestinationRule holds for a host: the client's namespace first, then the service's, then the root's.
 
+use super::findings::{Findings, Missing};
 use super::registry::Registry;
-use super::{Findings, SELECTED, View, covers, expand, namespace_of, seniority};
+use super::{SELECTED, View, covers, expand, namespace_of, seniority};
+use crate::diagnostic::Diagnostic;
 use crate::mesh::{Options, Pod};
 use crate::object::destination_rule::{DestinationRule, Subset, TrafficPolicy};
 use crate::object::locality::LocalitySetting;
@@ -80,8 +82,8 @@ impl<'a> DestinationRules<'a> {
         match registry.get(&host) {
             None => {
                 let message = format!("nothing has the host `{host}`, so this DestinationRule does nothing");
-                let mend = registry.nearest(&host).map_or(String::new(), |near| format!("did you mean `{near}`?"));
-                findings.warning(&rule.meta.reference, &rule.host_spot, "unknown-host", message, mend);
+                let found = Diagnostic::warning("unknown-host", message, "");
+                findings.missing(&rule.meta.reference, &rule.host_spot, found, Missing::Host(host.clone()));
             }
             Some(destination) if destination.meta.namespace() != own && own != self.root => {
                 self.special.insert(own);

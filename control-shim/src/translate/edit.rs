@@ -1,244 +1,237 @@
-//! A translation after an edit: makes again what the edited objects reach, and takes the rest from the translation before.
+//! A translation after an edit: makes again what the edit reaches, and takes the rest from the translation before.
 //!
-//! What is made for one outbound host is made from the objects of that host, those of the hosts it sends requests to, and those that reach
-//! further ([`super::ties`]). So the part of the mesh around the hosts that an edit touches is translated by itself, as it was and as it is, and
-//! stands in for the same part of the whole. The proxies of the gateways that an edit touches are made again whole, of all that is bound to them. The
-//! part as it was has to be what the whole has: if it is not, then something reaches further than anybody knew. Whatever this does not cover (another set of pods, findings that come or go, authorities that several
-//! hosts want, …) is left to a whole translation: the result is the same, byte for byte.
+//! The part of the mesh from which that is made ([`super::reach`]) is translated by itself, as it was and as it is, and stands in for the same part of the
+//! whole. The part as it was has to be what the whole has: if it is not, then something reaches further than anybody knew. What this does not cover
+//! (other settings of the mesh, labels that no rule asked for before, views that come or go, authorities that several hosts want) is left to a whole
+//! translation: the result is the same, byte for byte.
 
 use super::Pass;
-use super::compiled::{Basis, Compiled, HostConfig, Hosts, ProxyConfig};
-use super::gateway::is_gateway_of;
-use super::index::Index;
+use super::compiled::{Compiled, HostConfig, Hosts, ProxyConfig};
+use super::findings::{Found, Name, names, tell};
+use super::reach::{Around, Reach, State};
 use super::rules::Rules;
-use super::ties::{Ties, ties};
 use crate::mesh::{Mesh, Pod};
+use crate::object::ObjectRef;
 use crate::object::objects::Entry;
-use crate::object::{ObjectRef, Objects};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// Objects of an edit. More are an edit of everything.
 const CHANGED_MAX: usize = 64;
-/// Objects around an edit. More are translated with the rest.
-const AROUND_MAX: usize = 2_000;
+/// Pods that are others after an edit.
+const PODS_CHANGED_MAX: usize = 1_000;
 
 /// What one part of a mesh comes to.
-pub(super) struct Part {
-    pub views: BTreeSet<String>,
+struct Part {
+    views: BTreeSet<String>,
+    labels: BTreeSet<String>,
     /// By view.
-    pub hosts: BTreeMap<String, Hosts>,
+    hosts: BTreeMap<String, Hosts>,
     /// By node.
-    pub proxies: BTreeMap<String, ProxyConfig>,
-    pub known_hosts: BTreeSet<String>,
-    pub findings: BTreeSet<String>,
-    pub contested: HashSet<(String, u16)>,
-    pub rules: Rules,
+    proxies: BTreeMap<String, ProxyConfig>,
+    found: Found,
+    /// What was found by making the proxies of other pods, and nowhere else in the part.
+    found_at_pods: BTreeSet<Name>,
+    contested: HashSet<(String, u16)>,
+    rules: Rules,
 }
 
-/// The translation of `mesh`, if its difference to the mesh before is one of a few hosts.
+/// The translation of `mesh`, if it is known what its difference to the mesh before reaches.
 pub(super) fn after_edit(mesh: &Mesh, previous: &Compiled) -> Option<Compiled> {
     let basis = &previous.basis;
-    if basis.refuses
-        || basis.options != mesh.options
-        || (!Arc::ptr_eq(&basis.pods, &mesh.pods) && basis.pods != mesh.pods)
-    {
+    if basis.options != mesh.options {
         return None;
     }
-    let changed = previous.objects.differences(&mesh.objects, CHANGED_MAX)?;
-    let mut compiled = previous.clone();
-    compiled.version += 1;
-    compiled.objects = mesh.objects.clone();
     let domain = &mesh.options.cluster_domain;
-    let mut reached = Reached::default();
-    for (before, after) in &changed {
-        if before.is_none() || after.is_none() {
-            // A gateway that comes or goes is new to everything that names it.
-            let gate = |entry: &Arc<Entry>| matches!(ties(entry, domain), Ties::Gate(_));
-            if before.iter().chain(after).any(gate) {
-                return None;
-            }
-        }
-        reached.add(before.as_ref(), domain, |entry, tied| compiled.basis.index.take(entry, tied))?;
-        reached.add(after.as_ref(), domain, |entry, tied| compiled.basis.index.put(entry, tied))?;
+    let edited = previous.objects.differences(&mesh.objects, CHANGED_MAX)?;
+    let pods = other_pods(&basis.pods, &mesh.pods)?;
+    let mut index = basis.index.clone();
+    for (before, after) in &edited {
+        before.iter().for_each(|entry| index.take(entry, domain));
+        after.iter().for_each(|entry| index.put(entry, domain));
     }
-    let indexes = [&basis.index, &compiled.basis.index];
-    if reached.hosts.iter().any(|host| compiled.basis.index.is_read_widely(host)) {
-        return None;
+    for (before, after) in &pods {
+        before.iter().for_each(|pod| index.take_pod(pod));
+        after.iter().for_each(|pod| index.put_pod(pod));
     }
-    let states = [(&previous.objects, indexes[0]), (&mesh.objects, indexes[1])];
-    reached.add_readers(states, domain)?;
-    let hosts = &reached.hosts;
-    if hosts.iter().any(|host| compiled.basis.index.is_under_wide(host)) {
-        return None;
-    }
-    let (pods, gates) = served(&reached.gates, mesh, states);
-    let before = around(&reached, &gates, &previous.objects, indexes[0], domain)?;
-    let after = around(&reached, &gates, &mesh.objects, indexes[1], domain)?;
-    let views: BTreeSet<&str> = previous.hosts.keys().map(String::as_str).collect();
-    let part = |objects| Pass::new(&Mesh { objects, ..mesh.clone() }).part(&views, &pods);
-    let (before, after) = (part(before), part(after));
-    let hosts_came_or_went = before.known_hosts != after.known_hosts;
-    if before.views != after.views
-        || before.findings != after.findings
-        // A finding may name the host that was meant, which may be another now.
-        || hosts_came_or_went && !previous.diagnostics.is_empty()
+    let mesh_before = Mesh { objects: previous.objects.clone(), pods: basis.pods.clone(), ..mesh.clone() };
+    let (old, new) = (State { mesh: &mesh_before, index: &basis.index }, State { mesh, index: &index });
+    let around = reached(&edited, &pods, old, new)?;
+    let changed: BTreeSet<String> = pods.iter().flat_map(|(a, b)| a.iter().chain(b)).map(|pod| pod.node()).collect();
+    let part = |state| part_of(state, previous, &around, &changed);
+    let (before, after) = (part(old), part(new));
+
+    let views: BTreeSet<String> = previous.hosts.keys().cloned().collect();
+    if !before.views.is_subset(&after.views)
+        || !after.views.is_subset(&views)
+        || !before.labels.is_subset(&after.labels)
+        || !after.labels.is_subset(&basis.labels)
         || !before.contested.is_empty()
         || !after.contested.is_empty()
     {
         return None;
     }
+    let mut compiled = previous.clone();
+    let mut ids = replace_hosts(&mut compiled, &before, &after, &around.hosts)?;
+    for node in &around.nodes {
+        let (was, is) = (before.proxies.get(node), after.proxies.get(node));
+        let known = compiled.proxies.get(node);
+        if was.is_some() != known.is_some() || was.zip(known).is_some_and(|(was, known)| !was.is(known)) {
+            return None;
+        }
+        ids.extend(is.into_iter().flat_map(ProxyConfig::all_rules));
+        match (is, known) {
+            (Some(is), Some(known)) if is.is(known) => {}
+            (Some(is), _) => drop(Arc::make_mut(&mut compiled.proxies).insert(node.clone(), Arc::new(is.clone()))),
+            (None, Some(_)) => drop(Arc::make_mut(&mut compiled.proxies).remove(node)),
+            (None, None) => {}
+        }
+    }
+    let objects = edited.iter().flat_map(|(before, after)| [before, after]).flatten();
+    let objects: BTreeSet<ObjectRef> = objects.map(|entry| entry.object.meta().reference.clone()).collect();
+    compiled.rules.renew(&before.rules, &objects, &after.rules, &ids);
+    if before.found != after.found {
+        replace_findings(Arc::make_mut(&mut compiled.basis.found), &before, &after)?;
+    }
+    compiled.basis.index = index;
+    compiled.basis.pods = mesh.pods.clone();
+    compiled.objects = mesh.objects.clone();
+    let names =
+        |entry: &Option<Arc<Entry>>| entry.as_ref().map(|entry| names(&entry.object, domain)).unwrap_or_default();
+    let anew = edited.iter().any(|(before, after)| names(before) != names(after));
+    compiled.diagnostics = tell(&mut compiled.basis.found, &compiled.objects, domain, anew);
+    Some(compiled)
+}
+
+type Edited<T> = [(Option<T>, Option<T>)];
+
+/// What an edit of these objects and pods reaches.
+fn reached<'s>(edited: &Edited<Arc<Entry>>, pods: &Edited<&'s Pod>, old: State<'s>, new: State<'s>) -> Option<Around> {
+    let mut reach = Reach::new([old, new]);
+    for (before, after) in edited {
+        before.iter().try_for_each(|entry| reach.edited(old, entry))?;
+        after.iter().try_for_each(|entry| reach.edited(new, entry))?;
+    }
+    let mut endpoints = Vec::new();
+    for (before, after) in pods {
+        before.iter().chain(after).for_each(|pod| reach.proxy(pod));
+        let same = before.zip(*after).is_some_and(|(before, after)| before.is_same_endpoint(after));
+        let ends = before.map(|pod| (old, pod)).into_iter().chain(after.map(|pod| (new, pod)));
+        endpoints.extend(ends.filter(|_| !same));
+    }
+    reach.endpoints(&endpoints)?;
+    reach.around()
+}
+
+/// The pods that are not the same in both, as they are here and there.
+fn other_pods<'p>(
+    here: &'p Arc<Vec<Pod>>,
+    there: &'p Arc<Vec<Pod>>,
+) -> Option<Vec<(Option<&'p Pod>, Option<&'p Pod>)>> {
+    let mut found = Vec::new();
+    if Arc::ptr_eq(here, there) {
+        return Some(found);
+    }
+    let (mut here, mut there) = (here.iter().peekable(), there.iter().peekable());
+    loop {
+        let order = match (here.peek(), there.peek()) {
+            (None, None) => return Some(found),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(a), Some(b)) => (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)),
+        };
+        let before = if order.is_le() { here.next() } else { None };
+        let after = if order.is_ge() { there.next() } else { None };
+        if before != after {
+            found.push((before, after));
+        }
+        if found.len() > PODS_CHANGED_MAX {
+            return None;
+        }
+    }
+}
+
+fn part_of(state: State<'_>, previous: &Compiled, around: &Around, changed: &BTreeSet<String>) -> Part {
+    let mesh = Mesh { objects: around.objects(state), ..state.mesh.clone() };
+    let mut pass = Pass::near(&mesh, around.pods(state));
+    let labels = std::mem::replace(&mut pass.labels, (*previous.basis.labels).clone());
+    let views: BTreeSet<&str> = previous.hosts.keys().map(String::as_str).collect();
+    let hosts =
+        views.iter().map(|view| (view.to_string(), pass.outbound_hosts(view, |host| around.hosts.contains(host))));
+    let hosts = hosts.collect();
+    let mut proxies = BTreeMap::new();
+    let mut make = |is_changed: bool| {
+        let nodes = around.nodes.iter().filter(|node| changed.contains(*node) == is_changed);
+        for pod in nodes.filter_map(|node| mesh.pod(node)).filter(|pod| pod.sidecar) {
+            proxies.extend(pass.proxy(pod, pass.view_of(pod, &views)).map(|proxy| (pod.node(), proxy)));
+        }
+    };
+    make(false);
+    pass.check_references();
+    let found_before = pass.findings.names();
+    make(true);
+    let own_views = pass.views().into_iter().map(String::from).collect();
+    let found = pass.findings.into_found();
+    let found_at_pods = found.keys().filter(|name| !found_before.contains(*name)).cloned().collect();
+    Part {
+        views: own_views,
+        labels,
+        hosts,
+        proxies,
+        found,
+        found_at_pods,
+        contested: pass.contested.into_inner(),
+        rules: pass.rules.into_inner(),
+    }
+}
+
+/// Puts the hosts of a part in place of those that it was; gives the rules that they name.
+fn replace_hosts(
+    compiled: &mut Compiled,
+    before: &Part,
+    after: &Part,
+    hosts: &BTreeSet<String>,
+) -> Option<BTreeSet<ringway_config::model::RuleId>> {
     let mut ids = BTreeSet::new();
+    let contested = compiled.basis.contested.clone();
     for (view, table) in &mut compiled.hosts {
-        let gone = before.hosts.get(view)?.iter().filter(|(_, host)| is_of(host, hosts));
-        for (key, host) in gone {
-            if basis.contested.contains(key) || !table.get(key).is_some_and(|known| known.is(host)) {
+        for (key, host) in before.hosts.get(view)?.iter().filter(|(_, host)| is_of(host, hosts)) {
+            if contested.contains(key) || !table.get(key).is_some_and(|known| known.is(host)) {
                 return None;
             }
             table.remove(key);
         }
-        let made = after.hosts.get(view)?.iter().filter(|(_, host)| is_of(host, hosts));
-        for (key, host) in made {
-            if basis.contested.contains(key) || table.insert(key.clone(), host.clone()).is_some() {
+        for (key, host) in after.hosts.get(view)?.iter().filter(|(_, host)| is_of(host, hosts)) {
+            if contested.contains(key) || table.insert(key.clone(), host.clone()).is_some() {
                 return None;
             }
             ids.extend(&host.rules);
         }
     }
-    for (node, proxy) in after.proxies {
-        let known = compiled.proxies.get(&node)?;
-        if !before.proxies.get(&node)?.is(known) {
+    Some(ids)
+}
+
+/// Forgets what was found in the part as it was, and is not any more; learns what is found in it now.
+fn replace_findings(found: &mut Found, before: &Part, after: &Part) -> Option<()> {
+    for (name, finding) in before.found.iter().filter(|(name, finding)| after.found.get(*name) != Some(finding)) {
+        // Other pods of the same kind may have it still.
+        if before.found_at_pods.contains(name) || found.remove(name).as_ref() != Some(finding) {
             return None;
         }
-        ids.extend(&proxy.rules);
-        if !proxy.is(known) {
-            Arc::make_mut(&mut compiled.proxies).insert(node, Arc::new(proxy));
+    }
+    for (name, finding) in after.found.iter().filter(|(name, finding)| before.found.get(*name) != Some(finding)) {
+        if found.insert(name.clone(), finding.clone()).is_some_and(|known| known != *finding) {
+            return None;
         }
     }
-    let objects = changed.iter().flat_map(|(before, after)| [before, after]).flatten();
-    let objects: BTreeSet<ObjectRef> = objects.map(|entry| entry.object.meta().reference.clone()).collect();
-    compiled.rules.renew(&before.rules, &objects, &after.rules, &ids);
-    Some(compiled)
-}
-
-/// What an edit reaches.
-#[derive(Default)]
-struct Reached {
-    /// What was edited, and what sends requests to these hosts.
-    objects: BTreeSet<ObjectRef>,
-    hosts: BTreeSet<String>,
-    gates: BTreeSet<ObjectRef>,
-}
-
-impl Reached {
-    /// What an edited object is for. None: it reaches further.
-    fn add(
-        &mut self,
-        entry: Option<&Arc<Entry>>,
-        domain: &str,
-        mut index: impl FnMut(&Entry, &super::ties::Tied),
-    ) -> Option<()> {
-        let Some(entry) = entry else { return Some(()) };
-        self.objects.insert(entry.object.meta().reference.clone());
-        match ties(entry, domain) {
-            Ties::Hosts(tied) if !tied.inbound => {
-                index(entry, &tied);
-                self.hosts.extend(tied.hosts);
-                self.gates.extend(tied.gates);
-            }
-            Ties::Gate(gate) => self.gates.extend([gate]),
-            Ties::Hosts(_) | Ties::Wide(_) => return None,
-        }
-        Some(())
-    }
-
-    /// Adds what sends requests to these hosts.
-    fn add_readers(&mut self, states: [(&Objects, &Index); 2], domain: &str) -> Option<()> {
-        let touched = self.hosts.clone();
-        for (objects, index) in states {
-            for reader in touched.iter().filter_map(|host| index.mentioned.get(host)).flatten() {
-                let Ties::Hosts(tied) = ties(objects.get(reader)?, domain) else { return None };
-                self.objects.insert(reader.clone());
-                self.hosts.extend(tied.hosts);
-                self.gates.extend(tied.gates);
-            }
-        }
-        Some(())
-    }
-}
-
-/// The pods that serve some of these gateways, and all gateways that they serve.
-fn served<'m>(
-    gates: &BTreeSet<ObjectRef>,
-    mesh: &'m Mesh,
-    states: [(&Objects, &Index); 2],
-) -> (Vec<&'m Pod>, BTreeSet<ObjectRef>) {
-    if gates.is_empty() {
-        return (Vec::new(), BTreeSet::new());
-    }
-    let serves = |pod: &Pod, gate: &ObjectRef| {
-        states.iter().filter_map(|(objects, _)| objects.get(gate)).any(|entry| is_gateway_of(&entry.object, pod))
-    };
-    let doors = mesh.pods.iter().filter(|pod| pod.sidecar && !pod.gateway.is_empty());
-    let pods: Vec<&Pod> = doors.filter(|pod| gates.iter().any(|gate| serves(pod, gate))).collect();
-    let all = states.iter().flat_map(|(_, index)| index.wide());
-    let all = all.filter(|gate| pods.iter().any(|pod| serves(pod, gate))).cloned().collect();
-    (pods, all)
-}
-
-/// Everything from which what is reached is made, and what is bound to these gateways. None when that is too much, or when proxies hold something of it from the start.
-fn around(
-    reached: &Reached,
-    gates: &BTreeSet<ObjectRef>,
-    objects: &Objects,
-    index: &Index,
-    domain: &str,
-) -> Option<Objects> {
-    let mut found: BTreeSet<&ObjectRef> = index.wide().iter().collect();
-    let mut read = BTreeSet::new();
-    for host in &reached.hosts {
-        for reference in index.attached.get(host).into_iter().flatten() {
-            let Ties::Hosts(tied) = ties(objects.get(reference)?, domain) else { return None };
-            if tied.opaque {
-                return None;
-            }
-            read.extend(tied.mentions);
-            found.insert(reference);
-        }
-    }
-    let bound = gates.iter().filter_map(|gate| index.bound.get(gate)).flatten();
-    // The wide ones may be bound too.
-    let wide = index.wide().iter().filter(|_| !gates.is_empty());
-    for reference in bound.chain(&reached.objects).chain(wide) {
-        let Some(entry) = objects.get(reference) else { continue };
-        if let Ties::Hosts(tied) | Ties::Wide(tied) = ties(entry, domain) {
-            read.extend(tied.mentions);
-        }
-        found.insert(reference);
-    }
-    found.extend(read.iter().filter_map(|host| index.attached.get(host)).flatten());
-    if found.len() > AROUND_MAX {
-        return None;
-    }
-    Some(Objects::sharing(found.into_iter().filter_map(|reference| objects.get(reference).cloned())))
+    Some(())
 }
 
 /// Whether a host blob is of one of these hosts: it is named `host:port`, or as a host that only VirtualServices know.
 fn is_of(config: &HostConfig, hosts: &BTreeSet<String>) -> bool {
     let host = config.name.rsplit_once(':').map_or(config.name.as_str(), |(host, _)| host);
     hosts.contains(host) || hosts.contains(&config.name)
-}
-
-impl Basis {
-    pub(super) fn new(mesh: &Mesh, contested: HashSet<(String, u16)>) -> Basis {
-        Basis {
-            pods: mesh.pods.clone(),
-            options: mesh.options.clone(),
-            index: Index::new(&mesh.objects, &mesh.options.cluster_domain),
-            contested: Arc::new(contested),
-            refuses: false,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Istio's Gateway: what listens at a gateway's pod, and the hosts that VirtualServices put there.
 
+use super::findings::Missing;
 use super::gateway_api::K8S_GATEWAY_LABEL;
 use super::virtual_service::{MESH, Routes, Seat, gateway_key};
 use super::{Pass, View, expand, intersect};
+use crate::diagnostic::Diagnostic;
 use crate::mesh::Pod;
 use crate::object::gateway::{Gateway, Server, ServerHost, ServerProtocol};
 use crate::object::virtual_service::VirtualService;
@@ -182,16 +184,9 @@ impl Pass<'_> {
                 let object = &service.meta.reference;
                 match gateways.get(&key) {
                     None => {
-                        let known: Vec<&str> = gateways.keys().map(String::as_str).collect();
-                        let near = crate::object::decode::nearest(&key, &known);
-                        let mend = near.map_or("add the Gateway".to_string(), |near| format!("did you mean `{near}`?"));
-                        self.findings.error(
-                            object,
-                            spot,
-                            "unknown-gateway",
-                            format!("there is no Gateway `{key}`"),
-                            mend,
-                        );
+                        let message = format!("there is no Gateway `{key}`");
+                        let found = Diagnostic::error("unknown-gateway", message, "add the Gateway");
+                        self.findings.missing(object, spot, found, Missing::Gateway(key.clone()));
                     }
                     Some(gateway) if gateway.servers.iter().all(|server| self.domains(server, service).is_empty()) => {
                         let message = format!("no host of this VirtualService is a host of Gateway `{key}`");

@@ -2,8 +2,10 @@
 
 use super::attach::in_force;
 use super::cluster::ClusterKey;
+use super::findings::Missing;
 use super::virtual_service::Routes;
 use super::{Pass, View};
+use crate::diagnostic::Diagnostic;
 use crate::mesh::service_host;
 use crate::object::http_route::{BackendRef, HttpRoute, ParentKind, Rule};
 use crate::object::service::{Carried, Service};
@@ -90,7 +92,9 @@ pub(super) struct Unresolved {
     pub reason: &'static str,
     pub code: &'static str,
     pub message: String,
+    /// When nothing is called alike.
     pub mend: String,
+    pub missing: Option<Missing>,
 }
 
 /// How specific a match is; smaller comes first. Exact, then the longest path, then method, headers, query.
@@ -234,13 +238,19 @@ impl Pass<'_> {
     pub(super) fn backend_cluster(&self, route: &Meta, backend: &BackendRef, carried: Carried) -> Option<ClusterKey> {
         match self.resolve_backend(route, backend, carried) {
             Ok(key) => Some(key),
-            Err(Unresolved { code, message, mend, .. }) => {
+            Err(Unresolved { code, message, mend, missing, .. }) => {
                 let message = match carried {
                     _ if backend.copies => format!("{message}; it gets no copies"),
                     Carried::Http => format!("{message}; its share of the requests gets {MISSING_STATUS}"),
                     Carried::Tcp => format!("{message}; its share of the connections is closed"),
                 };
-                self.findings.error(&route.reference, &backend.spot, code, message, mend);
+                let (object, spot) = (&route.reference, &backend.spot);
+                match missing {
+                    None => self.findings.error(object, spot, code, message, mend),
+                    Some(missing) => {
+                        self.findings.missing(object, spot, Diagnostic::error(code, message, mend), missing)
+                    }
+                }
                 None
             }
         }
@@ -254,7 +264,9 @@ impl Pass<'_> {
         carried: Carried,
     ) -> Result<ClusterKey, Unresolved> {
         let object = &route.reference;
-        let fail = |reason, code, message: String, mend: String| Err(Unresolved { reason, code, message, mend });
+        let fail = |reason, code, message: String, mend: String| {
+            Err(Unresolved { reason, code, message, mend, missing: None })
+        };
         if let Some(foreign) = &backend.foreign {
             let message = format!("a backend of kind {foreign} is not supported yet");
             return fail("InvalidKind", "not-supported-yet", message, "use a Service".into());
@@ -272,11 +284,13 @@ impl Pass<'_> {
         let reference = ObjectRef::new("Service", &backend.namespace, &backend.name);
         let Some(Object::Service(service)) = self.mesh.objects.get(&reference).map(|entry| &entry.object) else {
             let host = format!("{}.{}.svc.{}", backend.name, backend.namespace, self.mesh.options.cluster_domain);
-            let mend = self
-                .registry
-                .nearest(&host)
-                .map_or("add the Service".to_string(), |near| format!("did you mean `{near}`?"));
-            return fail("BackendNotFound", "unknown-backend", format!("there is no {reference}"), mend);
+            return Err(Unresolved {
+                reason: "BackendNotFound",
+                code: "unknown-backend",
+                message: format!("there is no {reference}"),
+                mend: "add the Service".into(),
+                missing: Some(Missing::Host(host)),
+            });
         };
         let ports: Vec<String> = service.ports.iter().map(|port| port.port.to_string()).collect();
         let mend = format!("its ports: {}", ports.join(", "));

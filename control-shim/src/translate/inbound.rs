@@ -29,7 +29,7 @@ impl Pass<'_> {
         let set = ListenerSet {
             name: pod.node(),
             node: pod.workload.clone(),
-            place: place(&pod.labels, self.destination_rules.compared().chain(self.virtual_services.source_labels())),
+            place: place(&pod.labels, self.labels.iter().map(String::as_str)),
             pod: pod.name.clone(),
             policy: policy.name.clone(),
             listeners,
@@ -117,20 +117,16 @@ impl Pass<'_> {
         found.sort_by(|a, b| (a.0.meta.name(), a.1.port).cmp(&(b.0.meta.name(), b.1.port)));
         let http = found.iter().filter(|(_, port)| port.carried == Carried::Http).count();
         let carried = if http > 0 && http == found.len() { Carried::Http } else { Carried::Tcp };
-        if carried == Carried::Tcp
-            && let Some((service, port)) = found.iter().find(|(_, port)| port.carried == Carried::Http)
-        {
-            let message = format!(
-                "port {number} of its pods is HTTP for {} and TCP for another Service; it is carried as TCP",
-                service.meta.reference
-            );
-            self.findings.warning(
-                &service.meta.reference,
-                &port.spot,
-                "conflict",
-                message,
-                "give both the same protocol",
-            );
+        // Each pair is told of by itself: what one pair does is no business of a third Service.
+        for (service, port) in found.iter().filter(|(_, port)| port.carried == Carried::Http) {
+            for (other, _) in found.iter().filter(|(_, port)| port.carried == Carried::Tcp) {
+                let message = format!(
+                    "port {number} of its pods is HTTP for {} and TCP for {}; it is carried as TCP",
+                    service.meta.reference, other.meta.reference
+                );
+                let mend = "give both the same protocol";
+                self.findings.warning(&service.meta.reference, &port.spot, "conflict", message, mend);
+            }
         }
         (found, carried)
     }

@@ -1,97 +1,124 @@
-//! Which objects reach which hosts, kept from one translation to the next.
+//! Which objects and pods are found by what, kept from one translation to the next.
 
 use super::covers;
 use super::shards::Shards;
-use super::ties::{Tied, Ties, ties};
+use super::ties::{Key, ties};
+use crate::mesh::{Mesh, Pod};
 use crate::object::objects::Entry;
-use crate::object::{ObjectRef, Objects};
-use std::collections::HashSet;
+use crate::object::{Labels, ObjectRef, selects};
 use std::hash::Hash;
-use std::sync::Arc;
+use std::net::IpAddr;
 
 /// The index. A copy shares what does not change.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    /// Host → the objects from which it is made.
-    pub attached: Shards<String, Vec<ObjectRef>>,
-    /// Host → the objects that send requests there.
-    pub mentioned: Shards<String, Vec<ObjectRef>>,
-    /// Gateway → the objects that are bound to it.
-    pub bound: Shards<ObjectRef, Vec<ObjectRef>>,
-    wide: Arc<Wide>,
-}
-
-/// Objects that reach further than some hosts.
-#[derive(Clone, Debug, Default)]
-struct Wide {
-    objects: Vec<ObjectRef>,
-    hosts: HashSet<String>,
-    patterns: Vec<String>,
-    mentions: HashSet<String>,
+    /// Key → the objects from which it is made, or that are looked up by it.
+    pub made: Shards<Key, Vec<ObjectRef>>,
+    /// Key → the objects that read it.
+    pub read: Shards<Key, Vec<ObjectRef>>,
+    /// Namespace and one label → pods, as `namespace/name`.
+    labelled: Shards<(String, String, String), Vec<String>>,
+    at: Shards<IpAddr, Vec<String>>,
 }
 
 impl Index {
-    pub fn new(objects: &Objects, domain: &str) -> Index {
-        let (mut index, mut wide) = (Index::default(), Wide::default());
-        for entry in objects.iter() {
-            match ties(entry, domain) {
-                Ties::Hosts(tied) => index.put(entry, &tied),
-                Ties::Gate(gate) => wide.objects.push(gate),
-                Ties::Wide(tied) => {
-                    wide.objects.push(entry.object.meta().reference.clone());
-                    wide.mentions.extend(tied.mentions);
-                    let (patterns, hosts): (Vec<_>, Vec<_>) =
-                        tied.hosts.into_iter().partition(|host| host.starts_with('*'));
-                    wide.patterns.extend(patterns);
-                    wide.hosts.extend(hosts);
-                }
-            }
-        }
-        index.wide = Arc::new(wide);
+    pub fn new(mesh: &Mesh) -> Index {
+        let mut index = Index::default();
+        mesh.objects.iter().for_each(|entry| index.put(entry, &mesh.options.cluster_domain));
+        mesh.pods.iter().for_each(|pod| index.put_pod(pod));
         index
     }
 
-    pub fn put(&mut self, entry: &Entry, tied: &Tied) {
+    pub fn put(&mut self, entry: &Entry, domain: &str) {
         let reference = &entry.object.meta().reference;
-        tied.hosts.iter().for_each(|host| self.attached.entry(host).push(reference.clone()));
-        tied.mentions.iter().for_each(|host| self.mentioned.entry(host).push(reference.clone()));
-        tied.gates.iter().for_each(|gate| self.bound.entry(gate).push(reference.clone()));
+        let tied = ties(entry, domain);
+        tied.made.iter().chain(&tied.listed).for_each(|key| put(&mut self.made, key, reference));
+        tied.reads.iter().for_each(|key| put(&mut self.read, key, reference));
     }
 
-    pub fn take(&mut self, entry: &Entry, tied: &Tied) {
+    pub fn take(&mut self, entry: &Entry, domain: &str) {
         let reference = &entry.object.meta().reference;
-        for host in &tied.hosts {
-            take(&mut self.attached, host, reference);
-        }
-        for host in &tied.mentions {
-            take(&mut self.mentioned, host, reference);
-        }
-        for gate in &tied.gates {
-            take(&mut self.bound, gate, reference);
-        }
+        let tied = ties(entry, domain);
+        tied.made.iter().chain(&tied.listed).for_each(|key| take(&mut self.made, key, reference));
+        tied.reads.iter().for_each(|key| take(&mut self.read, key, reference));
     }
 
-    /// The objects that every part of a translation may read.
-    pub fn wide(&self) -> &[ObjectRef] {
-        &self.wide.objects
+    pub fn put_pod(&mut self, pod: &Pod) {
+        let node = pod.node();
+        labels(pod).for_each(|key| put(&mut self.labelled, &key, &node));
+        put(&mut self.at, &pod.address, &node);
     }
 
-    /// Whether what is made for this host depends on an object that reaches further.
-    pub fn is_under_wide(&self, host: &str) -> bool {
-        self.wide.hosts.contains(host) || self.wide.patterns.iter().any(|pattern| covers(pattern, host))
+    pub fn take_pod(&mut self, pod: &Pod) {
+        let node = pod.node();
+        labels(pod).for_each(|key| take(&mut self.labelled, &key, &node));
+        take(&mut self.at, &pod.address, &node);
     }
 
-    /// Whether an object that reaches further reads this host.
-    pub fn is_read_widely(&self, host: &str) -> bool {
-        self.wide.mentions.contains(host)
+    /// The objects from which something is made, or that are looked up by it.
+    pub fn of<'i>(&'i self, key: &Key) -> impl Iterator<Item = &'i ObjectRef> + use<'i> {
+        self.made.get(key).into_iter().flatten()
+    }
+
+    /// The hosts under a pattern that some object names.
+    pub fn covered<'i>(&'i self, pattern: &'i str) -> impl Iterator<Item = &'i Key> {
+        let keys = self.made.iter().chain(self.read.iter()).map(|(key, _)| key);
+        keys.filter(move |key| matches!(key, Key::Host(host) if covers(pattern, host)))
+    }
+
+    /// The pods that a selector selects; an empty one selects none.
+    pub fn selected<'i>(
+        &'i self,
+        pods: &'i [Pod],
+        namespace: &'i str,
+        selector: &'i Labels,
+    ) -> impl Iterator<Item = usize> + 'i {
+        let first = selector.first_key_value();
+        let key = first.map(|(name, value)| (namespace.to_string(), name.clone(), value.clone()));
+        let found = key.and_then(|key| self.labelled.get(&key)).into_iter().flatten();
+        found.filter_map(|node| position(pods, node)).filter(|at| selects(selector, &pods[*at].labels))
+    }
+
+    /// The pods at an address.
+    pub fn at<'i>(&'i self, pods: &'i [Pod], address: IpAddr) -> impl Iterator<Item = usize> + use<'i> {
+        self.at.get(&address).into_iter().flatten().filter_map(|node| position(pods, node))
     }
 }
 
-fn take<K: Eq + Hash + Clone>(map: &mut Shards<K, Vec<ObjectRef>>, key: &K, reference: &ObjectRef) {
-    let list = map.entry(key);
-    if let Some(at) = list.iter().position(|other| other == reference) {
-        list.remove(at);
+#[cfg(test)]
+impl Index {
+    /// All of it, as text.
+    pub fn told(&self) -> String {
+        use std::collections::{BTreeMap, BTreeSet};
+        use std::fmt::Debug;
+        fn sorted<K: Ord + Debug + Hash + Clone, V: Ord + Debug + Clone>(map: &Shards<K, Vec<V>>) -> String {
+            let sorted: BTreeMap<_, BTreeSet<_>> = map.iter().map(|(key, list)| (key, list.iter().collect())).collect();
+            format!("{sorted:#?}")
+        }
+        [sorted(&self.made), sorted(&self.read), sorted(&self.labelled), sorted(&self.at)].concat()
     }
+}
+
+/// Where a pod is among those of a mesh.
+pub(super) fn position(pods: &[Pod], node: &str) -> Option<usize> {
+    let (namespace, name) = node.split_once('/')?;
+    pods.binary_search_by(|pod| (pod.namespace.as_str(), pod.name.as_str()).cmp(&(namespace, name))).ok()
+}
+
+fn labels(pod: &Pod) -> impl Iterator<Item = (String, String, String)> {
+    pod.labels.iter().map(|(name, value)| (pod.namespace.clone(), name.clone(), value.clone()))
+}
+
+fn put<K: Eq + Hash + Clone, V: Clone + PartialEq>(map: &mut Shards<K, Vec<V>>, key: &K, value: &V) {
+    let list = map.entry(key);
+    if list.last() != Some(value) {
+        list.push(value.clone());
+    }
+}
+
+fn take<K: Eq + Hash + Clone, V: Clone + PartialEq>(map: &mut Shards<K, Vec<V>>, key: &K, value: &V) {
+    let list = map.entry(key);
+    list.retain(|other| other != value);
     if list.is_empty() {
         map.remove(key);
     }

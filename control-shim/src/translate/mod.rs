@@ -9,6 +9,7 @@ mod compiled;
 mod delegate;
 mod destination_rule;
 mod edit;
+mod findings;
 mod gateway;
 mod gateway_api;
 mod http_route;
@@ -17,6 +18,7 @@ mod index;
 mod on_demand;
 mod opaque;
 mod outbound;
+mod reach;
 mod registry;
 mod rules;
 mod scope;
@@ -33,12 +35,13 @@ pub use status::statuses;
 
 use crate::diagnostic::Diagnostic;
 use crate::mesh::{Mesh, Pod, Selectors};
-use crate::object::{Meta, Object, ObjectRef, Spot};
+use crate::object::{Meta, Object, Spot};
 use cluster::Clusters;
 use compiled::Basis;
 use destination_rule::DestinationRules;
-use edit::Part;
+use findings::Findings;
 use http_route::HttpRoutes;
+use index::Index;
 use opaque::OpaqueRoutes;
 use registry::Registry;
 use ringway_config::Blob;
@@ -60,35 +63,13 @@ struct Pass<'a> {
     selectors: Selectors<'a>,
     sidecars: Sidecars<'a>,
     namespaces: HashMap<&'a str, &'a crate::object::Labels>,
+    /// Labels that rules ask proxies for: each knows its own of them.
+    labels: BTreeSet<String>,
     rules: RefCell<Rules>,
     findings: Findings,
     clusters: Clusters,
     /// Authorities that were taken when another host wanted them.
     contested: RefCell<HashSet<(String, u16)>>,
-}
-
-/// Findings of a pass, each said once.
-#[derive(Default)]
-struct Findings {
-    said: RefCell<HashSet<(&'static str, String, String)>>,
-    all: RefCell<Vec<Diagnostic>>,
-}
-
-impl Findings {
-    fn add(&self, diagnostic: Diagnostic) {
-        let place = diagnostic.place.as_ref().map(|place| format!("{}:{}:{}", place.file, place.line, place.column));
-        if self.said.borrow_mut().insert((diagnostic.code, diagnostic.message.clone(), place.unwrap_or_default())) {
-            self.all.borrow_mut().push(diagnostic);
-        }
-    }
-
-    fn error(&self, object: &ObjectRef, spot: &Spot, code: &'static str, message: String, mend: impl Into<String>) {
-        self.add(Diagnostic::error(code, message, mend).at(spot.place()).about(object.clone()));
-    }
-
-    fn warning(&self, object: &ObjectRef, spot: &Spot, code: &'static str, message: String, mend: impl Into<String>) {
-        self.add(Diagnostic::warning(code, message, mend).at(spot.place()).about(object.clone()));
-    }
 }
 
 /// From which namespace the mesh is seen: its name where anything makes a difference for it, else empty. For clients that rules of their namespace
@@ -105,18 +86,27 @@ fn namespace_of(view: View<'_>) -> &str {
 
 impl<'a> Pass<'a> {
     fn new(mesh: &'a Mesh) -> Self {
+        Pass::near(mesh, mesh.pods.iter())
+    }
+
+    /// A pass over a part of a mesh, whose endpoints are at no other pods than these.
+    fn near(mesh: &'a Mesh, pods: impl Iterator<Item = &'a Pod>) -> Self {
         let mut namespaces = HashMap::new();
-        for entry in mesh.objects.iter() {
+        for entry in mesh.objects.of_kind("Namespace") {
             if let Object::Namespace(namespace) = &entry.object {
                 namespaces.insert(namespace.meta.name(), &namespace.meta.labels);
             }
         }
         let findings = Findings::default();
-        let registry = Registry::new(mesh, &findings);
+        let registry = Registry::new(mesh, pods, &findings);
+        let virtual_services = VirtualServices::new(&mesh.objects, &mesh.options);
+        let destination_rules = DestinationRules::new(&mesh.objects, &registry, &mesh.options, &mesh.pods, &findings);
+        let labels = destination_rules.compared().chain(virtual_services.source_labels()).map(String::from);
         Pass {
             mesh,
-            virtual_services: VirtualServices::new(&mesh.objects, &mesh.options),
-            destination_rules: DestinationRules::new(&mesh.objects, &registry, &mesh.options, &mesh.pods, &findings),
+            labels: labels.collect(),
+            virtual_services,
+            destination_rules,
             http_routes: HttpRoutes::new(&mesh.objects),
             opaque_routes: OpaqueRoutes::new(&mesh.objects),
             selectors: Selectors::new(&mesh.objects),
@@ -164,50 +154,40 @@ impl<'a> Pass<'a> {
         views
     }
 
-    /// What is made for hosts as these views see them, and for these pods.
-    fn part(self, views: &BTreeSet<&str>, pods: &[&Pod]) -> Part {
-        let own_views = self.views().into_iter().map(String::from).collect();
-        let hosts = views.iter().map(|view| (view.to_string(), self.outbound_hosts(view))).collect();
-        let view = |pod: &Pod| views.get(pod.namespace.as_str()).copied().unwrap_or("");
-        let proxies = pods.iter().filter_map(|pod| Some((pod.node(), self.proxy(pod, view(pod))?))).collect();
-        self.check_references();
-        let findings = self.findings.all.into_inner().iter().map(|found| format!("{found:?}")).collect();
-        Part {
-            views: own_views,
-            hosts,
-            proxies,
-            known_hosts: self.registry.iter().map(|destination| destination.host.clone()).collect(),
-            findings,
-            contested: self.contested.into_inner(),
-            rules: self.rules.into_inner(),
-        }
+    /// The view of a pod, among these.
+    fn view_of<'v>(&'v self, pod: &Pod, views: &BTreeSet<&'v str>) -> View<'v> {
+        let of_namespace = || views.get(pod.namespace.as_str()).copied().unwrap_or("");
+        self.destination_rules.selected_view(pod).unwrap_or_else(of_namespace)
     }
 
     fn compile(self) -> Compiled {
         let views = self.views();
-        let hosts = views.iter().map(|view| (view.to_string(), self.outbound_hosts(view))).collect();
+        let hosts = views.iter().map(|view| (view.to_string(), self.outbound_hosts(view, |_| true))).collect();
         let mut proxies = std::collections::BTreeMap::new();
         for pod in self.mesh.pods.iter().filter(|pod| pod.sidecar) {
-            let of_namespace = views.get(pod.namespace.as_str()).copied().unwrap_or("");
-            let view = self.destination_rules.selected_view(pod).unwrap_or(of_namespace);
-            if let Some(proxy) = self.proxy(pod, view) {
+            if let Some(proxy) = self.proxy(pod, self.view_of(pod, &views)) {
                 proxies.insert(pod.node(), Arc::new(proxy));
             }
         }
         self.check_references();
-        let mut diagnostics = self.findings.all.into_inner();
-        diagnostics.sort_by_key(|diagnostic| {
-            diagnostic.place.as_ref().map(|place| (place.file.clone(), place.line, place.column))
-        });
+        let (objects, options) = (&self.mesh.objects, &self.mesh.options);
+        let mut found = Arc::new(self.findings.into_found());
         Compiled {
-            diagnostics,
-            objects: self.mesh.objects.clone(),
-            cluster_domain: self.mesh.options.cluster_domain.clone(),
+            diagnostics: findings::tell(&mut found, objects, &options.cluster_domain, true),
+            objects: objects.clone(),
+            cluster_domain: options.cluster_domain.clone(),
             version: 1,
             proxies: Arc::new(proxies),
             hosts,
             rules: self.rules.into_inner(),
-            basis: Basis::new(self.mesh, self.contested.into_inner()),
+            basis: Basis {
+                pods: self.mesh.pods.clone(),
+                options: options.clone(),
+                index: Index::new(self.mesh),
+                found,
+                labels: Arc::new(self.labels),
+                contested: Arc::new(self.contested.into_inner()),
+            },
         }
     }
 }

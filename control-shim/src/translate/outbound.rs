@@ -23,10 +23,11 @@ pub(super) const OUTBOUND: &str = "outbound";
 const HTTP_PORT: u16 = 80;
 
 impl Pass<'_> {
-    /// Every outbound host as a view sees it, by (domain, port).
-    pub(super) fn outbound_hosts(&self, view: View<'_>) -> Hosts {
+    /// The outbound hosts that are wanted, as a view sees them, by (domain, port).
+    pub(super) fn outbound_hosts(&self, view: View<'_>, wanted: impl Fn(&str) -> bool) -> Hosts {
         let mut table = Hosts::default();
-        for destination in self.registry.iter().filter(|destination| destination.visible(view)) {
+        let destinations = self.registry.iter().filter(|destination| wanted(&destination.host));
+        for destination in destinations.filter(|destination| destination.visible(view)) {
             for port in destination.ports.iter().filter(|port| port.carried == Carried::Http) {
                 let domains = domains(destination, port.number, &self.mesh.options.cluster_domain);
                 let routes = self.destination_routes(view, destination, port);
@@ -41,13 +42,13 @@ impl Pass<'_> {
                 );
             }
         }
-        self.virtual_hosts(view, &mut table);
+        self.virtual_hosts(view, wanted, &mut table);
         table
     }
 
     /// Hosts that only VirtualServices know: `api.example.com` routed to services of the mesh, on any port.
-    fn virtual_hosts(&self, view: View<'_>, table: &mut Hosts) {
-        for host in self.virtual_services.hosts() {
+    fn virtual_hosts(&self, view: View<'_>, wanted: impl Fn(&str) -> bool, table: &mut Hosts) {
+        for host in self.virtual_services.hosts().into_iter().filter(|host| wanted(host)) {
             let known = self
                 .registry
                 .get(host)

@@ -1,6 +1,7 @@
 //! Every host that traffic can go to: services and service entries, with their ports and endpoints.
 
-use super::{Findings, namespace_of};
+use super::findings::Findings;
+use super::namespace_of;
 use crate::mesh::{Mesh, Pod, service_host};
 use crate::object::patterns::ExportTo;
 use crate::object::service::{Carried, Service, ServicePort, TargetPort};
@@ -71,8 +72,9 @@ pub(super) struct Endpoint<'a> {
 }
 
 impl<'a> Registry<'a> {
-    pub fn new(mesh: &'a Mesh, findings: &Findings) -> Self {
-        let workloads = Workloads::new(mesh);
+    /// `pods` are those that endpoints may be at.
+    pub fn new(mesh: &'a Mesh, pods: impl Iterator<Item = &'a Pod>, findings: &Findings) -> Self {
+        let workloads = Workloads::new(mesh, pods);
         let mut slices: HashMap<(&str, &str), Vec<&EndpointSlice>> = HashMap::new();
         for entry in mesh.objects.iter() {
             if let Object::EndpointSlice(slice) = &entry.object {
@@ -169,13 +171,6 @@ impl<'a> Registry<'a> {
         self.by_host.values()
     }
 
-    /// Hosts that one might have meant.
-    pub fn nearest(&self, host: &str) -> Option<&str> {
-        const HOSTS_LOOKED_AT_MAX: usize = 2_000;
-        let hosts: Vec<&str> = self.by_host.keys().take(HOSTS_LOOKED_AT_MAX).map(String::as_str).collect();
-        crate::object::decode::nearest(host, &hosts)
-    }
-
     /// Namespaces that see some destination which others do not.
     pub fn special(&self) -> BTreeSet<&'a str> {
         self.by_host.values().flat_map(|destination| destination.export_to.only(destination.meta.namespace())).collect()
@@ -229,14 +224,14 @@ struct Workloads<'a> {
 }
 
 impl<'a> Workloads<'a> {
-    fn new(mesh: &'a Mesh) -> Self {
+    fn new(mesh: &'a Mesh, pods: impl Iterator<Item = &'a Pod>) -> Self {
         let mut index = Workloads { by_label: HashMap::new(), by_address: HashMap::new(), entries: HashMap::new() };
         for entry in mesh.objects.iter() {
             if let Object::WorkloadEntry(entry) = &entry.object {
                 index.entries.entry(entry.meta.namespace()).or_default().push(entry);
             }
         }
-        for pod in mesh.pods.iter() {
+        for pod in pods {
             index.by_address.insert(pod.address, pod);
             for (key, value) in &pod.labels {
                 index.by_label.entry((&pod.namespace, key, value)).or_default().push(pod);

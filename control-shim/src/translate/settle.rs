@@ -6,20 +6,22 @@
 use super::edit::after_edit;
 use super::{Compiled, Pass};
 use crate::mesh::Mesh;
-use crate::object::{ObjectRef, Objects};
+use crate::object::ObjectRef;
 use std::collections::BTreeMap;
 
 /// Compiles a mesh. With `previous`, objects whose new version refers to nothing while the version in force does not keep the latter.
 pub fn translate(mesh: &Mesh, previous: Option<&Compiled>) -> Compiled {
     match previous {
-        Some(previous) => after_edit(mesh, previous).unwrap_or_else(|| whole(mesh, previous)),
+        Some(previous) => {
+            settle(mesh, previous, |mesh| after_edit(mesh, previous).unwrap_or_else(|| Pass::new(mesh).compile()))
+        }
         None => Pass::new(mesh).compile(),
     }
 }
 
-/// The same with nothing taken from the version before but what is in force of refused objects.
-pub(super) fn whole(mesh: &Mesh, previous: &Compiled) -> Compiled {
-    let mut compiled = Pass::new(mesh).compile();
+/// The same with nothing taken from the version before but what is in force of refused objects. `compile` makes of a mesh what it comes to by itself.
+pub(super) fn settle(mesh: &Mesh, previous: &Compiled, compile: impl Fn(&Mesh) -> Compiled) -> Compiled {
+    let mut compiled = compile(mesh);
     compiled.version = previous.version + 1;
     let errors = errors_of(&compiled);
     let suspects: Vec<&ObjectRef> = errors
@@ -33,39 +35,25 @@ pub(super) fn whole(mesh: &Mesh, previous: &Compiled) -> Compiled {
         return compiled;
     }
     // All of them back at once, then forward again each one that is no better off with its old version.
-    let mut objects = mesh.objects.clone();
-    for reference in &suspects {
-        objects = take(&objects, &previous.objects, reference);
-    }
-    let trial = errors_of(&Pass::new(&with(mesh, objects.clone())).compile());
-    for reference in &suspects {
-        if trial.get(reference).copied().unwrap_or(0) >= errors[*reference] {
-            objects = take(&objects, &mesh.objects, reference);
-        }
-    }
-    if objects == mesh.objects {
+    let back = |references: &[&ObjectRef]| {
+        let objects = mesh.objects.with_those_of(&previous.objects, references);
+        compile(&Mesh { objects, ..mesh.clone() })
+    };
+    let trial = back(&suspects);
+    let left = errors_of(&trial);
+    let better = |reference: &&ObjectRef| left.get(*reference).copied().unwrap_or(0) < errors[*reference];
+    let refused: Vec<&ObjectRef> = suspects.iter().copied().filter(better).collect();
+    if refused.is_empty() {
         return compiled;
     }
-    let mut settled = Pass::new(&with(mesh, objects)).compile();
+    let mut settled = if refused.len() == suspects.len() { trial } else { back(&refused) };
     settled.version = compiled.version;
-    settled.basis.refuses = true;
     // What was refused is said as it was found in the new version.
     let mut diagnostics = compiled.diagnostics;
     let said: std::collections::HashSet<_> = diagnostics.iter().map(ToString::to_string).collect();
     diagnostics.extend(settled.diagnostics.drain(..).filter(|diagnostic| !said.contains(&diagnostic.to_string())));
     settled.diagnostics = diagnostics;
     settled
-}
-
-fn with(mesh: &Mesh, objects: Objects) -> Mesh {
-    Mesh { objects, ..mesh.clone() }
-}
-
-fn take(objects: &Objects, from: &Objects, reference: &ObjectRef) -> Objects {
-    match from.get(reference) {
-        Some(entry) => objects.with(entry.clone()),
-        None => objects.without(reference),
-    }
 }
 
 /// Errors by object.

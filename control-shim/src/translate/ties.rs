@@ -1,6 +1,6 @@
-//! How far an object reaches: which hosts are made from it, and which hosts it sends requests to.
+//! How far an object reaches: what is made from it, and what else that is made from.
 //!
-//! A translation after an edit makes again what the edited object reaches, and nothing else ([`super::edit`]). Fields are taken apart by name, so that a new one that mentions a host is not overlooked.
+//! A translation after an edit makes again what the edited objects reach, and nothing else ([`super::reach`]). Fields are taken apart by name, so that a new one that mentions a host is not overlooked.
 
 use super::expand;
 use super::virtual_service::{MESH, gateway_key};
@@ -9,141 +9,159 @@ use crate::object::http_route::{BackendRef, Parent, ParentKind, Rule};
 use crate::object::objects::{Entry, K8S_GATEWAY};
 use crate::object::service::Carried;
 use crate::object::virtual_service::{Destination, HttpAction, HttpRoute, HttpRule, VirtualService};
-use crate::object::{Object, ObjectRef};
+use crate::object::{Labels, Object, ObjectRef};
+use std::sync::Arc;
 
-/// The reach of an object.
-#[derive(Debug)]
-pub(super) enum Ties {
-    /// Of these hosts alone, as sidecars see them, and of these gateways.
-    Hosts(Tied),
-    /// Of all that is bound to this gateway, which is the object.
-    Gate(ObjectRef),
-    /// Of more than some hosts; but it reads only these, and applies to no hosts but these and those under its patterns.
-    Wide(Tied),
+/// Something that a translation makes of objects, or looks them up by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Key {
+    /// A host, expanded; or a pattern of hosts, which stands for all that it covers.
+    Host(String),
+    /// Of a gateway: all that is bound to it. Of a delegate: its rules, wherever they are read.
+    Object(ObjectRef),
+    /// Whether routes of the first namespace may name Services of the second one.
+    Grant(Arc<str>, Arc<str>),
+    /// What selects workloads of a namespace, by the first label that it asks for.
+    Selecting(Arc<str>, String, String),
+    /// The WorkloadEntries of a namespace.
+    Entries(Arc<str>),
+    /// The Sidecars of a namespace.
+    Sidecars(Arc<str>),
+    /// Ports that carry bytes: every sidecar listens for them from the start.
+    Opaque,
+    /// What applies to more than can be listed: patterns of hosts, rules that select their clients, Namespaces. Every part of a mesh has them.
+    Everything,
 }
 
-/// Hosts, expanded.
+/// The reach of an object.
 #[derive(Debug, Default)]
 pub(super) struct Tied {
     /// What is made for these depends on the object.
-    pub hosts: Vec<String>,
+    pub made: Vec<Key>,
     /// What is made from the object depends on these.
-    pub mentions: Vec<String>,
-    /// The object is bound to these gateways: their proxies have what is made of it from the start.
-    pub gates: Vec<ObjectRef>,
-    /// The host has ports that carry bytes: every sidecar listens for them from the start.
-    pub opaque: bool,
-    /// The object decides how pods are reached, or what they know of themselves: their sidecars have it from the start.
+    pub reads: Vec<Key>,
+    /// The object is looked up by these, too.
+    pub listed: Vec<Key>,
+    /// It decides how the pods of its hosts are reached: their sidecars have it from the start.
     pub inbound: bool,
+    /// It says what nobody keeps account of.
+    pub unbounded: bool,
 }
 
 /// How far an object reaches.
-pub(super) fn ties(entry: &Entry, domain: &str) -> Ties {
-    let tied = Tied::default();
-    let service = |name: &str, namespace: &str| format!("{name}.{namespace}.svc.{domain}");
+pub(super) fn ties(entry: &Entry, domain: &str) -> Tied {
+    let own = || entry.object.meta().reference.namespace.clone();
+    let host = |name: &str, namespace: &str| Key::Host(format!("{name}.{namespace}.svc.{domain}"));
+    let opaque = || carries_bytes(&entry.object).then_some(Key::Opaque);
+    let everything = |listed: bool| if listed { vec![Key::Everything] } else { Vec::new() };
     match &entry.object {
         Object::Service(service) => {
-            let opaque = service.ports.iter().any(|port| port.carried != Carried::Http);
+            let mut listed: Vec<_> = selecting(&own(), Some(&service.selector)).collect();
+            listed.extend(opaque());
             let inbound = !service.selector.is_empty();
-            Ties::Hosts(Tied { hosts: vec![service_host(service, domain)], opaque, inbound, ..tied })
+            Tied { made: vec![Key::Host(service_host(service, domain))], listed, inbound, ..Tied::default() }
         }
         Object::EndpointSlice(slice) => {
-            Ties::Hosts(Tied { hosts: vec![service(&slice.service, slice.meta.namespace())], ..tied })
+            Tied { made: vec![host(&slice.service, slice.meta.namespace())], ..Tied::default() }
         }
         Object::DestinationRule(rule) => {
             let host = expand(&rule.host, rule.meta.namespace(), domain);
-            // A pattern reads nothing, so whoever reads it has all there is to know.
-            // From the start proxies hold those of their own labels that it compares, the limits that hold on their own side, and whether it
-            // selects them.
-            let inbound = !rule.compared_labels().is_empty() || rule.policy.has_pool() || rule.selector.is_some();
-            if host.starts_with('*') {
-                Ties::Wide(tied)
-            } else {
-                Ties::Hosts(Tied { hosts: vec![host], inbound, ..tied })
-            }
+            let listed = everything(host.starts_with('*') || rule.selector.is_some());
+            Tied { made: vec![Key::Host(host)], listed, inbound: rule.policy.has_pool(), ..Tied::default() }
         }
         Object::ServiceEntry(entry) => {
-            let hosts: Vec<_> = entry.hosts.iter().map(|(host, _)| host.clone()).collect();
-            let opaque = entry.ports.iter().any(|port| port.carried != Carried::Http);
-            let pattern = hosts.iter().any(|host| host.starts_with('*'));
-            if pattern { Ties::Wide(tied) } else { Ties::Hosts(Tied { hosts, opaque, ..tied }) }
+            let made: Vec<_> = entry.hosts.iter().map(|(host, _)| Key::Host(host.clone())).collect();
+            let mut listed = everything(entry.hosts.iter().any(|(host, _)| host.starts_with('*')));
+            listed.extend(selecting(&own(), entry.selector.as_ref()));
+            listed.extend(opaque());
+            Tied { made, listed, ..Tied::default() }
         }
         Object::VirtualService(service) => virtual_service(service, domain),
         Object::HttpRoute(route) => {
-            let hosts =
-                parents(&route.parents, ParentKind::Service).map(|parent| service(&parent.name, &parent.namespace));
-            let mentions =
-                route.rules.iter().flat_map(backends).map(|backend| service(&backend.name, &backend.namespace));
-            Ties::Hosts(Tied {
-                hosts: hosts.collect(),
-                mentions: mentions.collect(),
-                gates: k8s_gates(&route.parents),
-                ..tied
-            })
+            let backends: Vec<_> = route.rules.iter().flat_map(backends).collect();
+            of_route(own(), &route.parents, &backends, host)
         }
         Object::OpaqueRoute(route) => {
-            let hosts =
-                parents(&route.parents, ParentKind::Service).map(|parent| service(&parent.name, &parent.namespace));
-            let mentions = route.rule.backends.iter().map(|backend| service(&backend.name, &backend.namespace));
-            let (hosts, mentions): (Vec<_>, _) = (hosts.collect(), mentions.collect());
-            // What hangs on an opaque listener is held by sidecars from the start.
-            let wide = !hosts.is_empty();
-            let tied = Tied { hosts, mentions, gates: k8s_gates(&route.parents), ..tied };
-            if wide { Ties::Wide(tied) } else { Ties::Hosts(tied) }
+            let backends: Vec<_> = route.rule.backends.iter().collect();
+            of_route(own(), &route.parents, &backends, host)
         }
-        Object::Gateway(gateway) => Ties::Gate(gateway.meta.reference.clone()),
-        Object::K8sGateway(gateway) => Ties::Gate(gateway.meta.reference.clone()),
-        Object::Namespace(_)
-        | Object::ServiceAccount(_)
-        | Object::Workload(_)
-        | Object::WorkloadEntry(_)
-        | Object::GatewayClass(_)
-        | Object::Sidecar(_)
-        | Object::MeshConfig(_)
-        | Object::ReferenceGrant(_) => Ties::Wide(tied),
+        Object::Gateway(_) | Object::K8sGateway(_) => {
+            Tied { made: vec![Key::Object(entry.object.meta().reference.clone())], ..Tied::default() }
+        }
+        Object::ReferenceGrant(grant) => {
+            let made = grant.from.iter().map(|(_, _, from)| Key::Grant(from.as_str().into(), own()));
+            Tied { made: made.collect(), ..Tied::default() }
+        }
+        Object::WorkloadEntry(_) => Tied { listed: vec![Key::Entries(own())], ..Tied::default() },
+        Object::Sidecar(_) => Tied { listed: vec![Key::Sidecars(own())], ..Tied::default() },
+        Object::Namespace(_) | Object::MeshConfig(_) => {
+            Tied { listed: vec![Key::Everything], unbounded: true, ..Tied::default() }
+        }
+        // Pods are compared as such; and the rest makes no difference to proxies.
+        Object::Workload(_) | Object::ServiceAccount(_) | Object::GatewayClass(_) => Tied::default(),
     }
 }
 
-fn virtual_service(service: &VirtualService, domain: &str) -> Ties {
+/// What selects by these labels; nothing does by none.
+fn selecting(namespace: &Arc<str>, selector: Option<&Labels>) -> impl Iterator<Item = Key> {
+    let first = selector.and_then(Labels::first_key_value);
+    first.map(|(name, value)| Key::Selecting(namespace.clone(), name.clone(), value.clone())).into_iter()
+}
+
+/// Whether a host of an object has a port that carries bytes.
+pub(super) fn carries_bytes(object: &Object) -> bool {
+    match object {
+        Object::Service(service) => service.ports.iter().any(|port| port.carried != Carried::Http),
+        Object::ServiceEntry(entry) => entry.ports.iter().any(|port| port.carried != Carried::Http),
+        _ => false,
+    }
+}
+
+fn of_route(own: Arc<str>, all: &[Parent], backends: &[&BackendRef], host: impl Fn(&str, &str) -> Key) -> Tied {
+    let mut made: Vec<_> =
+        parents(all, ParentKind::Service).map(|parent| host(&parent.name, &parent.namespace)).collect();
+    let gate = |parent: &Parent| Key::Object(ObjectRef::new(K8S_GATEWAY, &parent.namespace, &parent.name));
+    made.extend(parents(all, ParentKind::Gateway).map(gate));
+    let mut reads: Vec<_> = backends.iter().map(|backend| host(&backend.name, &backend.namespace)).collect();
+    let others = backends.iter().filter(|backend| *backend.namespace != *own);
+    reads.extend(others.map(|backend| Key::Grant(own.clone(), backend.namespace.as_str().into())));
+    Tied { made, reads, ..Tied::default() }
+}
+
+fn virtual_service(service: &VirtualService, domain: &str) -> Tied {
     let VirtualService { meta, hosts, gateways, export_to: _, http, tcp, tls } = service;
-    let full = |host: &str| expand(host, meta.namespace(), domain);
+    let full = |host: &str| Key::Host(expand(host, meta.namespace(), domain));
     let gates = gateways.iter().filter(|(name, _)| name != MESH).map(|(name, _)| {
         let key = gateway_key(name, meta.namespace());
         let (namespace, name) = key.split_once('/').unwrap_or_default();
-        ObjectRef::new("Gateway", namespace, name)
+        Key::Object(ObjectRef::new("Gateway", namespace, name))
     });
-    let gates: Vec<_> = gates.collect();
-    let of_sidecars = gateways.iter().any(|(name, _)| name == MESH);
-    // What hangs on an opaque listener is held by sidecars from the start; rules of a delegate are read by its roots.
-    let mut wide = of_sidecars && !(tcp.is_empty() && tls.is_empty()) || hosts.is_empty();
-    // Proxies hold those of their own labels that rules ask for from the start.
-    let inbound = http.iter().flat_map(|rule| &rule.matches).any(|one| !one.matches.source.is_empty());
-    let mut mentions = Vec::new();
+    let mut made: Vec<_> = gates.collect();
+    let mut reads: Vec<_> = hosts.iter().map(|(host, _)| full(host)).collect();
+    let mut listed = Vec::new();
+    if gateways.iter().any(|(name, _)| name == MESH) {
+        made.extend(reads.iter().cloned());
+        listed.extend(hosts.iter().any(|(host, _)| host.starts_with('*')).then_some(Key::Everything));
+    }
+    made.push(Key::Object(meta.reference.clone()));
     let opaque = tcp.iter().map(|rule| &rule.destinations).chain(tls.iter().map(|rule| &rule.destinations));
-    mentions.extend(opaque.flatten().map(|destination| full(&destination.host)));
+    reads.extend(opaque.flatten().map(|destination| full(&destination.host)));
     for HttpRule { path: _, spot: _, name: _, matches: _, fault: _, action } in http {
         match action {
-            HttpAction::Route(route) => mentions.extend(destinations(route).map(|to| full(&to.host))),
+            HttpAction::Route(route) => reads.extend(destinations(route).map(|to| full(&to.host))),
             HttpAction::Delegate(delegate) => {
-                wide = true;
-                mentions.extend(destinations(&delegate.settings).map(|to| full(&to.host)));
+                let namespace = if delegate.namespace.is_empty() { meta.namespace() } else { &delegate.namespace };
+                reads.push(Key::Object(ObjectRef::new("VirtualService", namespace, &delegate.name)));
+                reads.extend(destinations(&delegate.settings).map(|to| full(&to.host)));
             }
             HttpAction::Redirect { .. } | HttpAction::Respond(_) => {}
         }
     }
-    let hosts: Vec<_> = hosts.iter().filter(|_| of_sidecars).map(|(host, _)| full(host)).collect();
-    wide |= hosts.iter().any(|host| host.starts_with('*'));
-    let tied = Tied { hosts, mentions, gates, opaque: false, inbound };
-    if wide { Ties::Wide(tied) } else { Ties::Hosts(tied) }
+    Tied { made, reads, listed, ..Tied::default() }
 }
 
 fn parents(all: &[Parent], kind: ParentKind) -> impl Iterator<Item = &Parent> {
     all.iter().filter(move |parent| parent.kind == kind)
-}
-
-fn k8s_gates(all: &[Parent]) -> Vec<ObjectRef> {
-    let gate = |parent: &Parent| ObjectRef::new(K8S_GATEWAY, &parent.namespace, &parent.name);
-    parents(all, ParentKind::Gateway).map(gate).collect()
 }
 
 /// Everywhere that a route sends requests, or copies of them.

@@ -1,7 +1,9 @@
 //! VirtualService → routes: which one holds for a host, and what its rules become.
 
 use super::cluster::ClusterKey;
+use super::findings::Missing;
 use super::{Pass, View, covers, expand, namespace_of, seniority};
+use crate::diagnostic::Diagnostic;
 use crate::mesh::Options;
 use crate::object::fault::FaultRule;
 use crate::object::patterns::ExportTo;
@@ -309,12 +311,9 @@ impl Pass<'_> {
         let object = &service.meta.reference;
         let host = expand(&destination.host, service.meta.namespace(), &self.mesh.options.cluster_domain);
         let Some(target) = self.registry.get(&host) else {
-            let mend = self
-                .registry
-                .nearest(&host)
-                .map_or("add its Service or ServiceEntry".to_string(), |near| format!("did you mean `{near}`?"));
             let message = format!("nothing has the host `{host}`; {}", consequence(destination));
-            self.findings.error(object, &destination.host_spot, "unknown-host", message, mend);
+            let found = Diagnostic::error("unknown-host", message, "add its Service or ServiceEntry");
+            self.findings.missing(object, &destination.host_spot, found, Missing::Host(host));
             return None;
         };
         let client = namespace_of(seat.view);

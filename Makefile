@@ -8,7 +8,7 @@ MESH    ?= examples/bookshop
 CHECKED := --profile checked --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint tools fmt-check clippy binaries suite corpus deny fields budgets instructions times bench yardsticks clean
+.PHONY: help run build test lint tools fmt-check clippy binaries suite corpus deny fields budgets instructions times bench race compared yardsticks clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,10 +81,15 @@ instructions: ## Instructions of the hot paths beside perf/instructions.jsonl; f
 times: ## Times of the same paths, for a quiet machine (ONLY=decide for a part)
 	@$(CARGO) run --locked --quiet --release -p ringway-paths --bin times -- "$(ONLY)"
 
-bench: ## CPU per request beside nginx, HAProxy, Envoy and bare forwarders (needs a quiet machine with two cores; ARGS='--rounds 9')
+bench: compared ## CPU per request beside nginx, HAProxy, Envoy and bare forwarders (needs a quiet machine with two cores; ARGS='--rounds 9')
+	@$(TARGET)/release/ringway-load compare --yardsticks $(TARGET)/yardsticks/release $(ARGS)
+
+race: compared ## Every workload of the race with its bars and verdicts, many hours (ARGS='--rounds 5 -d 2s --rest 10s' for a short form)
+	@$(TARGET)/release/ringway-load compare --race --yardsticks $(TARGET)/yardsticks/release $(ARGS)
+
+compared:
 	@$(CARGO) build --locked --release -p dataplane --bin dataplane -p ringway-load --bin ringway-load
 	@$(CARGO) build --locked --release --manifest-path bench/yardsticks/Cargo.toml --target-dir $(TARGET)/yardsticks
-	@$(TARGET)/release/ringway-load compare --yardsticks $(TARGET)/yardsticks/release $(ARGS)
 
 yardsticks: ## Test the forwarders of bench/yardsticks (a workspace of their own, not part of `make test`)
 	@$(CARGO) test --locked --manifest-path bench/yardsticks/Cargo.toml --target-dir $(TARGET)/yardsticks

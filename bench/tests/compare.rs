@@ -166,6 +166,38 @@ fn a_contender_that_fails_is_named_and_the_others_go_on() {
     assert!(table.contains("broken is left out of keepalive-16") && table.contains("no tea"), "{table}");
 }
 
+/// One round says little, but every bar that was run for has its verdict, and the others none.
+#[test]
+fn the_race_judges_every_bar_that_it_ran_for() {
+    let list = text(&compare(&["--list"]).stdout);
+    if !list.contains("\n  ringway ") {
+        println!("SKIPPED: the proxy is not built");
+        return;
+    }
+    let only = ["--only", "ringway,ringway+log", "--workload", "keepalive-16,idle-100,start"];
+    let times = ["--rounds", "1", "-d", "100ms", "--warmup", "0s", "--no-system-calls"];
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("race.json");
+    let output = compare(&[&["--race", "--json", json.to_str().unwrap()], &only[..], &times].concat());
+    let table = text(&output.stdout);
+    assert!(output.status.success(), "{table}{}", text(&output.stderr));
+    let outcome: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let verdicts = outcome["verdicts"].as_array().unwrap();
+    let words = |workload: &str| {
+        let of = verdicts.iter().filter(|verdict| verdict["workload"] == workload);
+        of.map(|verdict| verdict["outcome"].as_object().unwrap().keys().next().unwrap().clone()).collect::<Vec<_>>()
+    };
+    // Nobody is there to be compared with.
+    assert_eq!(words("keepalive-16"), ["open", "open"], "{table}");
+    assert!(words("idle-100").len() == 2 && words("start").len() == 1, "{table}");
+    let own = words("idle-100").into_iter().chain(words("start"));
+    assert!(own.clone().all(|word| word == "met" || word == "missed"), "{table}");
+    assert_eq!(verdicts.len(), 5, "{table}");
+    let met = own.filter(|word| word == "met").count();
+    assert!(table.contains(&format!("**{met} of 5 bars are met**, {} missed, 0 unsure, 2 open.", 3 - met)), "{table}");
+    assert!(table.contains("| keepalive-16 | ringway+log |"), "{table}");
+}
+
 #[test]
 fn wrong_use_is_told_before_anything_is_started() {
     let sound = burning("sound", "0s");

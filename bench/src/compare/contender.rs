@@ -165,6 +165,16 @@ impl Contender {
         !self.access_log && self.name != OURS[0].0
     }
 
+    /// In the race: all but the yardsticks that nobody is measured by there.
+    pub fn is_racing(&self) -> bool {
+        !matches!(self.kind, Kind::Yardstick { .. }) || self.is_bare()
+    }
+
+    /// Neither ours nor a yardstick.
+    pub fn is_peer(&self) -> bool {
+        !matches!(self.kind, Kind::Ours { .. } | Kind::Yardstick { .. })
+    }
+
     /// It answers what no rule has with 404 by itself.
     pub fn routes(&self) -> bool {
         !matches!(self.kind, Kind::Yardstick { .. } | Kind::Command(_))

@@ -3,6 +3,7 @@
 //! Every round starts a fresh process of each contender in turn (A B C, A B C, …), so that a noisy moment hits all alike, and every figure that is compared is
 //! compared within a round. The origin is this program's own (`serve`), the same for all. One processor for the proxy, the others for load and origin.
 
+mod bars;
 mod contender;
 mod namespace;
 mod ours;
@@ -11,6 +12,7 @@ mod rounds;
 mod routes;
 mod table;
 mod trials;
+mod verdict;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -25,9 +27,14 @@ use crate::trial::{Bench, free_port};
 use contender::Contender;
 use rounds::{Cell, Field, Settings};
 use trials::Trial;
+use verdict::Verdict;
 
 /// Rounds of one comparison.
 const ROUNDS_MAX: usize = 1000;
+/// Rounds of each, and how long each is counted, where nothing is said.
+const USUAL: (usize, &str) = (5, "5s");
+/// The same in the race: a latency needs so many to be judged.
+const RACING: (usize, &str) = (10, "20s");
 
 /// What is asked for.
 #[derive(Args, Debug)]
@@ -41,18 +48,21 @@ pub struct CompareArgs {
     /// The contender that the ratios are of [default: the first].
     #[arg(long, value_name = "NAME")]
     reference: Option<String>,
+    /// All that the race consists of, and which of its bars are met; with --workload or --only a part of it.
+    #[arg(long)]
+    race: bool,
     /// What they are put to; `--list` names all [default: keepalive-64, keepalive-256, keepalive-16, large-16].
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     workload: Vec<String>,
     /// Name the workloads and the contenders that are found, and end.
     #[arg(long)]
     list: bool,
-    /// Rounds of each.
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    rounds: usize,
-    /// How long each round is counted.
-    #[arg(short, long, value_name = "TIME", default_value = "5s")]
-    duration: String,
+    /// Rounds of each [default: 5, in the race 10].
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
+    /// How long each round is counted [default: 5s, in the race 20s].
+    #[arg(short, long, value_name = "TIME")]
+    duration: Option<String>,
     /// How long each round runs before it is counted.
     #[arg(long, value_name = "TIME", default_value = "1s")]
     warmup: String,
@@ -90,6 +100,8 @@ struct Comparison {
     contenders: Vec<Described>,
     missing: Vec<String>,
     results: Vec<Cell>,
+    /// Of the race.
+    verdicts: Vec<Verdict>,
     notes: Vec<String>,
 }
 
@@ -108,13 +120,12 @@ struct Described {
     version: String,
     lacks: &'static str,
     bare: bool,
+    peer: bool,
+    access_log: bool,
 }
 
 /// Runs it.
 pub fn compare(args: &CompareArgs) -> Result<(), String> {
-    if args.rounds == 0 || args.rounds > ROUNDS_MAX {
-        return Err(format!("--rounds: from 1 to {ROUNDS_MAX}"));
-    }
     let (contenders, missing) = contenders(args)?;
     let settings = settings(args)?;
     let trials = trials(args)?;
@@ -150,18 +161,24 @@ pub fn compare(args: &CompareArgs) -> Result<(), String> {
         version: c.version.clone(),
         lacks: c.lacks,
         bare: c.is_bare(),
+        peer: c.is_peer(),
+        access_log: c.access_log,
     };
-    let comparison = Comparison {
+    let mut comparison = Comparison {
         schema: "ringway-load-compare/1",
         machine,
-        rounds: args.rounds,
-        duration: args.duration.clone(),
+        rounds: field.settings.rounds,
+        duration: field.settings.duration.clone(),
         reference,
         contenders: contenders.iter().map(described).collect(),
         missing,
         results,
+        verdicts: Vec::new(),
         notes: field.notes,
     };
+    if args.race {
+        comparison.verdicts = verdict::verdicts(&comparison, &trials);
+    }
     let json = serde_json::to_string_pretty(&comparison).unwrap_or_default() + "\n";
     if let Some(path) = &args.json {
         std::fs::write(path, &json).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -180,7 +197,7 @@ fn contenders(args: &CompareArgs) -> Result<(Vec<Contender>, Vec<String>), Strin
         }
     }
     if args.only.is_empty() {
-        found.retain(Contender::is_usual);
+        found.retain(if args.race { Contender::is_racing } else { Contender::is_usual });
         return if found.is_empty() { Err("nobody to compare".into()) } else { Ok((found, missing)) };
     }
     if let Some(name) = args.only.iter().find(|name| found.iter().all(|contender| contender.name != **name)) {
@@ -194,18 +211,25 @@ fn contenders(args: &CompareArgs) -> Result<(Vec<Contender>, Vec<String>), Strin
 }
 
 fn settings(args: &CompareArgs) -> Result<Settings, String> {
+    let (rounds, duration) = if args.race { RACING } else { USUAL };
     let settings = Settings {
-        rounds: args.rounds,
-        duration: args.duration.clone(),
+        rounds: args.rounds.unwrap_or(rounds),
+        duration: args.duration.clone().unwrap_or(duration.to_string()),
         warmup: args.warmup.clone(),
         rest: args.rest.clone(),
         system_calls: !args.no_system_calls,
     };
+    if settings.rounds == 0 || settings.rounds > ROUNDS_MAX {
+        return Err(format!("--rounds: from 1 to {ROUNDS_MAX}"));
+    }
     settings.check()?;
     Ok(settings)
 }
 
 fn trials(args: &CompareArgs) -> Result<Vec<Trial>, String> {
+    if args.workload.is_empty() && args.race {
+        return Ok(bars::trials());
+    }
     if args.workload.is_empty() {
         return Ok(Trial::all().into_iter().filter(Trial::is_usual).collect());
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::contender::{Contender, Place};
@@ -128,7 +129,8 @@ impl Field {
                 entries.remove(n);
             }
         }
-        Ok(entries.into_iter().map(|(_, _, cell)| cell).collect())
+        let cells = entries.into_iter().map(|(_, _, cell)| cell);
+        Ok(cells.map(Cell::lightened).collect())
     }
 
     /// Requests per second that are due, `None` in a closed loop.
@@ -237,12 +239,37 @@ impl Settings {
 }
 
 impl Cell {
+    /// A race has thousands of rounds: what only a run's own page needs of their reports is let go, and latencies by percentile are kept of the
+    /// round alone whose p99 is the middle one.
+    fn lightened(mut self) -> Cell {
+        let mut p99s: Vec<f64> = self.loads().map(|round| round.p99_ns).collect();
+        p99s.sort_by(f64::total_cmp);
+        let middle = p99s.get(p99s.len() / 2).copied();
+        for sample in &mut self.rounds {
+            let Sample::Load(round) = sample else { continue };
+            round.report.kinds.clear();
+            round.report.seconds.clear();
+            forget(&mut round.report.generator.lateness);
+            if middle != Some(round.p99_ns) {
+                forget(&mut round.report.latency.histogram);
+            }
+        }
+        self
+    }
+
     /// Its rounds under load.
     pub fn loads(&self) -> impl Iterator<Item = &Round> {
         self.rounds.iter().filter_map(|sample| match sample {
             Sample::Load(round) => Some(&**round),
             _ => None,
         })
+    }
+}
+
+/// Leaves an empty histogram that takes no room.
+fn forget(histogram: &mut Histogram<u64>) {
+    if let Ok(small) = Histogram::new(1) {
+        *histogram = small;
     }
 }
 

@@ -29,6 +29,7 @@ pub fn markdown(comparison: &Comparison, trials: &[Trial]) -> String {
         "Medians of {} rounds of {} (lowest–highest), a fresh process each, contenders in turn. {}, {}; {}; {}.\n",
         comparison.rounds, comparison.duration, machine.kernel, machine.processor, machine.cores, machine.network
     );
+    verdict_table(&mut out, comparison);
     let reference = &comparison.reference;
     let rows: String = comparison.results.iter().filter_map(|cell| load_row(comparison, cell)).collect();
     if !rows.is_empty() {
@@ -65,6 +66,44 @@ pub fn markdown(comparison: &Comparison, trials: &[Trial]) -> String {
         let _ = writeln!(out, "\nNote: {note}");
     }
     out
+}
+
+/// The bars of the race, and how many of them are met.
+fn verdict_table(out: &mut String, comparison: &Comparison) {
+    let verdicts = &comparison.verdicts;
+    if verdicts.is_empty() {
+        return;
+    }
+    let count = |word: &str| verdicts.iter().filter(|verdict| verdict.outcome.word() == word).count();
+    let _ = writeln!(
+        out,
+        "**{} of {} bars are met**, {} missed, {} unsure, {} open.\n\n| Workload | Bar | Measured | Ratio | Verdict | With access logs |\n|---|---|---|---|---|---|",
+        count("met"),
+        verdicts.len(),
+        count("missed"),
+        count("unsure"),
+        count("open")
+    );
+    for verdict in verdicts {
+        let logged = verdict.logged.as_ref().map_or("–".to_string(), |judged| {
+            format!(
+                "{}, {}",
+                judged.ratio.map_or(String::new(), |ratio| format!("{:.2}", ratio.median)),
+                judged.outcome
+            )
+        });
+        let unfit = if verdict.unfit { " (late generator)" } else { "" };
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} | {} | **{}**{unfit} | {logged} |",
+            verdict.workload,
+            verdict.bar,
+            verdict.measured,
+            verdict.ratio.map_or("–".to_string(), |ratio| interval(&ratio)),
+            verdict.outcome
+        );
+    }
+    out.push('\n');
 }
 
 fn load_row(comparison: &Comparison, cell: &Cell) -> Option<String> {
@@ -169,12 +208,12 @@ fn ratio(comparison: &Comparison, cell: &Cell) -> String {
     }
     match cpu_ratio(reference, cell) {
         None => "–".into(),
-        Some(ratio) => format!("{:.2} ({:.2}–{:.2}), {}", ratio.median, ratio.low, ratio.high, chance(ratio.p_differs)),
+        Some(ratio) => format!("{}, {}", interval(&ratio), chance(ratio.p_differs)),
     }
 }
 
 /// Everybody but a bare yardstick; that one only when it came in well under nginx in this very run.
-fn is_proven(comparison: &Comparison, contender: &Described) -> bool {
+pub fn is_proven(comparison: &Comparison, contender: &Described) -> bool {
     let proof = || {
         let (bare, nginx) = (find(comparison, PROOF.0, &contender.name)?, find(comparison, PROOF.0, "nginx")?);
         Some(cpu_ratio(bare, nginx)?.median <= PROOF.1)
@@ -187,15 +226,19 @@ fn cpu_ratio(first: &Cell, second: &Cell) -> Option<statistics::Ratio> {
     statistics::ratio(&cpu(first).into_iter().zip(cpu(second)).collect::<Vec<_>>())
 }
 
+pub fn interval(ratio: &statistics::Ratio) -> String {
+    format!("{:.2} ({:.2}–{:.2})", ratio.median, ratio.low, ratio.high)
+}
+
 fn chance(p: f64) -> String {
     if p < 0.001 { "p < 0.001".into() } else { format!("p = {p:.3}") }
 }
 
-fn find<'a>(comparison: &'a Comparison, workload: &str, contender: &str) -> Option<&'a Cell> {
+pub fn find<'a>(comparison: &'a Comparison, workload: &str, contender: &str) -> Option<&'a Cell> {
     comparison.results.iter().find(|cell| cell.workload == workload && cell.contender == contender)
 }
 
-fn failed(cell: &Cell) -> bool {
+pub fn failed(cell: &Cell) -> bool {
     cell.loads().any(|round| round.errors > ERRORS_MAX)
 }
 
@@ -278,6 +321,8 @@ mod tests {
             version: String::new(),
             lacks: "",
             bare: cell.contender.starts_with("bare"),
+            peer: cell.contender == "nginx",
+            access_log: false,
         };
         let text = String::new;
         let comparison = Comparison {
@@ -289,6 +334,7 @@ mod tests {
             contenders: results.iter().map(described).collect(),
             missing: Vec::new(),
             results,
+            verdicts: Vec::new(),
             notes: Vec::new(),
         };
         let table = markdown(&comparison, &[Trial::named(PROOF.0).unwrap()]);

@@ -20,7 +20,7 @@ use ringway_engine::{Io, Time};
 
 use self::connection::Connection;
 use self::count::Counts;
-use self::start::Due;
+use self::start::{Due, shares};
 use crate::arrivals::{Arrivals, Random, Recorded};
 use crate::plan::{Load, Plan};
 use crate::protocol::Protocol;
@@ -102,7 +102,8 @@ pub struct Worker<'a, I: Io, P: Protocol> {
     arrivals: Due<'a>,
     next_due: Option<Time>,
     random: Random,
-    weights: u64,
+    /// Where the share of each kind of request ends, with all weights laid end to end.
+    shares: Vec<u64>,
     next_row: usize,
     scratch: Vec<u8>,
 }
@@ -138,7 +139,7 @@ impl<'a, I: Io, P: Protocol> Worker<'a, I, P> {
             arrivals,
             next_due,
             random: Random::new(plan.seed.wrapping_add(share.index as u64 + 1)),
-            weights: plan.mix.iter().map(|request| u64::from(request.weight)).sum::<u64>().max(1),
+            shares: shares(&plan.mix),
             next_row: share.index,
             scratch: Vec::new(),
         }

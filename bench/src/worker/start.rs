@@ -7,7 +7,7 @@ use ringway_engine::{Io, Time};
 use super::Worker;
 use super::connection::{Asked, Link, cause_of_connect};
 use crate::arrivals::{Arrivals, Recorded};
-use crate::plan::{Load, Wire};
+use crate::plan::{Load, Request, Wire};
 use crate::protocol::Protocol;
 
 /// Connects under way at once: fewer than a listener's queue holds.
@@ -33,6 +33,16 @@ impl Due<'_> {
     pub(super) fn is_closed(&self) -> bool {
         matches!(self, Due::WhenFree)
     }
+}
+
+/// The weights of the mix laid end to end: where each ends. A mix may have thousands of kinds, and one is drawn for every request.
+pub(super) fn shares(mix: &[Request]) -> Vec<u64> {
+    let mut end = 0;
+    let next = |request: &Request| {
+        end += u64::from(request.weight);
+        end
+    };
+    mix.iter().map(next).collect()
 }
 
 impl<I: Io, P: Protocol> Worker<'_, I, P> {
@@ -114,14 +124,8 @@ impl<I: Io, P: Protocol> Worker<'_, I, P> {
         if let Load::Recorded { kinds, .. } = &self.plan.load {
             return kinds.get(self.next_row).copied().unwrap_or_default();
         }
-        let mut at = self.random.below(self.weights);
-        for (kind, request) in self.plan.mix.iter().enumerate() {
-            match at.checked_sub(u64::from(request.weight)) {
-                Some(rest) => at = rest,
-                None => return kind as u32,
-            }
-        }
-        0
+        let at = self.random.below(self.shares.last().copied().unwrap_or(1));
+        self.shares.partition_point(|end| *end <= at) as u32
     }
 
     /// Rows are taken in turn, by requests that are filled from them.

@@ -226,7 +226,7 @@ impl Contender {
             }
             Kind::Yardstick { program } => {
                 // What each is best at: splicing for bulk, and large buffers for large bodies.
-                let more = match (workload.reply_bytes > LARGE_BYTES, workload.is_tcp() && self.name == "bare-epoll") {
+                let more = match (workload.reply_bytes > LARGE_BYTES, workload.is_tcp() && self.is_bare()) {
                     (true, true) => " --splice",
                     (true, false) => " --buffer-bytes 131072",
                     (false, _) => "",

@@ -1,8 +1,10 @@
-//! What the five forwarders share: their command line, and where an HTTP/1.1 message ends. No I/O.
+//! What the five forwarders share: their command line, and where an HTTP/1.1 message ends. No I/O but the splice of the two bare ones.
 //!
 //! A yardstick forwards bytes as they are. Of a head it reads only what says where the message ends and whether the connection may be used again
 //! (RFC 9112 §6.3, §9.3). It does not edit, route, count, log or time out, takes no pipelined requests, and answers nothing itself: whatever is wrong
 //! ends both connections. A reply is read after the whole request has been sent.
+
+pub mod splice;
 
 use std::net::SocketAddr;
 

@@ -1,13 +1,11 @@
 //! On epoll itself: edge-triggered, one thread, one hot buffer for all connections. What a socket does not take at once is kept for it, and its source is not read
 //! until that is gone. `--tcp --splice` moves bytes through a pipe for each direction and never sees them.
 
-mod splice;
-
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use yardsticks::{Message, Options};
+use yardsticks::{Message, Options, splice};
 
 /// Events of one wait.
 const EVENTS: usize = 512;

@@ -200,6 +200,14 @@ impl Compiled {
         hosts.into_iter().flat_map(Shards::values).map(|host| (host.name.as_str(), host)).collect()
     }
 
+    /// Every outbound host that a proxy may ask for, as it sees it.
+    pub fn hosts_of(&self, proxy: &ProxyConfig) -> Vec<Arc<HostConfig>> {
+        let namespace = proxy.node.split('/').next().unwrap_or_default();
+        let scope = &proxy.scope;
+        let hosts = self.hosts(scope.view.as_deref().unwrap_or(namespace)).into_values();
+        hosts.filter(|host| proxy.asks && scope.sees(&host.origin.0, &host.origin.1)).cloned().collect()
+    }
+
     /// Every blob of every proxy and of every host that one may ask for; one that is shared comes more than once.
     pub fn every_blob(&self) -> impl Iterator<Item = &Blob> {
         let hosts = self.hosts.values().flat_map(Shards::values).flat_map(|host| &host.blobs);

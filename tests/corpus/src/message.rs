@@ -47,7 +47,7 @@ pub enum Answer {
     },
 }
 
-/// The headers by which an answer says which origins may read it, sorted. [`crate::predict`] knows nothing of them: they are compared with Envoy's.
+/// The headers by which an answer says which origins may read it, and the cookies that it gives without their values, sorted. [`crate::predict`] knows nothing of them: they are compared with Envoy's.
 pub type Sharing = Vec<(String, String)>;
 
 impl Head {
@@ -110,7 +110,13 @@ impl Answer {
 /// The [`Sharing`] of a response.
 pub fn sharing(response: &Response) -> Sharing {
     let shares = |name: &str| name.to_ascii_lowercase().starts_with("access-control-");
-    Head::new("", response.headers.iter().filter(|(name, _)| shares(name)).cloned()).fields
+    let cookies = response.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+    let cookies = cookies.map(|(name, value)| {
+        let (key, rest) = value.split_once('=').unwrap_or((value, ""));
+        (name.clone(), format!("{key}=;{}", rest.split_once(';').map_or("", |(_, attributes)| attributes)))
+    });
+    let shares = response.headers.iter().filter(|(name, _)| shares(name)).cloned();
+    Head::new("", shares.chain(cookies)).fields
 }
 
 /// The headers that generated rules edit, sorted.

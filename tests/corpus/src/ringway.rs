@@ -4,7 +4,7 @@ use crate::generate::request::Request;
 use crate::generate::{Mesh, Place};
 use crate::message::{Answer, Sharing, sharing};
 use crate::origins::{Addresses, Origins};
-use crate::predict::Oracle;
+use crate::predict::{Oracle, Prediction};
 use control_shim::mesh::{self, Options, Placement, PodPlan};
 use control_shim::object::{SourceFile, decode, objects};
 use control_shim::translate::{Compiled, translate};
@@ -30,6 +30,8 @@ struct Running {
     proxy: Proxy,
     link: Link,
     client: Client,
+    /// `name=value` of the cookie that the last answer gave.
+    cookie: Option<String>,
 }
 
 impl Program {
@@ -47,9 +49,7 @@ impl Program {
         let order = Order { incarnation: 1, sequence };
         let snapshot = |place: Place| {
             let proxy = compiled.proxy(place.node())?;
-            let namespace = place.node().split_once('/').map_or("", |(namespace, _)| namespace);
-            let hosts: Vec<_> = compiled.hosts(namespace).into_values().filter(|_| proxy.asks).cloned().collect();
-            let blobs = compiled.blobs(proxy, &hosts).expect("the provenance fits");
+            let blobs = compiled.blobs(proxy, &compiled.hosts_of(proxy)).expect("the provenance fits");
             let snapshot = Snapshot::from_blobs(order, blobs.into_values().collect());
             Some((place, snapshot.unwrap_or_else(|e| panic!("no closed snapshot for {}: {e}", place.node()))))
         };
@@ -83,7 +83,7 @@ impl Proxies {
             link.publish(&program.snapshots[&place]);
             let proxy = Proxy::when_ready(child, dir);
             let client = Client::connect(proxy.listener(place.listener()));
-            (place, Running { proxy, link, client })
+            (place, Running { proxy, link, client, cookie: None })
         };
         Proxies { running: program.snapshots.keys().copied().map(start).collect() }
     }
@@ -104,6 +104,8 @@ impl Proxies {
     pub fn ask(&mut self, request: &Request, origins: &Origins) -> (Answer, Sharing) {
         let running = self.running.get_mut(&request.place).expect("every place has a proxy");
         let response = exchange(&mut running.client, request, || running.proxy.listener(request.place.listener()));
+        let cookie = response.header("set-cookie").and_then(|cookie| cookie.split(';').next());
+        running.cookie = cookie.map(|cookie| cookie.replace('"', ""));
         let mut answer = Answer::received(&response, origins.take_tries(request.id()));
         if let Answer::Endpoint { head, .. } = &mut answer {
             // Only that they came is compared: their values are the peer's business.
@@ -113,6 +115,11 @@ impl Proxies {
             }
         }
         (answer, sharing(&response))
+    }
+
+    /// The cookie that the last answer at a place gave, as a client brings it.
+    pub fn cookie(&self, place: Place) -> Option<String> {
+        self.running[&place].cookie.clone()
     }
 
     /// The rule ids of the access logs, by request. Waits until `wanted` of them are there.
@@ -181,11 +188,13 @@ impl Placement for Here<'_> {
     }
 }
 
-/// What a failure prints: everything needed to see it again.
-pub fn reproducer(mesh: &Mesh, request: &Request) -> String {
+/// What a failure prints: everything needed to see it again, and the rules that had a say or might have had one.
+pub fn reproducer(mesh: &Mesh, request: &Request, prediction: &Prediction) -> String {
     let site =
         mesh.sites.iter().find(|site| site.place == request.place && site.authorities.contains(&request.authority));
-    let routed_by: Vec<_> =
-        site.into_iter().flat_map(|site| &site.routed_by).map(|at| mesh.documents[*at].clone()).collect();
-    format!("seed {}, {request}\nrouted by\n{}", mesh.seed, crate::yaml::write(&routed_by))
+    let routed_by = site.into_iter().flat_map(|site| &site.routed_by).map(|at| mesh.documents[*at].clone());
+    let policies = mesh.documents.iter().filter(|document| document["kind"] == "DestinationRule");
+    let policies = policies.filter(|document| prediction.met.iter().any(|met| met.is(document))).cloned();
+    let text = crate::yaml::write(&routed_by.chain(policies).collect::<Vec<_>>());
+    format!("seed {}, {request}\nrouted by\n{text}", mesh.seed)
 }

@@ -1,6 +1,7 @@
 //! How much of the corpus runs, and who is asked in which order.
 
 use crate::chi_square;
+use crate::coverage::Coverage;
 use crate::dice::Dice;
 use crate::envoy::Envoy;
 use crate::envoy::differences::{Rows, is_authority_as_sent, settle, settle_copy};
@@ -16,9 +17,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Requests to one mesh.
-const REQUESTS: usize = 500;
+const REQUESTS: usize = 250;
 /// Meshes that one set of processes runs, one after the other.
-const MESHES: usize = 8;
+const MESHES: usize = 12;
 /// Requests, when nothing else is said.
 const CASES: usize = 6_000;
 /// What requests are called whose frequencies are counted.
@@ -28,7 +29,7 @@ const REPEATS: usize = 400;
 /// Equal requests that go where their key leads.
 const STEADY: usize = 3;
 /// Requests of a mesh, among those with several outcomes, whose frequencies are counted.
-const UNCERTAIN_MAX: usize = 2;
+const UNCERTAIN_MAX: usize = 1;
 
 /// Requests of a whole run: `RINGWAY_CORPUS_CASES`, or a share that suits every `make test`.
 pub fn cases() -> usize {
@@ -36,6 +37,11 @@ pub fn cases() -> usize {
         Ok(text) => text.parse().unwrap_or_else(|e| panic!("RINGWAY_CORPUS_CASES={text}: {e}")),
         Err(_) => CASES,
     }
+}
+
+/// Whether somebody asked for a run of a certain length, and wants to know what was in it.
+pub fn is_asked_for() -> bool {
+    std::env::var_os("RINGWAY_CORPUS_CASES").is_some()
 }
 
 /// The seeds of a run of so many requests, in groups that share processes; `stream` keeps runs apart.
@@ -58,25 +64,29 @@ pub fn requests(mesh: &Mesh) -> impl Iterator<Item = Request> + '_ {
 }
 
 /// Sends every request to the proxies of its mesh and compares what came of it with what the evaluator says: the endpoint, its view of the head, the
-/// answer's edits, and the rule in the access log. `Err` tells the first that is otherwise, with what it takes to see it again.
-pub fn against_the_evaluator(case: Case, seeds: &[u64], origins: &Origins) -> Result<(), String> {
+/// answer's edits, and the rule in the access log. `Ok` has what the cases had; `Err` tells the first that is otherwise, with what it takes to see it again.
+pub fn against_the_evaluator(case: Case, seeds: &[u64], origins: &Origins) -> Result<Coverage, String> {
     let mut bench: Option<Bench> = None;
+    let mut coverage = Coverage::default();
     for mesh in seeds.iter().map(|seed| Mesh::new(*seed)) {
         let bench = Bench::next(&mut bench, case, &mesh, &origins.addresses(&mesh.documents));
         let mut uncertain = Vec::new();
         for request in requests(&mesh) {
-            let (prediction, ..) = bench.ask(&mesh, &request, origins)?;
+            let (prediction, answer, _) = bench.ask(&mesh, &request, origins)?;
+            bench.come_back(&mesh, &request, &prediction, &answer, origins)?;
+            coverage.note(&mesh, request.place, &prediction.met);
             if is_uncertain(&request, &prediction) && uncertain.len() < UNCERTAIN_MAX {
                 uncertain.push((request, prediction));
             }
         }
         for (request, prediction) in uncertain {
             let counted = frequencies(&prediction, &request, |request| bench.proxies.ask(request, origins).0);
-            counted.map_err(|e| format!("{e}\n{}", reproducer(&mesh, &request)))?;
+            counted.map_err(|e| format!("{e}\n{}", reproducer(&mesh, &request, &prediction)))?;
         }
-        no_more_copies(origins)?;
+        no_more_copies(origins, &[])?;
     }
-    bench.map_or(Ok(()), |bench| bench.check_logs())
+    bench.map_or(Ok(()), |bench| bench.check_logs())?;
+    Ok(coverage)
 }
 
 /// Our proxies with the evaluator beside them.
@@ -125,15 +135,42 @@ impl Bench {
             return Err(format!(
                 "the proxy's answer is not the evaluator's\n{answer}possible\n{}{}",
                 self.tell(&prediction),
-                reproducer(mesh, request)
+                reproducer(mesh, request, &prediction)
             ));
         }
         let copies = origins.take_copies(request.id(), mirrors::expected(&prediction.mirrors, &answer));
         mirrors::check(&prediction.mirrors, &answer, &copies)
-            .map_err(|e| format!("{e}\n{}", reproducer(mesh, request)))?;
+            .map_err(|e| format!("{e}\n{}", reproducer(mesh, request, &prediction)))?;
         let rules = prediction.rules(&answer).into_iter().map(|rule| self.program.origin(rule)).collect();
         self.rules.insert(request.id().to_owned(), rules);
         Ok((prediction, answer, sharing))
+    }
+
+    /// A client that was given a cookie and brings it keeps its endpoint.
+    fn come_back(
+        &mut self,
+        mesh: &Mesh,
+        request: &Request,
+        prediction: &Prediction,
+        answer: &Answer,
+        origins: &Origins,
+    ) -> Result<(), String> {
+        let Some(cookie) = self.proxies.cookie(request.place) else { return Ok(()) };
+        if prediction.keys_of_several || Fail::of(&request.headers).is_some() {
+            return Ok(());
+        }
+        let mut again = request.clone().named(AGAIN);
+        again.headers.push(("Cookie".into(), cookie));
+        // A fault may answer in its place.
+        let endpoint = |answer: &Answer| matches!(answer, Answer::Endpoint { .. }).then(|| destination(answer));
+        let (first, next) = (endpoint(answer), endpoint(&self.proxies.ask(&again, origins).0));
+        if first.is_some() && next.is_some() && first != next {
+            return Err(format!(
+                "the cookie does not lead back to {first:?} but to {next:?}\n{}",
+                reproducer(mesh, &again, prediction)
+            ));
+        }
+        Ok(())
     }
 
     fn tell(&self, prediction: &Prediction) -> String {
@@ -166,7 +203,7 @@ pub fn beside_envoy(case: Case, program: &Path, seeds: &[u64], origins: &Origins
     let mut rows = Rows::new();
     for (number, mesh) in meshes.iter().enumerate() {
         let bench = Bench::next(&mut bench, case, mesh, &manifests[number].1);
-        let mut uncertain = Vec::new();
+        let (mut uncertain, mut aside) = (Vec::new(), Vec::new());
         for request in requests(mesh) {
             let (prediction, ours, our_sharing) = bench.ask(mesh, &request, origins)?;
             let (theirs, their_sharing) = envoy.ask(number, &request, origins);
@@ -174,33 +211,47 @@ pub fn beside_envoy(case: Case, program: &Path, seeds: &[u64], origins: &Origins
             let Some(settled) = settled else {
                 if is_authority_as_sent(&request, &conditions(mesh, &request)) {
                     rows.extend(["authority-as-sent"]);
+                    aside.push(request.id().to_owned());
                     continue;
                 }
                 return Err(format!(
                     "Envoy does otherwise, and no row of docs/envoy-differences.md says why\nEnvoy: {theirs}we\n{}{}",
                     bench.tell(&prediction),
-                    reproducer(mesh, &request)
+                    reproducer(mesh, &request, &prediction)
                 ));
             };
             let wanted = mirrors::expected(&settled.theirs.mirrors, &theirs);
             let mut copies = origins.take_copies(request.id(), wanted);
             rows.extend(copies.iter_mut().filter_map(|copy| settle_copy(&theirs, &mut copy.head)));
             mirrors::check(&settled.theirs.mirrors, &theirs, &copies)
-                .map_err(|e| format!("Envoy's copies: {e}\n{}", reproducer(mesh, &request)))?;
+                .map_err(|e| format!("Envoy's copies: {e}\n{}", reproducer(mesh, &request, &prediction)))?;
             if settled.keeps {
                 let again = request.clone().named(AGAIN);
                 if (0..STEADY).any(|_| destination(&envoy.ask(number, &again, origins).0) != destination(&theirs)) {
-                    return Err(format!("Envoy does not keep to one endpoint\n{}", reproducer(mesh, &request)));
+                    return Err(format!(
+                        "Envoy does not keep to one endpoint\n{}",
+                        reproducer(mesh, &request, &prediction)
+                    ));
                 }
             }
             let same_rule = settled.same_rule;
             rows.extend(settled.rows);
+            // Which of several destinations was drawn decides on cookies.
+            let compared = |sharing: &Sharing| -> Sharing {
+                let lines = sharing.iter().filter(|(name, _)| !settled.theirs.keys_of_several || name != "set-cookie");
+                // Envoy gives a cookie with each try.
+                let mut lines: Sharing = lines.cloned().collect();
+                lines.dedup();
+                lines
+            };
+            let (our_sharing, their_sharing) = (compared(&our_sharing), compared(&their_sharing));
             if same_rule && kind(&ours) == kind(&theirs) && our_sharing != their_sharing {
-                let told = reproducer(mesh, &request);
+                let told = reproducer(mesh, &request, &prediction);
                 return Err(format!("Envoy shares otherwise: {their_sharing:?}, and we {our_sharing:?}\n{told}"));
             }
             // By a key Envoy goes elsewhere, whatever it drew of the destinations this time.
             let keyed = settled.other_hash
+                || their_sharing.iter().any(|(name, _)| name == "set-cookie")
                 || settled.theirs.keys_of_several
                 || bench.oracle(request.place).goes_by_a_key(&request);
             if !keyed && is_uncertain(&request, &settled.theirs) && uncertain.len() < UNCERTAIN_MAX {
@@ -209,9 +260,9 @@ pub fn beside_envoy(case: Case, program: &Path, seeds: &[u64], origins: &Origins
         }
         for (request, theirs) in uncertain {
             let counted = frequencies(&theirs, &request, |request| envoy.ask(number, request, origins).0);
-            counted.map_err(|e| format!("Envoy's shares are others: {e}\n{}", reproducer(mesh, &request)))?;
+            counted.map_err(|e| format!("Envoy's shares are others: {e}\n{}", reproducer(mesh, &request, &theirs)))?;
         }
-        no_more_copies(origins)?;
+        no_more_copies(origins, &aside)?;
     }
     Ok(rows)
 }
@@ -234,9 +285,10 @@ pub fn frequencies(
     chi_square::check(&expected, &counted)
 }
 
-/// A copy that came late is one too many.
-fn no_more_copies(origins: &Origins) -> Result<(), String> {
-    let late: Vec<_> = origins.take_rest().into_iter().filter(|copy| copy.head.get(CASE) != Some(AGAIN)).collect();
+/// A copy that came late is one too many, but for requests whose copies nobody looked at.
+fn no_more_copies(origins: &Origins, aside: &[String]) -> Result<(), String> {
+    let counts = |case: &str| case != AGAIN && !aside.iter().any(|one| one == case);
+    let late: Vec<_> = origins.take_rest().into_iter().filter(|copy| copy.head.get(CASE).is_none_or(counts)).collect();
     if late.is_empty() { Ok(()) } else { Err(format!("copies that nobody asked for: {late:#?}")) }
 }
 

@@ -1,8 +1,13 @@
 //! Each generated request goes through real sockets to the real proxy; what becomes of it is what the evaluator says.
 
+use ringway_corpus::coverage::Coverage;
 use ringway_corpus::origins::Origins;
 use ringway_corpus::run;
 use ringway_tests::harness::{Backend, Case};
+use std::io::Write;
+
+/// Cases in which every feature occurs, and how often at least.
+const EVERY_FEATURE: (usize, usize) = (3_000, 2);
 
 #[test]
 fn what_a_proxy_does_is_what_the_evaluator_says_uring() {
@@ -16,7 +21,16 @@ fn what_a_proxy_does_is_what_the_evaluator_says_epoll() {
 
 fn half(case: Case, stream: u64) {
     let origins = Origins::start();
+    let mut coverage = Coverage::default();
     for seeds in run::seeds(run::cases() / 2, stream) {
-        run::against_the_evaluator(case, &seeds, &origins).unwrap_or_else(|e| panic!("{e}"));
+        coverage.extend(run::against_the_evaluator(case, &seeds, &origins).unwrap_or_else(|e| panic!("{e}")));
+    }
+    if run::is_asked_for() {
+        // Where the harness does not catch it.
+        writeln!(std::io::stderr(), "{coverage}").expect("a standard error");
+    }
+    let (cases, at_least) = EVERY_FEATURE;
+    if coverage.cases() >= cases {
+        coverage.check(at_least).unwrap_or_else(|e| panic!("{e}"));
     }
 }

@@ -1,5 +1,6 @@
 //! Services and the subsets of their DestinationRules → clusters.
 
+use super::localities::{Endpoint, locality};
 use super::traffic_policy::TrafficPolicy;
 use super::{Manifests, full_host, list, name, namespace, text};
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ impl Manifests<'_> {
 
     /// The name of a cluster: Istio's, in the mesh's own space.
     pub fn cluster_name(&self, host: &str, port: u64, subset: &str) -> String {
-        format!("{}/outbound|{port}|{subset}|{host}", self.number)
+        format!("{}/{}/outbound|{port}|{subset}|{host}", self.number, self.place.name())
     }
 
     fn cluster(&self, service: &Value, port: u64, rule: &Value, subset: &Value) -> Value {
@@ -32,9 +33,15 @@ impl Manifests<'_> {
                 && has_labels(pod, &service["spec"]["selector"])
                 && has_labels(pod, &subset["labels"])
         });
-        let pods: Vec<&Value> = pods.filter(|pod| self.addresses.contains_key(name(pod))).collect();
-        let policy = TrafficPolicy { rule: &rule["trafficPolicy"], subset: &subset["trafficPolicy"] };
-        let balancer = balancer(rule, subset);
+        let endpoints: Vec<Endpoint> = pods
+            .filter_map(|pod| {
+                let labels = &pod["metadata"]["labels"];
+                let at = *self.addresses.get(name(pod))?;
+                Some(Endpoint { at, locality: locality(labels), labels: labels.clone() })
+            })
+            .collect();
+        let policy = TrafficPolicy::new(rule, subset, port);
+        let balancer = policy.balancer();
         let hash = &balancer["consistentHash"];
         let algorithm = match balancer["simple"].as_str() {
             Some(simple) => simple,
@@ -46,11 +53,12 @@ impl Manifests<'_> {
         let mut cluster = json!({
             "name": cluster_name,
             "type": "STATIC",
-            "connect_timeout": "10s",
+            "connect_timeout": policy.connect_timeout(&self.mesh_config()["connectTimeout"]),
             "lb_policy": algorithm,
-            "load_assignment": {"cluster_name": cluster_name, "endpoints": self.by_priority(&pods, policy)},
+            "load_assignment": {"cluster_name": cluster_name},
             "circuit_breakers": {"thresholds": [policy.breakers()]},
         });
+        self.place(&endpoints, &policy, &mut cluster);
         policy.watch(&mut cluster);
         if let Some(slow_start) = policy.slow_start() {
             let config = if algorithm == "ROUND_ROBIN" { "round_robin_lb_config" } else { "least_request_lb_config" };
@@ -67,31 +75,41 @@ impl Manifests<'_> {
     }
 
     /// What routes to a destination have to hash.
-    pub fn hash_policy(&self, host: &str, subset: &str) -> Option<Value> {
+    pub fn hash_policy(&self, host: &str, port: u64, subset: &str) -> Option<Value> {
         let rule = self.rule_of(host);
         let subset = list(&rule["subsets"]).iter().find(|one| one["name"] == *subset).unwrap_or(&Value::Null);
-        let hash = &balancer(rule, subset)["consistentHash"];
-        if let Some(name) = hash["httpHeaderName"].as_str() {
-            return Some(json!({"header": {"header_name": name}}));
-        }
-        if let Some(name) = hash["httpQueryParameterName"].as_str() {
-            return Some(json!({"query_parameter": {"name": name}}));
-        }
-        (hash["useSourceIp"] == true).then(|| json!({"connection_properties": {"source_ip": true}}))
+        TrafficPolicy::new(rule, subset, port).hash()
     }
 
-    /// The `spec` of a host's DestinationRule.
+    /// The `spec` of a host's DestinationRule: one of the client's namespace, first one for such clients, else one of the service's, as far as the
+    /// client may see it.
     fn rule_of(&self, host: &str) -> &Value {
-        let mut rules = self.of_kind("DestinationRule");
-        let rule = rules.find(|rule| full_host(text(&rule["spec"]["host"]), namespace(rule)) == host);
-        rule.map_or(&Value::Null, |rule| &rule["spec"])
+        let (client, labels) = self.client();
+        let rules: Vec<&Value> = self
+            .of_kind("DestinationRule")
+            .filter(|rule| full_host(text(&rule["spec"]["host"]), namespace(rule)) == host)
+            .filter(|rule| {
+                let to = list(&rule["spec"]["exportTo"]);
+                let seen = |to: &Value| text(to) == "*" || text(to) == client;
+                namespace(rule) == client || to.is_empty() || to.iter().any(seen)
+            })
+            .collect();
+        let selector = |rule: &Value| rule["spec"]["workloadSelector"]["matchLabels"].clone();
+        let own = |rule: &&&Value| {
+            let wanted = selector(rule);
+            wanted.is_object()
+                && namespace(rule) == client
+                && wanted.as_object().into_iter().flatten().all(|(key, value)| labels[key] == *value)
+        };
+        let general = || rules.iter().filter(|rule| !selector(rule).is_object());
+        let service = host.split('.').nth(1).unwrap_or_default();
+        let found = rules
+            .iter()
+            .find(own)
+            .or_else(|| general().find(|rule| namespace(rule) == client))
+            .or_else(|| general().find(|rule| namespace(rule) == service));
+        found.map_or(&Value::Null, |rule| &rule["spec"])
     }
-}
-
-/// A subset's `loadBalancer` takes the place of the rule's.
-fn balancer<'a>(rule: &'a Value, subset: &'a Value) -> &'a Value {
-    let [own, general] = [subset, rule].map(|of| &of["trafficPolicy"]["loadBalancer"]);
-    if own.is_object() { own } else { general }
 }
 
 fn has_labels(pod: &Value, wanted: &Value) -> bool {

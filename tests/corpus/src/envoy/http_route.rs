@@ -1,6 +1,6 @@
 //! HTTPRoutes of one host → routes, the most specific match first.
 
-use super::actions::{cors_policy, mirror_policy, redirect_code, retry_policy};
+use super::actions::{cors_policy, mirror_policy, redirect_code};
 use super::edits::{Edits, header};
 use super::virtual_service::value_condition;
 use super::{Manifests, full_host, list, name, namespace, text};
@@ -50,9 +50,10 @@ impl Manifests<'_> {
                 mirror_policy(&self.backend(route, &mirror["backendRef"]), percent * 10_000)
             };
             action["request_mirror_policies"] = mirrors.map(copy).collect();
-            let to = list(&rule["backendRefs"]).iter().map(|one| self.backend_host(route, one));
-            action["hash_policy"] = to.flat_map(|host| self.hash_policy(&host, "")).collect();
-            action["retry_policy"] = retry_policy(&in_istio_s_words(&rule["retry"])).unwrap_or_default();
+            let to = list(&rule["backendRefs"]).iter().filter(|one| one["weight"] != 0);
+            let hash = |one: &Value| self.hash_policy(&self.backend_host(route, one), one["port"].as_u64()?, "");
+            action["hash_policy"] = to.filter_map(hash).collect();
+            action["retry_policy"] = self.retry_policy(&in_istio_s_words(&rule["retry"])).unwrap_or_default();
             if let Some(rewrite) = filter("URLRewrite", "urlRewrite") {
                 authority = rewrite["hostname"].as_str().map(str::to_owned).or(authority);
                 rewrite_path(&rewrite["path"], one, &mut action);
@@ -100,14 +101,30 @@ impl Manifests<'_> {
     fn filters<'b>(&self, route: &Value, backend: &'b Value) -> &'b Value {
         let host = self.backend_host(route, backend);
         let is_there = self.of_kind("Service").any(|one| full_host(name(one), namespace(one)) == host);
-        if is_there { &backend["filters"] } else { &Value::Null }
+        if is_there && self.is_granted(route, backend) { &backend["filters"] } else { &Value::Null }
     }
 
     fn backend_host(&self, route: &Value, backend: &Value) -> String {
         full_host(text(&backend["name"]), backend["namespace"].as_str().unwrap_or(namespace(route)))
     }
 
+    /// Services of another namespace have to be granted there.
+    fn is_granted(&self, route: &Value, backend: &Value) -> bool {
+        let there = backend["namespace"].as_str().unwrap_or(namespace(route));
+        let mut grants = self.of_kind("ReferenceGrant").filter(|grant| namespace(grant) == there);
+        there == namespace(route)
+            || grants.any(|grant| {
+                let from = |from: &Value| from["kind"] == "HTTPRoute" && from["namespace"] == namespace(route);
+                let to =
+                    |to: &Value| to["kind"] == "Service" && (to["name"].is_null() || to["name"] == backend["name"]);
+                list(&grant["spec"]["from"]).iter().any(from) && list(&grant["spec"]["to"]).iter().any(to)
+            })
+    }
+
     fn backend(&self, route: &Value, backend: &Value) -> String {
+        if !self.is_granted(route, backend) {
+            return "not granted".into();
+        }
         let host = self.backend_host(route, backend);
         self.cluster_name(&host, backend["port"].as_u64().unwrap_or_default(), "")
     }

@@ -15,17 +15,14 @@ const FILTERS: [(&str, &str); 3] = [
 ];
 
 impl Manifests<'_> {
-    /// One for each place, on free ports.
-    pub fn listeners(&self) -> Vec<Value> {
-        let hosts = [
-            (Place::Edge, self.edge_hosts()),
-            (Place::Side, self.side_hosts()),
-            (Place::Sidecar, self.sidecar_hosts()),
-        ];
-        hosts.into_iter().map(|(place, hosts)| self.listener(place, hosts)).collect()
-    }
-
-    fn listener(&self, place: Place, hosts: Vec<Value>) -> Value {
+    /// The place's, on a free port.
+    pub fn listener(&self) -> Value {
+        let place = self.place;
+        let hosts = match place {
+            Place::Edge => self.edge_hosts(),
+            Place::Side => self.side_hosts(),
+            Place::Sidecar => self.sidecar_hosts(),
+        };
         let gateway = place != Place::Sidecar;
         let listener_name = format!("{}/{}", self.number, place.name());
         // A gateway stands at the edge: it believes no client about who it is, and its hosts hold on every port.
@@ -104,8 +101,8 @@ impl Manifests<'_> {
                     "route": {
                         "cluster": self.cluster_name(&host, 80, ""),
                         "timeout": "0s",
-                        "hash_policy": self.hash_policy(&host, "").into_iter().collect::<Vec<_>>(),
-                        "retry_policy": super::actions::retry_policy(&Value::Null),
+                        "hash_policy": self.hash_policy(&host, 80, "").into_iter().collect::<Vec<_>>(),
+                        "retry_policy": self.retry_policy(&Value::Null),
                     },
                 })],
             };

@@ -7,6 +7,7 @@ pub mod differences;
 mod edits;
 mod http_route;
 mod listeners;
+mod localities;
 mod reading;
 mod traffic_policy;
 mod virtual_service;
@@ -23,12 +24,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Manifests as they are read, with where their pods are.
+/// Manifests as they are read, with where their pods are, as one proxy is told of them.
 pub(crate) struct Manifests<'a> {
-    documents: Vec<Value>,
+    documents: &'a [Value],
     addresses: &'a Addresses,
     /// Keeps the names of several meshes in one Envoy apart.
     number: usize,
+    /// Whose config it is.
+    place: Place,
 }
 
 /// A running Envoy. Ends when dropped.
@@ -52,9 +55,12 @@ pub fn program() -> Option<PathBuf> {
 pub fn config(meshes: &[(String, Addresses)]) -> Value {
     let (mut listeners, mut clusters) = (Vec::new(), Vec::new());
     for (number, (yaml, addresses)) in meshes.iter().enumerate() {
-        let manifests = Manifests { documents: crate::yaml::read(yaml), addresses, number };
-        listeners.extend(manifests.listeners());
-        clusters.extend(manifests.clusters());
+        let documents = &crate::yaml::read(yaml);
+        for place in Place::ALL {
+            let manifests = Manifests { documents, addresses, number, place };
+            listeners.push(manifests.listener());
+            clusters.extend(manifests.clusters());
+        }
     }
     let admin = json!({"address": listeners::address("127.0.0.1", 0)});
     json!({"admin": admin, "static_resources": {"listeners": listeners, "clusters": clusters}})
@@ -115,6 +121,21 @@ impl Envoy {
 }
 
 impl Manifests<'_> {
+    /// Namespace and labels of the proxy.
+    fn client(&self) -> (&'static str, Value) {
+        match self.place {
+            Place::Edge => ("istio-system", json!({"istio": "edge"})),
+            Place::Side => ("shop", json!({"gateway.networking.k8s.io/gateway-name": "side"})),
+            Place::Sidecar => ("shop", json!({"app": "caller"})),
+        }
+    }
+
+    /// The mesh-wide settings.
+    fn mesh_config(&self) -> Value {
+        let map = self.of_kind("ConfigMap").next().map_or(&Value::Null, |map| &map["data"]["mesh"]);
+        map.as_str().and_then(|text| crate::yaml::read(text).into_iter().next()).unwrap_or_default()
+    }
+
     fn of_kind<'s>(&'s self, kind: &'s str) -> impl Iterator<Item = &'s Value> {
         self.documents.iter().filter(move |document| document["kind"] == kind)
     }

@@ -1,30 +1,71 @@
-//! What a DestinationRule says of endpoints that fail, of limits, and of where endpoints are.
+//! What a DestinationRule says of a cluster: its own policy with the port's and the subset's, as Istio puts them together.
 
 use super::actions::seconds;
-use super::listeners::address;
-use super::{Manifests, name};
+use super::list;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// No limit, in Istio's words.
 const NO_LIMIT: u64 = u32::MAX as u64;
+/// The groups of a policy.
+const GROUPS: [&str; 3] = ["connectionPool", "loadBalancer", "outlierDetection"];
 
-/// A rule's policy, and a subset's, each of whose groups takes the place of the rule's.
-#[derive(Clone, Copy)]
-pub struct TrafficPolicy<'a> {
-    pub rule: &'a Value,
-    pub subset: &'a Value,
-}
+/// A policy for one port.
+pub struct TrafficPolicy(Value);
 
-impl<'a> TrafficPolicy<'a> {
-    fn group(self, group: &str) -> &'a Value {
-        let own = &self.subset[group];
-        if own.is_object() { own } else { &self.rule[group] }
+impl TrafficPolicy {
+    /// The rule's, each group of which a subset may replace. A port's takes the place of all of it, with nothing for what it does not say.
+    pub fn new(rule: &Value, subset: &Value, port: u64) -> TrafficPolicy {
+        let mut policy = json!({});
+        for own in [&rule["trafficPolicy"], &subset["trafficPolicy"]] {
+            for group in GROUPS.into_iter().filter(|group| own[group].is_object()) {
+                policy[group] = own[group].clone();
+            }
+            let of_port = list(&own["portLevelSettings"]).iter().find(|one| one["port"]["number"] == port);
+            if let Some(of_port) = of_port {
+                GROUPS.into_iter().for_each(|group| policy[group] = of_port[group].clone());
+            }
+        }
+        TrafficPolicy(policy)
+    }
+
+    /// `loadBalancer`.
+    pub fn balancer(&self) -> &Value {
+        &self.0["loadBalancer"]
+    }
+
+    /// Whether endpoints that fail are left alone.
+    pub fn watches(&self) -> bool {
+        self.0["outlierDetection"].is_object()
+    }
+
+    /// What routes have to hash.
+    pub fn hash(&self) -> Option<Value> {
+        let hash = &self.balancer()["consistentHash"];
+        if let Some(name) = hash["httpHeaderName"].as_str() {
+            return Some(json!({"header": {"header_name": name}}));
+        }
+        if let Some(name) = hash["httpQueryParameterName"].as_str() {
+            return Some(json!({"query_parameter": {"name": name}}));
+        }
+        let cookie = &hash["httpCookie"];
+        if cookie.is_object() {
+            let mut policy = json!({"name": cookie["name"]});
+            if cookie["ttl"].is_string() {
+                policy["ttl"] = seconds(&cookie["ttl"]).into();
+            }
+            for field in ["path", "attributes"] {
+                if !cookie[field].is_null() {
+                    policy[field] = cookie[field].clone();
+                }
+            }
+            return Some(json!({"cookie": policy}));
+        }
+        (hash["useSourceIp"] == true).then(|| json!({"connection_properties": {"source_ip": true}}))
     }
 
     /// `connectionPool`.
-    pub fn breakers(self) -> Value {
-        let pool = self.group("connectionPool");
+    pub fn breakers(&self) -> Value {
+        let pool = &self.0["connectionPool"];
         let number = |value: &Value| value.as_u64().unwrap_or(NO_LIMIT);
         json!({
             "max_connections": number(&pool["tcp"]["maxConnections"]),
@@ -34,9 +75,16 @@ impl<'a> TrafficPolicy<'a> {
         })
     }
 
+    /// How long a connection may take to come about.
+    pub fn connect_timeout(&self, of_mesh: &Value) -> String {
+        let own = &self.0["connectionPool"]["tcp"]["connectTimeout"];
+        let said = if own.is_string() { own } else { of_mesh };
+        if said.is_string() { seconds(said) } else { "10s".into() }
+    }
+
     /// `outlierDetection`, where there is one. Which share of the endpoints has to be left is a matter of the load balancer.
-    pub fn watch(self, cluster: &mut Value) {
-        let rules = self.group("outlierDetection");
+    pub fn watch(&self, cluster: &mut Value) {
+        let rules = &self.0["outlierDetection"];
         if !rules.is_object() {
             return;
         }
@@ -56,12 +104,12 @@ impl<'a> TrafficPolicy<'a> {
             "base_ejection_time": time("baseEjectionTime", "30s"),
             "max_ejection_percent": number("maxEjectionPercent", 10),
         });
-        cluster["common_lb_config"] = json!({"healthy_panic_threshold": {"value": number("minHealthPercent", 0)}});
+        cluster["common_lb_config"]["healthy_panic_threshold"] = json!({"value": number("minHealthPercent", 0)});
     }
 
     /// `warmup`.
-    pub fn slow_start(self) -> Option<Value> {
-        let warmup = &self.group("loadBalancer")["warmup"];
+    pub fn slow_start(&self) -> Option<Value> {
+        let warmup = &self.balancer()["warmup"];
         warmup.is_object().then(|| {
             json!({
                 "slow_start_window": seconds(&warmup["duration"]),
@@ -70,30 +118,4 @@ impl<'a> TrafficPolicy<'a> {
             })
         })
     }
-}
-
-impl Manifests<'_> {
-    /// Endpoints by how near they are to the caller, where those that fail are left alone; else all alike.
-    pub fn by_priority(&self, pods: &[&Value], policy: TrafficPolicy<'_>) -> Vec<Value> {
-        let watched = policy.group("outlierDetection").is_object();
-        let caller = self.of_kind("Pod").find(|pod| name(pod) == "caller").map(locality).unwrap_or_default();
-        let mut near: BTreeMap<usize, Vec<Value>> = BTreeMap::new();
-        for pod in pods {
-            let there = locality(pod);
-            let shared = caller.iter().zip(&there).take_while(|(here, there)| here == there).count();
-            let at = self.addresses[name(pod)];
-            let endpoint = json!({"endpoint": {"address": address(&at.ip().to_string(), at.port())}});
-            near.entry(if watched { caller.len() - shared } else { 0 }).or_default().push(endpoint);
-        }
-        let groups = near.into_values().enumerate();
-        groups.map(|(priority, endpoints)| json!({"priority": priority, "lb_endpoints": endpoints})).collect()
-    }
-}
-
-/// Region, zone and subzone.
-fn locality(pod: &Value) -> Vec<String> {
-    let text = pod["metadata"]["labels"]["topology.istio.io/locality"].as_str().unwrap_or_default();
-    let mut parts: Vec<String> = text.split('.').map(str::to_owned).collect();
-    parts.resize(3, String::new());
-    parts
 }

@@ -15,7 +15,7 @@ impl Manifests<'_> {
         for rule in &self.rules(service) {
             let all = [json!({})];
             let matches = if rule["match"].is_null() { &all[..] } else { list(&rule["match"]) };
-            for one in matches.iter().filter(|one| applies(one, gateway)) {
+            for one in matches.iter().filter(|one| self.applies(one, gateway)) {
                 let mut route = self.act(service, rule);
                 route["match"] = condition(one);
                 route["name"] = rule["name"].as_str().unwrap_or_default().into();
@@ -66,7 +66,7 @@ impl Manifests<'_> {
                     action["weighted_clusters"] = json!({"clusters": clusters});
                 }
             }
-            if let Some(policy) = retry_policy(&rule["retries"]) {
+            if let Some(policy) = self.retry_policy(&rule["retries"]) {
                 action["retry_policy"] = policy;
             }
             if let Some(uri) = rule["rewrite"]["uri"].as_str() {
@@ -77,8 +77,10 @@ impl Manifests<'_> {
                 action["regex_rewrite"] = json!({"pattern": {"regex": pattern}, "substitution": new});
             }
             action["request_mirror_policies"] = self.mirrors(service, rule).into();
-            let to = list(&rule["route"]).iter().map(|one| self.host_and_subset(service, one));
-            action["hash_policy"] = to.flat_map(|(host, subset)| self.hash_policy(&host, &subset)).collect();
+            let all = list(&rule["route"]);
+            let to = all.iter().filter(|one| all.len() == 1 || one["weight"] != 0).map(|one| self.target(service, one));
+            action["hash_policy"] =
+                to.filter_map(|(host, port, subset)| self.hash_policy(&host, port, &subset)).collect();
             let authority = rule["rewrite"]["authority"].as_str().map(str::to_owned).or(authority);
             if let Some(authority) = authority {
                 action["host_rewrite_literal"] = authority.into();
@@ -95,6 +97,15 @@ impl Manifests<'_> {
         }
         route["typed_per_filter_config"] = filters;
         route
+    }
+
+    /// The rule's own, else the mesh's, else Istio's.
+    pub fn retry_policy(&self, retries: &Value) -> Option<Value> {
+        if retries.is_null() {
+            retry_policy(&self.mesh_config()["defaultHttpRetryPolicy"])
+        } else {
+            retry_policy(retries)
+        }
     }
 
     fn weighted(&self, service: &Value, destination: &Value) -> Value {
@@ -117,15 +128,27 @@ impl Manifests<'_> {
         one.into_iter().chain(several).collect()
     }
 
-    fn host_and_subset(&self, service: &Value, destination: &Value) -> (String, String) {
+    /// Port, gateways and who sends on are decided before any request comes.
+    fn applies(&self, one: &Value, gateway: &str) -> bool {
+        let gateways = list(&one["gateways"]);
+        let (own, labels) = self.client();
+        let wanted = one["sourceLabels"].as_object().into_iter().flatten();
+        one["port"].as_u64().is_none_or(|port| port == PORT)
+            && (gateways.is_empty() || gateways.iter().any(|g| text(g) == gateway))
+            && one["sourceNamespace"].as_str().is_none_or(|namespace| namespace == own)
+            && wanted.into_iter().all(|(name, value)| labels[name] == *value)
+    }
+
+    /// Host, port and subset of a destination.
+    fn target(&self, service: &Value, destination: &Value) -> (String, u64, String) {
         let to = &destination["destination"];
-        (full_host(text(&to["host"]), namespace(service)), text(&to["subset"]).to_owned())
+        let port = to["port"]["number"].as_u64().unwrap_or(PORT);
+        (full_host(text(&to["host"]), namespace(service)), port, text(&to["subset"]).to_owned())
     }
 
     fn destination(&self, service: &Value, destination: &Value) -> String {
-        let to = &destination["destination"];
-        let host = full_host(text(&to["host"]), namespace(service));
-        self.cluster_name(&host, to["port"]["number"].as_u64().unwrap_or(PORT), text(&to["subset"]))
+        let (host, port, subset) = self.target(service, destination);
+        self.cluster_name(&host, port, &subset)
     }
 }
 
@@ -151,13 +174,6 @@ fn delegated(root: &Value, sub: &Value) -> Value {
     };
     rule["match"] = own.iter().flat_map(within).collect();
     rule
-}
-
-/// Port and gateways are decided before any request comes.
-fn applies(one: &Value, gateway: &str) -> bool {
-    let gateways = list(&one["gateways"]);
-    one["port"].as_u64().is_none_or(|port| port == PORT)
-        && (gateways.is_empty() || gateways.iter().any(|g| text(g) == gateway))
 }
 
 fn condition(one: &Value) -> Value {

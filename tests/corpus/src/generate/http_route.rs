@@ -43,7 +43,7 @@ fn rule(dice: &mut Dice, number: usize) -> Value {
             filters.push(json!({"type": kind, field: modifier}));
         }
     }
-    if dice.percent(15) {
+    if dice.percent(20) {
         filters.push(json!({"type": "RequestRedirect", "requestRedirect": redirect(dice, prefixes)}));
     } else {
         if dice.percent(30) {
@@ -56,7 +56,7 @@ fn rule(dice: &mut Dice, number: usize) -> Value {
             }
             filters.push(json!({"type": "RequestMirror", "requestMirror": mirror}));
         }
-        if dice.percent(10) {
+        if dice.percent(15) {
             filters.push(json!({"type": "CORS", "cors": cors(dice)}));
         }
         let backends = 1 + if dice.percent(35) { 1 + dice.below(2) } else { 0 };
@@ -168,14 +168,14 @@ fn cors(dice: &mut Dice) -> Value {
         ("maxAge", json!(600)),
         ("allowCredentials", json!(true)),
     ] {
-        if dice.percent(40) {
+        if dice.percent(60) {
             cors[field] = value;
         }
     }
     cors
 }
 
-/// Namespace `shop` has no grant for services of others.
+/// What needs no grant.
 fn own_services() -> Vec<&'static str> {
     SERVICES.iter().filter(|service| service.namespace == NAMESPACE).map(|service| service.name).collect()
 }
@@ -183,6 +183,10 @@ fn own_services() -> Vec<&'static str> {
 fn backend(dice: &mut Dice, weighted: bool) -> Value {
     let name = if dice.percent(4) { "nobody" } else { dice.pick(&own_services()) };
     let mut backend = json!({"name": name, "port": 80});
+    if dice.percent(12) {
+        backend["name"] = "omega".into();
+        backend["namespace"] = "back".into();
+    }
     if weighted {
         backend["weight"] = dice.pick(&[0, 1, 10, 50]).into();
     }

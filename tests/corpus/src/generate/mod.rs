@@ -1,6 +1,6 @@
 //! One mesh from a seed: services with their pods, and routing rules of every kind at three places.
 
-mod destination_rule;
+pub mod destination_rule;
 pub mod http_route;
 pub mod request;
 pub mod virtual_service;
@@ -21,6 +21,10 @@ pub const SERVICES: [Service; 5] = [
     Service { name: "delta", namespace: NAMESPACE, sidecars: true },
     Service { name: "omega", namespace: "back", sidecars: false },
 ];
+/// The label that says where a pod is.
+pub const LOCALITY: &str = "topology.istio.io/locality";
+/// Where pods are; the first one is the caller's.
+const LOCALITIES: [&str; 3] = ["r1.z1", "r1.z2", "r2.z1"];
 /// Most pods of one version.
 const REPLICAS_MAX: usize = 2;
 /// Most pods of one mesh that answer requests.
@@ -117,10 +121,20 @@ impl Mesh {
     pub fn new(seed: u64) -> Mesh {
         let mut mesh = Mesh { seed, documents: Vec::new(), sites: Vec::new() };
         let dice = &mut Dice::new(seed, 1);
-        for service in &SERVICES {
-            mesh.service(dice, service);
+        if dice.percent(40) {
+            mesh.documents.push(mesh_config(dice));
         }
-        let labels = json!({"app": "caller"});
+        if dice.percent(50) {
+            mesh.documents.push(reference_grant(dice));
+        }
+        let spread = dice.percent(70);
+        for service in &SERVICES {
+            mesh.service(dice, service, spread);
+        }
+        let mut labels = json!({"app": "caller"});
+        if spread {
+            labels[LOCALITY] = LOCALITIES[0].into();
+        }
         mesh.documents.push(pod("caller", NAMESPACE, labels));
         mesh.edge(dice);
         mesh.side(dice);
@@ -144,17 +158,21 @@ impl Mesh {
             .collect()
     }
 
-    fn service(&mut self, dice: &mut Dice, service: &Service) {
+    /// A service with its pods. `spread`: those are here and there.
+    fn service(&mut self, dice: &mut Dice, service: &Service, spread: bool) {
         let Service { name, namespace, sidecars } = *service;
         self.documents.push(service_of_app(name, namespace));
         for version in SUBSETS {
             for number in 0..1 + dice.below(REPLICAS_MAX) {
                 let inject = if sidecars { "true" } else { "false" };
-                let labels = json!({"app": name, "version": version, "sidecar.istio.io/inject": inject});
+                let mut labels = json!({"app": name, "version": version, "sidecar.istio.io/inject": inject});
+                if spread {
+                    labels[LOCALITY] = dice.pick(&LOCALITIES).into();
+                }
                 self.documents.push(pod(&format!("{name}-{version}-{number}"), namespace, labels));
             }
         }
-        self.documents.push(destination_rule::destination_rule(dice, service));
+        self.documents.extend(destination_rule::destination_rules(dice, service));
     }
 
     fn edge(&mut self, dice: &mut Dice) {
@@ -256,6 +274,53 @@ impl Mesh {
             self.sites.push(Site { place: Place::Sidecar, authorities, routed_by });
         }
     }
+}
+
+/// What holds for the whole mesh where nothing else is said.
+fn mesh_config(dice: &mut Dice) -> Value {
+    let mut config = json!({});
+    if dice.percent(60) {
+        let mut retries = json!({"attempts": dice.below(4), "backoff": "1ms"});
+        if dice.percent(70) {
+            retries["retryOn"] = dice.pick(&["5xx", "gateway-error,409", "unavailable,500"]).into();
+        }
+        config["defaultHttpRetryPolicy"] = retries;
+    }
+    if dice.percent(40) {
+        config["localityLbSetting"] = if dice.percent(50) {
+            json!({"enabled": false})
+        } else {
+            json!({"failover": [{"from": "r1", "to": "r2"}]})
+        };
+    }
+    if dice.percent(40) {
+        config["connectTimeout"] = "5s".into();
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "istio", "namespace": "istio-system"},
+        "data": {"mesh": crate::yaml::write(&[config])},
+    })
+}
+
+/// Lets HTTPRoutes of `shop` name services of `back`: all, the one that there is, or another one.
+fn reference_grant(dice: &mut Dice) -> Value {
+    let mut to = json!({"group": "", "kind": "Service"});
+    match dice.below(4) {
+        0 => to["name"] = "omega".into(),
+        1 => to["name"] = "psi".into(),
+        _ => {}
+    }
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1beta1",
+        "kind": "ReferenceGrant",
+        "metadata": {"name": "for-shop", "namespace": "back"},
+        "spec": {
+            "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": NAMESPACE}],
+            "to": [to],
+        },
+    })
 }
 
 /// A Service of the pods with its name as `app`.

@@ -1,5 +1,6 @@
 //! Requests that aim at a rule: most meet it, many nearly.
 
+use super::destination_rule::COOKIE;
 use super::words::{METHODS, TAILS, VALUES, pattern};
 use super::{Mesh, Place, Site};
 use crate::dice::Dice;
@@ -134,6 +135,11 @@ impl Request {
         if dice.percent(5) {
             let (name, value) = dice.pick(&ODD_LINES);
             request.headers.push((name.into(), value.into()));
+        }
+        if dice.percent(8) {
+            let other = format!("{COOKIE}x=1");
+            let own = format!("other=1; {COOKIE}={}", dice.pick(&["alice", "bob", "carol"]));
+            request.headers.push(("Cookie".into(), if dice.percent(80) { own } else { other }));
         }
         if dice.percent(2) {
             request.headers.push((FAIL.into(), Fail::some(dice)));

@@ -102,7 +102,7 @@ fn one_match(dice: &mut Dice) -> Value {
     if dice.percent(30) {
         one.insert("headers".into(), value_matches(dice, &HEADERS, 2));
     }
-    if dice.percent(10) {
+    if dice.percent(16) {
         one.insert("withoutHeaders".into(), value_matches(dice, &HEADERS, 1));
     }
     if dice.percent(20) {
@@ -124,6 +124,13 @@ fn one_match(dice: &mut Dice) -> Value {
     }
     if dice.percent(5) {
         one.insert("gateways".into(), json!([dice.pick(&["mesh", "shop/edge"])]));
+    }
+    if dice.percent(4) {
+        one.insert("sourceNamespace".into(), dice.pick(&[NAMESPACE, "back", "istio-system"]).into());
+    }
+    if dice.percent(4) {
+        let labels = if dice.percent(60) { json!({"app": "caller"}) } else { json!({"istio": "edge"}) };
+        one.insert("sourceLabels".into(), labels);
     }
     if one.is_empty() {
         one.insert("uri".into(), json!({"prefix": "/"}));

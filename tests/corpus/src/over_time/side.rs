@@ -117,6 +117,12 @@ impl Side {
 fn in_files((documents, addresses): &(Vec<Value>, Addresses), dir: &TempDir, version: u64) -> Value {
     let mut config = config(&[(crate::yaml::write(documents), addresses.clone())]);
     config["node"] = json!({"id": "caller", "cluster": "caller"});
+    for part in ["listeners", "clusters"] {
+        let all = config["static_resources"][part].as_array_mut().expect("a list");
+        all.retain(|one| {
+            one["name"].as_str().is_some_and(|name| name.starts_with(&format!("0/{}", Place::Sidecar.name())))
+        });
+    }
     let clusters = config["static_resources"]["clusters"].as_array_mut().expect("a list of clusters");
     for (number, cluster) in clusters.iter_mut().enumerate() {
         let mut assignment = cluster["load_assignment"].take();

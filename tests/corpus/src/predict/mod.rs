@@ -12,6 +12,7 @@ use crate::mirrors::Mirror;
 use crate::origins::REPLY;
 use control_shim::explain::{self, Subject};
 use ringway_config::Snapshot;
+use ringway_policy::{Rng, State, shares};
 use serde_json::Value;
 
 /// Our own peer metadata goes to endpoints with proxies.
@@ -59,6 +60,29 @@ pub struct Prediction {
     pub mirrors: Vec<Mirror>,
     /// A key leads to an endpoint of one of several destinations.
     pub keys_of_several: bool,
+    /// What had a say: host, route, destinations.
+    pub met: Vec<Met>,
+}
+
+/// An object of the manifests that had a say, and the field of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Met {
+    object: [String; 3],
+    /// Such as `http[2].match[0]`.
+    pub field: String,
+}
+
+impl Met {
+    fn new(rule: &Value) -> Option<Met> {
+        let object = ["kind", "namespace", "name"].map(|key| text(&rule[key]).to_owned());
+        (!object[0].is_empty()).then(|| Met { object, field: text(&rule["field"]).to_owned() })
+    }
+
+    /// Whether this is the object.
+    pub fn is(&self, document: &Value) -> bool {
+        let meta = &document["metadata"];
+        [&document["kind"], &meta["namespace"], &meta["name"]].into_iter().zip(&self.object).all(|(is, was)| is == was)
+    }
 }
 
 impl Reading {
@@ -131,16 +155,22 @@ impl Oracle {
         let destinations = list(&outcome["destinations"]);
         let keys_of_several =
             destinations.len() > 1 && destinations.iter().any(|one| one["settings"]["hash"].is_object());
-        Prediction { outcomes, mirrors: self.mirrors(&told["action"]["forward"]["mirrors"]), keys_of_several }
+        let clusters = destinations.iter().map(|one| &one["cluster_rule"]);
+        let met = [&told["host"]["rule"], &told["route"]["rule"]].into_iter().chain(clusters).filter_map(Met::new);
+        let mirrors = self.mirrors(&told["action"]["forward"]["mirrors"]);
+        Prediction { outcomes, mirrors, keys_of_several, met: met.collect() }
     }
 
     /// The mirrors of a rule that have anybody.
     fn mirrors(&self, told: &Value) -> Vec<Mirror> {
         let view = self.subject.view();
+        let mut state = State::new();
+        state.adopt(view, 0, &mut NoChance, &mut Vec::new());
         let addresses = |mirror: &Value| {
             assert_eq!(mirror["per_million"], 1_000_000, "copies of a share cannot be told request by request");
             let cluster = view.cluster_named(text(&mirror["cluster"]))?;
-            Some(view.clusters()[cluster as usize].endpoints.clone().map(|id| view.endpoint(id).address).collect())
+            let shares = shares(view, cluster, &mut state, 0).into_iter().filter(|share| share.share > 0.0);
+            Some(shares.map(|share| view.endpoint(share.endpoint).address).collect())
         };
         list(told).iter().filter_map(addresses).filter(|mirror: &Mirror| !mirror.is_empty()).collect()
     }
@@ -191,14 +221,17 @@ impl Oracle {
             ));
             let endpoints: Vec<&Value> =
                 list(&destination["endpoints"]).iter().filter(|one| one["draining"] == false).collect();
-            let settled = endpoints.iter().any(|one| number(&one["probability"]) == 0.0);
+            let keyed = destination["settings"]["hash"].is_object();
+            let settled = keyed && endpoints.iter().any(|one| number(&one["probability"]) == 0.0);
             for endpoint in &endpoints {
                 let address = text(&endpoint["address"]).parse().unwrap_or_else(|e| panic!("{endpoint}: {e}"));
                 let probability = match self.reading.keys {
                     Keys::Anywhere if settled => number(&destination["probability"]) / endpoints.len() as f64,
                     _ => number(&endpoint["probability"]),
                 };
-                if probability == 0.0 {
+                // A second try is for another endpoint, wherever that is.
+                let is_elsewhere = tries > 1 && !keyed;
+                if probability == 0.0 && !is_elsewhere {
                     continue;
                 }
                 let answer = Answer::Endpoint { address, status, tries, head: head.clone(), reply: reply.clone() };
@@ -278,6 +311,15 @@ fn made_up(head: &mut Head) {
     head.remove("x-envoy-peer-metadata-id");
     for (_, value) in &mut head.fields {
         *value = value.replace("(the client's address)", "127.0.0.1").replace("(the proxy's own workload)", PRESENT);
+    }
+}
+
+/// For what does not depend on chance.
+struct NoChance;
+
+impl Rng for NoChance {
+    fn random(&mut self) -> u64 {
+        0
     }
 }
 

@@ -3,7 +3,7 @@
 use regex::bytes::Regex;
 use ringway_config::model::{HeaderMatch, Match, PathMatch, QueryMatch, StringMatch};
 
-use super::pattern::Patterns;
+use super::pattern::{Patterns, start_of};
 use super::text::Text;
 use crate::facts::Fields;
 
@@ -47,7 +47,14 @@ pub(crate) enum PathTest {
     Prefix(Text),
     /// Without its trailing slash; empty for `/`.
     Segments(Text),
-    Regex(Box<Regex>),
+    Pattern(Box<PathPattern>),
+}
+
+/// A pattern for the whole path.
+pub(crate) struct PathPattern {
+    regex: Regex,
+    /// What every path that matches starts with.
+    pub(crate) start: Box<[u8]>,
 }
 
 struct Rest {
@@ -101,7 +108,10 @@ impl Conditions {
             PathMatch::Exact(path) => PathTest::Exact(path.as_bytes().into()),
             PathMatch::Prefix(prefix) => PathTest::Prefix(prefix.as_bytes().into()),
             PathMatch::Segments(prefix) => PathTest::Segments(prefix.trim_end_matches('/').as_bytes().into()),
-            PathMatch::Regex(pattern) => PathTest::Regex(Box::new(patterns.compile(pattern)?)),
+            PathMatch::Regex(pattern) => {
+                let (regex, start) = (patterns.compile(pattern)?, start_of(pattern).into());
+                PathTest::Pattern(Box::new(PathPattern { regex, start }))
+            }
         };
         let mut text = |test: &Option<StringMatch>| test.as_ref().map(|t| TextTest::compile(t, patterns)).transpose();
         let (method, scheme) = (text(&matches.method)?, text(&matches.scheme)?);
@@ -132,9 +142,14 @@ impl Conditions {
         self.rest.as_ref().and_then(|rest| rest.miss(request, scratch))
     }
 
-    /// Whether all but the path hold.
+    /// Whether all holds that the index does not know of: of the path, it knows all but patterns, and of those how they start.
     #[inline]
     pub(crate) fn rest_holds(&self, request: &Request<'_>, scratch: &mut Vec<u8>) -> bool {
+        if let PathTest::Pattern(pattern) = &self.path
+            && !pattern.regex.is_match(request.path)
+        {
+            return false;
+        }
         match &self.rest {
             None => true,
             Some(rest) => rest.miss(request, scratch).is_none(),
@@ -154,7 +169,7 @@ impl PathTest {
             PathTest::Exact(whole) => path.len() == whole.len() && starts(whole),
             PathTest::Prefix(prefix) => starts(prefix),
             PathTest::Segments(prefix) => starts(prefix) && matches!(path.get(prefix.len()), None | Some(b'/')),
-            PathTest::Regex(regex) => regex.is_match(path),
+            PathTest::Pattern(pattern) => pattern.regex.is_match(path),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Finds the first matching route of a host without looking at all of them.
 //!
 //! Routes are first-match in list order. The index gathers the routes whose *path* condition holds from ascending lists: what ends at a segment's
-//! end (hash lookups), other prefixes and those that ignore case (a walk down a radix tree each), and the rest (any path, patterns). In each list
+//! end (hash lookups), other prefixes, what patterns start with, and those that ignore case (a walk down a radix tree each), and the rest (any path,
+//! patterns that may start with anything). In each list
 //! the first route whose other conditions hold is its candidate; the lowest candidate is the answer. Conditions are pure, so the order in which
 //! lists are looked at cannot change it, only how early a list is left: nothing at or after the best candidate is tested.
 
@@ -23,7 +24,7 @@ pub(crate) struct Tables {
     segments: Paths,
     prefixes: Trie,
     ignoring_case: Trie,
-    /// Routes for any path or with a pattern for it, ascending.
+    /// Routes for any path or with a pattern that may start with anything, ascending.
     others: Box<[u32]>,
 }
 
@@ -60,7 +61,11 @@ impl Tables {
                     Some(front) => (front, After::Slash),
                     None => (prefix, After::Anything),
                 },
-                PathTest::Any | PathTest::Regex(_) => {
+                PathTest::Pattern(pattern) if !pattern.start.is_empty() => {
+                    prefixes.insert(&pattern.start, route, After::Anything);
+                    continue;
+                }
+                PathTest::Any | PathTest::Pattern(_) => {
                     others.push(route);
                     continue;
                 }
@@ -120,6 +125,8 @@ mod tests {
             5 => path().prop_map(PathMatch::Prefix),
             5 => path().prop_map(PathMatch::Segments),
             1 => Just(PathMatch::Regex("(/a|/Ab)+".into())),
+            1 => Just(PathMatch::Regex("/a/?[aAb]*".into())),
+            1 => Just(PathMatch::Regex("[aA]*|/.*b".into())),
         ];
         let method = prop::option::weighted(0.4, "[GP]".prop_map(StringMatch::Exact));
         let matches = |(path, ignore_case, method)| Match { path, ignore_case, method, ..Match::default() };

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 
 use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::{Hir, HirKind, Look};
 
 /// Bytes that one compiled pattern may take.
 pub const PATTERN_BYTES_MAX: usize = 1 << 20;
@@ -40,6 +42,33 @@ impl Patterns {
             other => other,
         };
         built.map_err(|e| reason(&e))
+    }
+}
+
+/// What every value that matches starts with; empty where nothing can be said.
+pub(crate) fn start_of(pattern: &str) -> Vec<u8> {
+    let parse =
+        |unicode| ParserBuilder::new().unicode(unicode).utf8(false).nest_limit(NEST_MAX).build().parse(pattern).ok();
+    let mut start = Vec::new();
+    if let Some(hir) = parse(false).or_else(|| parse(true)) {
+        push_start(&hir, &mut start);
+    }
+    start
+}
+
+/// Appends what a match of this part starts with.
+fn push_start(part: &Hir, start: &mut Vec<u8>) {
+    match part.kind() {
+        HirKind::Literal(text) => start.extend_from_slice(&text.0),
+        HirKind::Capture(group) => push_start(&group.sub, start),
+        HirKind::Repetition(repeated) if repeated.min > 0 => push_start(&repeated.sub, start),
+        HirKind::Concat(parts) => {
+            let is_anchor = |part: &&Hir| matches!(part.kind(), HirKind::Look(Look::Start));
+            if let Some(first) = parts.iter().find(|part| !is_anchor(part)) {
+                push_start(first, start);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -107,6 +136,31 @@ mod tests {
         ] {
             let regex = Patterns::default().compile(pattern).unwrap();
             assert_eq!(regex.is_match(value.as_bytes()), matches, "{pattern} on {value}");
+        }
+    }
+
+    #[test]
+    fn starts() {
+        for (pattern, start) in [
+            ("/api/v[0-9]+/x", "/api/v"),
+            ("^/api/.*", "/api/"),
+            ("/a", "/a"),
+            (r"/a\.b\d", "/a.b"),
+            ("(/a)/b", "/a"),
+            ("(/ab)+", "/ab"),
+            ("(/ab|/ac)+", ""),
+            ("/ab?", "/a"),
+            ("/ab*", "/a"),
+            ("/é.*", "/é"),
+            ("/a|b", ""),
+            ("(/a)?/b", ""),
+            ("(?i)/a", "/"),
+            ("(?m)^/a", ""),
+            (".*", ""),
+            ("", ""),
+            ("(", ""),
+        ] {
+            assert_eq!(start_of(pattern), start.as_bytes(), "{pattern}");
         }
     }
 

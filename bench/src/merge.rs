@@ -78,6 +78,9 @@ fn generator(runs: &[(String, Report)]) -> Result<Generator, String> {
     Ok(Generator {
         cpu_share: weighted(|run| run.generator.cpu_share, &thread_seconds),
         cpu_us_per_request: weighted(|run| run.generator.cpu_us_per_request, &|run| run.requests as f64),
+        bytes_per_cpu_second: weighted(|run| run.generator.bytes_per_cpu_second, &|run| {
+            thread_seconds(run) * run.generator.cpu_share
+        }),
         lateness_p50_ns: lateness.value_at_quantile(0.5),
         lateness_p999_ns: lateness.value_at_quantile(0.999),
         lateness,

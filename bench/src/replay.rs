@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::plan::ROWS_MAX;
 
@@ -34,6 +35,8 @@ pub struct Recorded {
     pub path: String,
     /// The host that was asked for; none where the log says none.
     pub authority: Option<String>,
+    /// The status of the reply; 0 where there was none.
+    pub status: u16,
 }
 
 /// What is read of a line.
@@ -43,6 +46,7 @@ struct Line {
     method: Option<String>,
     path: Option<String>,
     authority: Option<String>,
+    response_code: Option<Value>,
 }
 
 impl Recording {
@@ -94,7 +98,8 @@ impl Recording {
             let path = path.to_string();
             let method = recording.number_of(method);
             let authority = line.authority.filter(|authority| !authority.is_empty() && authority != "-");
-            recording.requests.push(Recorded { due: start, method, path, authority });
+            let status = line.response_code.and_then(|code| u16::try_from(code.as_u64()?).ok()).unwrap_or(0);
+            recording.requests.push(Recorded { due: start, method, path, authority, status });
         }
         let Some(first) = starts.iter().min() else {
             return Err(format!(": no request in it; {} lines are something else", recording.left_out));
@@ -209,13 +214,15 @@ mod tests {
         "#;
         let recording = parse(log, 2.0).unwrap();
         assert_eq!((recording.left_out, recording.methods.as_slice()), (4, &["GET".into(), "POST".into()][..]));
-        let request = |due, method, path: &str, authority: Option<&str>| Recorded {
+        let request = |due, method, path: &str, authority: Option<&str>, status| Recorded {
             due,
             method,
             path: path.into(),
             authority: authority.map(str::to_string),
+            status,
         };
-        assert_eq!(recording.requests, [request(0, 1, "a", None), request(1_000_000_000, 0, "b?x=1", Some("shop"))]);
+        let second = request(1_000_000_000, 0, "b?x=1", Some("shop"), 200);
+        assert_eq!(recording.requests, [request(0, 1, "a", None, 0), second]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use ringway_engine::{Epoll, Io, Time, Uring};
 
 use crate::plan::{Load, Plan, Speech};
 use crate::protocol::Protocol;
+use crate::protocol::bulk::{BulkReceive, BulkSend};
 use crate::protocol::http1::Http1;
 use crate::protocol::tcp::TcpEcho;
 use crate::protocol::tls::Tls;
@@ -174,6 +175,8 @@ fn speak<I: Io>(io: I, seat: Seat) -> Outcome {
     match seat.plan.speech {
         Speech::Http1 => secure(io, Http1::default(), seat),
         Speech::TcpEcho(message) => secure(io, TcpEcho::new(message), seat),
+        Speech::BulkSend(block) => secure(io, BulkSend::new(block), seat),
+        Speech::BulkReceive(block) => secure(io, BulkReceive::new(block), seat),
         Speech::WebSocketEcho(message) => {
             let seed = seat.plan.seed.wrapping_add(seat.share.index as u64);
             secure(io, WebSocketEcho::new(message, seed), seat)

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/web_socket.rs"]
+mod web_socket;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use self::common::{json, ringway_load, web_socket};
+use self::common::{json, listen, ringway_load};
+use self::web_socket::web_socket;
 
 /// What the server does with a request; `None` closes the connection without a byte.
 type Answer = dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync;
@@ -458,24 +461,42 @@ fn an_access_log_is_replayed_as_it_was_recorded() {
     assert!(output.status.code() == Some(2) && said.contains("access.log:2: no `start_time`"), "{output:?}");
 }
 
-/// A server that sends back what it gets, and counts its connections.
-fn echo_server() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || {
-                let _ = stream.set_nodelay(true);
-                let mut buf = vec![0; 64 << 10];
-                while let Ok(n @ 1..) = stream.read(&mut buf) {
-                    if stream.write_all(&buf[..n]).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
+#[test]
+fn replies_are_compared_with_what_was_recorded() {
+    let server = Server::start(|head| {
+        let status = head.split(['/', ' ']).nth(2).unwrap();
+        Some(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n").into_bytes())
     });
-    address
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access.log");
+    // What is answered now, and what was then; 0 is a client that did not wait.
+    let pairs =
+        [("200", "200"), ("404", "404"), ("503", "200"), ("503", "200"), ("200", "500"), ("418", "0"), ("503", "null")];
+    let line = |(now, then): &(&str, &str)| {
+        format!(r#"{{"start_time":"2024-05-01T10:00:00Z","method":"GET","path":"/{now}","response_code":{then}}}"#)
+    };
+    std::fs::write(&log, pairs.iter().map(line).collect::<Vec<_>>().join("\n")).unwrap();
+    let replay = ["replay", log.to_str().unwrap(), &server.url(), "--threads", "2"];
+    let run = json(&[&replay[..], &["--expect-recorded-status"]].concat());
+    assert_eq!(run["errors"]["causes"].to_string(), r#"{"status":3}"#, "{run:#}");
+    let reasons = r#"{"status 200, recorded 500":1,"status 503, recorded 200":2}"#;
+    assert_eq!(run["errors"]["reasons"].to_string(), reasons, "{run:#}");
+    // Without it: everything from 400 on has failed.
+    let run = json(&replay);
+    assert_eq!(run["errors"]["causes"].to_string(), r#"{"status":5}"#, "{run:#}");
+}
+
+/// A server that sends back what it gets.
+fn echo_server() -> SocketAddr {
+    listen(|mut stream| {
+        let _ = stream.set_nodelay(true);
+        let mut buf = vec![0; 64 << 10];
+        while let Ok(n @ 1..) = stream.read(&mut buf) {
+            if stream.write_all(&buf[..n]).is_err() {
+                return;
+            }
+        }
+    })
 }
 
 #[test]
@@ -506,27 +527,16 @@ fn tcp_messages_come_back() {
     assert_eq!(run["errors"]["causes"]["timeout"].as_u64(), Some(25), "{run:#}");
 }
 
-fn web_socket_server(status: &'static str) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || web_socket(stream, status));
-        }
-    });
-    address
-}
-
 #[test]
 fn web_socket_messages_come_back() {
-    let url = format!("ws://{}/chat", web_socket_server("101 Switching Protocols"));
+    let url = format!("ws://{}/chat", listen(|stream| web_socket(stream, "101 Switching Protocols")));
     for (backend, bytes) in [("auto", "5"), ("epoll", "60000")] {
         let fixed = ["run", &url, "--rate", "100", "-c", "3", "-d", "1s", "--warmup", "0s", "-H", "Cookie: a=b"];
         let run = json(&[&fixed[..], &["--message-bytes", bytes, "--io-backend", backend]].concat());
         assert_eq!((run["requests"].as_u64(), run["errors"]["share"].as_f64()), (Some(100), Some(0.0)), "{run:#}");
         assert_eq!(run["connects"].as_u64(), Some(3), "{run:#}");
     }
-    let url = format!("ws://{}/chat", web_socket_server("403 Forbidden"));
+    let url = format!("ws://{}/chat", listen(|stream| web_socket(stream, "403 Forbidden")));
     let run = json(&["run", &url, "--rate", "50", "-d", "500ms", "--warmup", "0s", "-H", "Cookie: a=b"]);
     assert_eq!(run["errors"]["causes"]["status"].as_u64(), Some(25), "{run:#}");
 }

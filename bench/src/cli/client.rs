@@ -7,7 +7,7 @@ use clap::Args;
 use ringway_engine::choose::Choice;
 
 use super::tls::TlsArgs;
-use crate::scenario::{Arrivals, RequestText, Scenario, StageText};
+use crate::scenario::{Arrivals, Direction, RequestText, Scenario, StageText};
 
 /// How the target is spoken to, whatever is asked of it.
 #[derive(Args, Debug)]
@@ -47,7 +47,10 @@ pub(super) struct LoadArgs {
     target: String,
     #[command(flatten)]
     pub(super) client: ClientArgs,
-    /// Bytes of a message of an echo [default: 64].
+    /// For tcp:// and tls://: bytes in one direction, as fast as they go.
+    #[arg(long, value_name = "DIRECTION")]
+    bulk: Option<Direction>,
+    /// Bytes of a message of an echo [default: 64], or of a block in bulk [default: 1048576].
     #[arg(long, value_name = "N")]
     message_bytes: Option<usize>,
     /// How long is counted [default: 10s].
@@ -104,6 +107,7 @@ impl LoadArgs {
         scenario.warmup = self.warmup.clone().or(scenario.warmup);
         scenario.arrivals = self.arrivals.or(scenario.arrivals);
         scenario.seed = self.seed.or(scenario.seed);
+        scenario.bulk = self.bulk.or(scenario.bulk);
         scenario.message_bytes = self.message_bytes.or(scenario.message_bytes);
         if self.method.is_some() || self.body.is_some() || self.body_file.is_some() {
             if !scenario.request.is_empty() {

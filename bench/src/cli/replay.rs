@@ -20,6 +20,9 @@ pub(super) struct ReplayArgs {
     /// How much faster than it was recorded.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     speed: f64,
+    /// A good reply has the status that was recorded, whatever that is; one that was recorded without may have any.
+    #[arg(long, conflicts_with = "expect_status")]
+    expect_recorded_status: bool,
     #[command(flatten)]
     client: ClientArgs,
     #[command(flatten)]
@@ -31,6 +34,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<ExitCode, String> {
     let recording = Recording::read(&args.log, args.speed)?;
     let (requests, left_out) = (recording.requests.len(), recording.left_out);
     let mut scenario = Scenario::replay(args.url.trim_end_matches('/'), recording);
+    scenario.expect_recorded_status = args.expect_recorded_status;
     args.client.apply(&mut scenario)?;
     let plan = scenario.plan()?;
     eprintln!("{requests} requests in {:.1} s; {left_out} lines of the log are none", plan.duration.as_secs_f64());

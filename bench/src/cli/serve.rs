@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::Args;
 use ringway_engine::choose::{self, Choice};
 use ringway_engine::io::Backend;
-use ringway_engine::{Epoll, Uring};
+use ringway_engine::{Epoll, Io, ListenSocket, Uring};
 
+use crate::serve::bulk::{self, Bulk};
 use crate::{gate, serve};
 
 #[derive(Args, Debug)]
@@ -19,6 +20,9 @@ pub(super) struct ServeArgs {
     /// CPU time that every request costs besides: stands for a slower server.
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = gate::duration)]
     work: Duration,
+    /// No HTTP: read and forget what comes, or send bytes without end, on every connection.
+    #[arg(long, value_name = "KIND", conflicts_with = "work")]
+    bulk: Option<Bulk>,
     /// auto, uring or epoll.
     #[arg(long, default_value = "auto", value_name = "DRIVER")]
     io_backend: Choice,
@@ -28,10 +32,18 @@ pub(super) fn serve(args: &ServeArgs) -> Result<ExitCode, String> {
     let (socket, limits) = serve::bind(args.listen)?;
     let address = socket.local_addr().map_err(|e| e.to_string())?;
     let chosen = choose::probe(args.io_backend, limits).map_err(|e| e.to_string())?;
-    eprintln!("serving on http://{address}/N ({})", chosen.backend.name());
+    let url = if args.bulk.is_some() { format!("tcp://{address}") } else { format!("http://{address}/N") };
+    eprintln!("serving on {url} ({})", chosen.backend.name());
     match chosen.backend {
-        Backend::Uring => serve::serve(Uring::open(limits).map_err(|e| e.to_string())?, socket, args.work),
-        _ => serve::serve(Epoll::open(limits).map_err(|e| format!("epoll: {e}"))?, socket, args.work),
+        Backend::Uring => serve_with(Uring::open(limits).map_err(|e| e.to_string())?, socket, args),
+        _ => serve_with(Epoll::open(limits).map_err(|e| format!("epoll: {e}"))?, socket, args),
     }?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn serve_with<I: Io>(io: I, socket: ListenSocket, args: &ServeArgs) -> Result<(), String> {
+    match args.bulk {
+        Some(bulk) => bulk::serve(io, socket, bulk),
+        None => serve::serve(io, socket, args.work),
+    }
 }

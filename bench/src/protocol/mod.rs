@@ -1,6 +1,7 @@
 //! What a connection speaks: which bytes ask for something, and which bytes are the whole answer. No socket and no clock; the worker has those, is
 //! compiled once for every protocol, and knows none of them.
 
+pub mod bulk;
 pub mod http1;
 pub mod tcp;
 pub mod tls;
@@ -17,6 +18,9 @@ pub trait Protocol {
     /// Something has to be said and heard before the first request. Such connections are opened by the request that needs them, so that a
     /// handshake that fails or never ends is a failure of a request.
     const HANDSHAKE: bool;
+
+    /// There is no reply: see [`Protocol::sent`].
+    const ONE_WAY: bool = false;
 
     /// A connection is up: puts what is to be said first behind `out`.
     fn greet(&mut self, _stream: &mut Self::Stream, _request: &Request, _out: &mut Vec<u8>) {}
@@ -41,6 +45,11 @@ pub trait Protocol {
     /// Takes bytes that arrived while none was; `false` where that ends the connection.
     fn read_idle(&mut self, _stream: &mut Self::Stream, _bytes: &[u8], _out: &mut Vec<u8>) -> bool {
         false
+    }
+
+    /// The kernel has taken every byte of the request, where that is all.
+    fn sent(&mut self, _stream: &mut Self::Stream) -> Progress {
+        Progress::More
     }
 
     /// The peer ended the stream while a request was under way.

@@ -4,7 +4,7 @@ use std::io::{BufRead, Write};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, HandshakeKind};
+use rustls::{CertificateError, ClientConfig, ClientConnection, Error, HandshakeKind};
 
 use super::{Progress, Protocol, Reply, Session};
 use crate::plan::Request;
@@ -64,7 +64,7 @@ impl<P: Protocol> Tls<P> {
                     flush(session, out);
                     return match progress {
                         Progress::Whole(reply) => Progress::Whole(Reply { keep_alive: false, ..reply }),
-                        _ => self.broken(error),
+                        _ => self.broken(without_time(error)),
                     };
                 }
             };
@@ -132,6 +132,7 @@ impl<P: Protocol> Tls<P> {
 impl<P: Protocol> Protocol for Tls<P> {
     type Stream = Stream<P::Stream>;
     const HANDSHAKE: bool = true;
+    const ONE_WAY: bool = P::ONE_WAY;
 
     fn greet(&mut self, stream: &mut Self::Stream, _: &Request, out: &mut Vec<u8>) {
         // The same configuration and name made a session when the run was planned.
@@ -182,6 +183,10 @@ impl<P: Protocol> Protocol for Tls<P> {
         fine
     }
 
+    fn sent(&mut self, stream: &mut Self::Stream) -> Progress {
+        self.inner.sent(&mut stream.inner)
+    }
+
     fn end(&mut self, stream: &mut Self::Stream, request: &Request) -> Progress {
         if !stream.secured {
             return self.broken("the connection ended in the handshake");
@@ -199,6 +204,15 @@ impl<P: Protocol> Protocol for Tls<P> {
 
     fn why(&mut self) -> Option<String> {
         self.why.take()
+    }
+}
+
+/// A reason that stays the same while the clock goes on, so that it is counted as one.
+fn without_time(error: Error) -> Error {
+    match error {
+        Error::InvalidCertificate(CertificateError::ExpiredContext { .. }) => CertificateError::Expired.into(),
+        Error::InvalidCertificate(CertificateError::NotValidYetContext { .. }) => CertificateError::NotValidYet.into(),
+        error => error,
     }
 }
 

@@ -115,6 +115,9 @@ pub struct Generator {
     pub cpu_share: f64,
     /// CPU microseconds per request.
     pub cpu_us_per_request: f64,
+    /// Bytes of requests and replies per second of its CPU; 0 in runs of programs that did not say it.
+    #[serde(default)]
+    pub bytes_per_cpu_second: f64,
     /// How late requests were sent, nanoseconds.
     pub lateness_p50_ns: u64,
     /// The same, 99.9th percentile.
@@ -226,6 +229,10 @@ impl Report {
             generator: Generator {
                 cpu_share: measured.own_cpu,
                 cpu_us_per_request: measured.own_cpu_time.as_secs_f64() * 1e6 / requests,
+                bytes_per_cpu_second: match measured.own_cpu_time.as_secs_f64() {
+                    seconds if seconds > 0.0 => total.bytes_read.saturating_add(total.bytes_written) as f64 / seconds,
+                    _ => 0.0,
+                },
                 lateness_p50_ns: total.lateness.value_at_quantile(0.5),
                 lateness_p999_ns: total.lateness.value_at_quantile(0.999),
                 lateness: total.lateness.clone(),

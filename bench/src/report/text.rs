@@ -87,9 +87,10 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     let generator = &report.generator;
     writeln!(
         out,
-        "Generator: {:.0} % of its threads, {:.2} µs of CPU a request; sent {} late (p50), {} (p99.9)",
+        "Generator: {:.0} % of its threads, {:.2} µs of CPU a request, {} per CPU second; sent {} late (p50), {} (p99.9)",
         generator.cpu_share * 100.0,
         generator.cpu_us_per_request,
+        bytes(generator.bytes_per_cpu_second as u64),
         time(generator.lateness_p50_ns),
         time(generator.lateness_p999_ns)
     )?;

@@ -19,9 +19,16 @@ impl Scenario {
             let due: Vec<u64> = recording.requests.iter().map(|request| request.due).collect();
             let kinds = recording.requests.iter().map(|request| request.method).collect();
             let last = Duration::from_nanos(due.last().map_or(0, |due| due + 1));
-            return Ok((Load::Recorded { due, kinds }, last.max(RECORDED_MIN)));
+            let statuses = match self.expect_recorded_status {
+                true => recording.requests.iter().map(|request| request.status).collect(),
+                false => Vec::new(),
+            };
+            return Ok((Load::Recorded { due, kinds, statuses }, last.max(RECORDED_MIN)));
         }
-        let closed = self.closed.unwrap_or(false);
+        let closed = self.closed.unwrap_or(self.bulk.is_some());
+        if self.bulk.is_some() && (!closed || self.rate.is_some() || !self.stages.is_empty()) {
+            return Err("bulk: has no rate and no stages: bytes go as fast as they are taken".into());
+        }
         if !closed && self.think.is_some() {
             return Err("think: only in a closed loop (closed = true, --closed)".into());
         }

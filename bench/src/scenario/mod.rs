@@ -25,8 +25,10 @@ pub struct Scenario {
     /// `http://host[:port][/path]`: the path is the first part of every request's. `ws://host[:port][/path]` and `tcp://host:port` are echoes.
     /// `https`, `wss` and `tls` are the same over TLS.
     pub url: Option<String>,
-    /// Of an echo: bytes of a message.
+    /// Of an echo: bytes of a message; in bulk: of a block.
     pub message_bytes: Option<usize>,
+    /// Of `tcp://` and `tls://`: bytes in one direction, in blocks of `message-bytes`.
+    pub bulk: Option<Direction>,
     /// Requests per second, over all threads.
     pub rate: Option<f64>,
     /// A rate that changes.
@@ -64,6 +66,9 @@ pub struct Scenario {
     /// Requests that were recorded; in place of rate and mix.
     #[serde(skip)]
     pub recording: Option<Recording>,
+    /// Their replies are expected to have the statuses that were recorded.
+    #[serde(skip)]
+    pub expect_recorded_status: bool,
     /// Where relative paths start.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -94,6 +99,16 @@ pub enum Arrivals {
     Constant,
     /// As independent clients do.
     Poisson,
+}
+
+/// Which way bytes go in bulk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// To the server.
+    Send,
+    /// From the server.
+    Receive,
 }
 
 /// One request of the mix.

@@ -5,10 +5,13 @@ use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use super::target::{Scheme, Target};
-use super::{RequestText, Scenario};
+use super::{Direction, RequestText, Scenario};
 use crate::gate;
-use crate::plan::{CONNECTIONS_MAX, MESSAGE_BYTES_MAX, Plan, REQUESTS_MAX, ROWS_MAX, Request, Speech};
+use crate::plan::{BLOCK_BYTES_MIN, CONNECTIONS_MAX, MESSAGE_BYTES_MAX, Plan, REQUESTS_MAX, ROWS_MAX, Request, Speech};
 use crate::replay::Recorded;
+
+/// Of one block in bulk, where nothing is said.
+const BLOCK_BYTES: usize = 1 << 20;
 
 impl Scenario {
     /// Checks everything and looks names up.
@@ -64,6 +67,12 @@ impl Scenario {
             Speech::TcpEcho(message) => {
                 mix = vec![Request::of_message(&format!("echo of {} bytes", message.len()), message)];
             }
+            Speech::BulkSend(block) => {
+                mix = vec![Request::of_message(&format!("block of {} bytes sent", block.len()), block)];
+            }
+            Speech::BulkReceive(len) => {
+                mix = vec![Request::of_message(&format!("block of {len} bytes received"), &[])];
+            }
         }
         if mix.iter().all(|request| request.weight == 0) {
             return Err("every weight of the mix is 0".into());
@@ -90,6 +99,9 @@ impl Scenario {
     /// An echo has one message and nothing else that an HTTP scenario has.
     fn speech(&self, target: &Target) -> Result<Speech, String> {
         let scheme = target.scheme;
+        if scheme != Scheme::Tcp && self.bulk.is_some() {
+            return Err("bulk: only for tcp:// and tls://".into());
+        }
         if scheme == Scheme::Http {
             return match self.message_bytes {
                 Some(_) => Err("message-bytes: only for ws:// and tcp://".into()),
@@ -102,14 +114,17 @@ impl Scenario {
                     .into(),
             );
         }
-        let len = self.message_bytes.unwrap_or(64);
-        if !(1..=MESSAGE_BYTES_MAX).contains(&len) {
-            return Err(format!("message-bytes: from 1 to {MESSAGE_BYTES_MAX}"));
+        let (usual, least) = if self.bulk.is_some() { (BLOCK_BYTES, BLOCK_BYTES_MIN) } else { (64, 1) };
+        let len = self.message_bytes.unwrap_or(usual);
+        if !(least..=MESSAGE_BYTES_MAX).contains(&len) {
+            return Err(format!("message-bytes: from {least} to {MESSAGE_BYTES_MAX}"));
         }
         let message: Vec<u8> = (0..len).map(|n| b'a' + (n % 26) as u8).collect();
         match scheme {
             Scheme::WebSocket => Ok(Speech::WebSocketEcho(message.leak())),
             _ if !self.headers.is_empty() => Err("headers: TCP has none".into()),
+            _ if self.bulk == Some(Direction::Send) => Ok(Speech::BulkSend(message.leak())),
+            _ if self.bulk == Some(Direction::Receive) => Ok(Speech::BulkReceive(len)),
             _ => Ok(Speech::TcpEcho(message.leak())),
         }
     }
@@ -195,6 +210,9 @@ mod tests {
             ("url = 'tcp://127.0.0.1:1'\nrate = 1\nmessage-bytes = 0".into(), "message-bytes: from 1 to"),
             ("url = 'tcp://127.0.0.1:1'\nrate = 1\nheaders = { a = 'b' }".into(), "TCP has none"),
             ("url = 'ws://127.0.0.1:1'\nrate = 1\n[[request]]\nname = 'x'".into(), "an echo has no requests"),
+            ("url = 'http://127.0.0.1'\nbulk = 'send'".into(), "bulk: only for tcp://"),
+            ("url = 'tcp://127.0.0.1:1'\nrate = 1\nbulk = 'send'".into(), "bulk: has no rate"),
+            ("url = 'tcp://127.0.0.1:1'\nmessage-bytes = 64\nbulk = 'send'".into(), "message-bytes: from 131072 to"),
             (format!("{basic}[[request]]\npath = '/a b'"), "request 1: path `/a b`"),
             (format!("{basic}[[request]]\nheaders = {{ content-length = '3' }}"), "follows from the body"),
             (format!("{basic}[[request]]\nweight = 0"), "every weight of the mix is 0"),

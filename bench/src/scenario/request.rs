@@ -78,6 +78,7 @@ impl Scenario {
             Wire::Fixed(bytes.leak())
         };
         let expect = text.expect.as_ref().or(self.expect.as_ref()).map_or(Ok(Expect::default()), ExpectText::expect)?;
+        let expect = Expect { any_status: self.expect_recorded_status, ..expect };
         let name = text.name.clone().unwrap_or_else(|| {
             if self.request.len() > 1 { format!("{} {method} {path}", number + 1) } else { format!("{method} {path}") }
         });
@@ -111,7 +112,13 @@ impl ExpectText {
             Some(text) => Some(hash(text).ok_or("expect: body-sha256 has 64 hexadecimal digits")?),
         };
         let headers = self.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
-        Ok(Expect { statuses: self.status.clone(), headers, body_sha256, body_bytes: self.body_bytes })
+        Ok(Expect {
+            statuses: self.status.clone(),
+            any_status: false,
+            headers,
+            body_sha256,
+            body_bytes: self.body_bytes,
+        })
     }
 }
 

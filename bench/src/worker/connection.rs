@@ -72,6 +72,7 @@ impl<I: Io, P: Protocol> Worker<'_, I, P> {
                 self.counts.tally().bytes_written += bytes.len() as u64;
                 self.io.send(sock, Piece::Static(bytes));
             }
+            None if self.scratch.is_empty() => {}
             None => self.say(index),
         }
     }
@@ -89,6 +90,7 @@ impl<I: Io, P: Protocol> Worker<'_, I, P> {
             Completion::Connected { token, result } => self.connected(token.0 as u32, result),
             Completion::Received { token, buf } => self.received(token.0 as u32, &buf),
             Completion::ReceiveEnd { token, end } => self.ended(token.0 as u32, end),
+            Completion::Sent { token, drained: true, .. } if P::ONE_WAY => self.sent(token.0 as u32),
             Completion::SendFailed { token, errno } => {
                 let index = token.0 as u32;
                 if self.connections[index as usize].asked.is_some() {
@@ -192,6 +194,17 @@ impl<I: Io, P: Protocol> Worker<'_, I, P> {
         self.send(index);
     }
 
+    /// The kernel has taken all that was to be sent.
+    fn sent(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        if connection.link == Link::Up
+            && connection.asked.is_some()
+            && let Progress::Whole(reply) = self.protocol.sent(&mut connection.stream)
+        {
+            self.finish(index, reply);
+        }
+    }
+
     fn ended(&mut self, index: u32, end: End) {
         let connection = &mut self.connections[index as usize];
         let Some(asked) = connection.asked else { return self.disconnect(index) };
@@ -211,7 +224,12 @@ impl<I: Io, P: Protocol> Worker<'_, I, P> {
         let now = self.io.now();
         let Some(asked) = self.connections[index as usize].asked.take() else { return };
         self.busy -= 1;
-        self.counts.reply(asked, reply, now);
+        // As it was recorded; 0 where that is not asked for.
+        let recorded = match &self.plan.load {
+            Load::Recorded { statuses, .. } => statuses.get(asked.row as usize).copied().unwrap_or(0),
+            _ => 0,
+        };
+        self.counts.reply(asked, reply, recorded, now);
         self.protocol.next(&mut self.connections[index as usize].stream);
         if !reply.keep_alive || self.plan.new_connections {
             self.disconnect(index);

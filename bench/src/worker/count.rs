@@ -56,8 +56,8 @@ impl Counts {
         }
     }
 
-    /// A whole reply.
-    pub(super) fn reply(&mut self, asked: Asked, reply: Reply, now: Time) {
+    /// A whole reply, where one of the status `recorded` was expected if that is not 0.
+    pub(super) fn reply(&mut self, asked: Asked, reply: Reply, recorded: u16, now: Time) {
         if asked.due < self.from {
             return;
         }
@@ -68,8 +68,15 @@ impl Counts {
         }
         tally.kinds[asked.kind as usize] += 1;
         tally.requests += 1;
-        if let Some(cause) = reply.fault {
-            tally.fail(cause);
+        match reply.fault {
+            Some(cause) => tally.fail(cause),
+            None if recorded == 0 => {}
+            None => {
+                if let Some(status) = reply.status.filter(|status| *status != recorded) {
+                    tally.fail(Cause::Status);
+                    tally.reason(format!("status {status}, recorded {recorded}"));
+                }
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! `GET /N` is answered with N bytes, and so is every path whose last segment is N. One thread, on the engine; connections are kept as the client wishes.
 
+pub mod bulk;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;

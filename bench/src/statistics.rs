@@ -64,6 +64,14 @@ pub fn ratio(pairs: &[(f64, f64)]) -> Option<Ratio> {
     })
 }
 
+/// The median, and the interval that holds the true one with at least 95 %; `None` without values.
+pub fn interval(values: &[f64]) -> Option<(f64, f64, f64)> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = interval_rank(sorted.len());
+    Some((sorted.first().map(|_| middle(&sorted))?, *sorted.get(rank)?, *sorted.get(sorted.len() - 1 - rank)?))
+}
+
 fn middle(sorted: &[f64]) -> f64 {
     let n = sorted.len();
     if n % 2 == 1 { sorted[n / 2] } else { (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0 }
@@ -153,5 +161,7 @@ mod tests {
         for (n, rank) in [(1, 0), (5, 0), (6, 0), (9, 1), (10, 1), (15, 3), (20, 5)] {
             assert_eq!(interval_rank(n), rank, "{n}");
         }
+        assert_eq!(interval(&[9.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]), Some((5.0, 2.0, 8.0)));
+        assert_eq!((interval(&[2.0]), interval(&[])), (Some((2.0, 2.0, 2.0)), None));
     }
 }

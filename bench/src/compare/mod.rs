@@ -5,17 +5,19 @@
 
 mod bars;
 mod contender;
+mod evidence;
 mod namespace;
-mod ours;
+pub(crate) mod ours;
+mod page;
 mod peers;
 mod rounds;
-mod routes;
+pub(crate) mod routes;
 mod table;
 mod trials;
 mod verdict;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -87,6 +89,9 @@ pub struct CompareArgs {
     /// Also write the JSON here.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Also write an HTML page here.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// The whole outcome.
@@ -180,9 +185,9 @@ pub fn compare(args: &CompareArgs) -> Result<(), String> {
         comparison.verdicts = verdict::verdicts(&comparison, &trials);
     }
     let json = serde_json::to_string_pretty(&comparison).unwrap_or_default() + "\n";
-    if let Some(path) = &args.json {
-        std::fs::write(path, &json).map_err(|e| format!("{}: {e}", path.display()))?;
-    }
+    let write = |path: &Path, text: &str| std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()));
+    args.json.as_deref().map_or(Ok(()), |path| write(path, &json))?;
+    args.html.as_deref().map_or(Ok(()), |path| write(path, &page::page(&comparison, &trials)))?;
     print(&match args.output {
         Output::Json => json,
         Output::Text => table::markdown(&comparison, &trials),
@@ -261,7 +266,7 @@ fn start_origin(port: u16, cores: &Cores) -> Result<Server, String> {
 }
 
 /// Peers that give up root still read their files.
-fn open_to_all(folder: &std::path::Path) -> Result<(), String> {
+fn open_to_all(folder: &Path) -> Result<(), String> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).map_err(|e| e.to_string())
 }

@@ -1,88 +1,98 @@
 //! The comparison as Markdown.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::Comparison;
+use super::evidence::{PROOF, cpu_ratio, doubts, failed, find, is_proven};
 use super::rounds::{Cell, Sample};
-use super::trials::{FULL_LOAD, Trial};
-use super::{Comparison, Described};
+use super::trials::Trial;
+use super::verdict::Verdict;
 use crate::idle::IdleRound;
 use crate::lifetime::MemoryRound;
 use crate::report::time;
 use crate::statistics::{self, Spread};
 use crate::trial::Round;
 
-/// The workload at which a bare yardstick proves itself, and what it may take of nginx's CPU per request. One that takes more is badly made or badly
-/// run, and being close to it would say nothing.
-const PROOF: (&str, f64) = (FULL_LOAD, 0.72);
 /// A 99.9th percentile of fewer requests is a story of a few.
 const P999_REQUESTS_MIN: u64 = 100_000;
-/// Failed requests beyond this part of all make a comparison unfair.
-const ERRORS_MAX: f64 = 0.001;
-
-/// One table, who left what out, and what spoke against the figures.
+/// The bars where there are some, one table, who left what out, and what spoke against the figures.
 pub fn markdown(comparison: &Comparison, trials: &[Trial]) -> String {
-    let mut out = String::new();
-    let machine = &comparison.machine;
-    let _ = writeln!(
-        out,
-        "Medians of {} rounds of {} (lowest–highest), a fresh process each, contenders in turn. {}, {}; {}; {}.\n",
-        comparison.rounds, comparison.duration, machine.kernel, machine.processor, machine.cores, machine.network
-    );
+    let mut out = format!("{}\n\n", setting(comparison));
     verdict_table(&mut out, comparison);
-    let reference = &comparison.reference;
-    let rows: String = comparison.results.iter().filter_map(|cell| load_row(comparison, cell)).collect();
-    if !rows.is_empty() {
-        let _ = write!(
-            out,
-            "| Workload | Server | CPU µs per request | CPU of {reference} ÷ its | requests/s | p50 | p99 | p99.9 | memory fresh · peak, MiB | ready, ms | system calls | context switches |\n|{}\n{rows}",
-            "---|".repeat(12)
-        );
-    }
-    idle_table(&mut out, comparison);
-    lifetime_table(&mut out, comparison);
+    out += &figures(comparison);
     out.push_str("\nA ratio has the interval of 95 % and how likely it is chance (permutation test over the rounds). System calls and context switches are per request.\n");
     for trial in trials {
         let _ = writeln!(out, "- {}: {}.", trial.name(), trial.describe());
     }
-    out.push_str("\nWhat is not the same work:\n");
-    for contender in comparison.contenders.iter().filter(|contender| !contender.lacks.is_empty()) {
-        let _ = writeln!(out, "- {} leaves out: {}.", contender.name, contender.lacks);
-    }
-    let versions: Vec<String> = comparison
-        .contenders
-        .iter()
-        .filter(|c| !c.version.is_empty())
-        .map(|c| format!("{} ({})", c.name, c.version))
-        .collect();
-    if !versions.is_empty() {
-        let _ = writeln!(out, "\nVersions: {}.", versions.join("; "));
-    }
-    for missing in &comparison.missing {
-        let _ = writeln!(out, "\nLeft out: {missing}.");
-    }
-    let notes = comparison.notes.iter().cloned().chain(doubts(comparison));
-    for note in notes {
-        let _ = writeln!(out, "\nNote: {note}");
+    for remark in remarks(comparison) {
+        let _ = writeln!(out, "\n{remark}");
     }
     out
 }
 
-/// The bars of the race, and how many of them are met.
-fn verdict_table(out: &mut String, comparison: &Comparison) {
-    let verdicts = &comparison.verdicts;
-    if verdicts.is_empty() {
-        return;
+/// How and where it was measured.
+pub fn setting(comparison: &Comparison) -> String {
+    let machine = &comparison.machine;
+    format!(
+        "Medians of {} rounds of {} (lowest–highest), a fresh process each, contenders in turn. {}, {}; {}; {}.",
+        comparison.rounds, comparison.duration, machine.kernel, machine.processor, machine.cores, machine.network
+    )
+}
+
+/// All tables of figures, with an empty line between two.
+pub fn figures(comparison: &Comparison) -> String {
+    let mut out = String::new();
+    let reference = &comparison.reference;
+    let head = format!(
+        "| Workload | Server | CPU µs per request | CPU of {reference} ÷ its | requests/s | p50 | p99 | p99.9 | memory fresh · peak, MiB | ready, ms | system calls | context switches |"
+    );
+    section(&mut out, comparison, &head, |cell| load_line(comparison, cell));
+    idle_table(&mut out, comparison);
+    lifetime_table(&mut out, comparison);
+    out
+}
+
+/// What is not the same work, who runs and who is missing, and what speaks against the figures.
+pub fn remarks(comparison: &Comparison) -> Vec<String> {
+    let lacking = comparison.contenders.iter().filter(|contender| !contender.lacks.is_empty() && !contender.access_log);
+    let mut remarks: Vec<String> =
+        lacking.map(|contender| format!("{} leaves out: {}.", contender.name, contender.lacks)).collect();
+    let versioned =
+        comparison.contenders.iter().filter(|contender| !contender.version.is_empty() && !contender.access_log);
+    let versions: Vec<String> =
+        versioned.map(|contender| format!("{} ({})", contender.name, contender.version)).collect();
+    if !versions.is_empty() {
+        remarks.push(format!("Versions: {}.", versions.join("; ")));
     }
+    remarks.extend(comparison.missing.iter().map(|missing| format!("Left out: {missing}.")));
+    let notes = comparison.notes.iter().cloned().chain(doubts(comparison));
+    remarks.extend(notes.map(|note| format!("Note: {note}")));
+    remarks
+}
+
+/// How many bars are met.
+pub fn score(verdicts: &[Verdict]) -> String {
     let count = |word: &str| verdicts.iter().filter(|verdict| verdict.outcome.word() == word).count();
-    let _ = writeln!(
-        out,
-        "**{} of {} bars are met**, {} missed, {} unsure, {} open.\n\n| Workload | Bar | Measured | Ratio | Verdict | With access logs |\n|---|---|---|---|---|---|",
+    format!(
+        "{} of {} bars are met, {} missed, {} unsure, {} open",
         count("met"),
         verdicts.len(),
         count("missed"),
         count("unsure"),
         count("open")
+    )
+}
+
+/// The bars of the race.
+fn verdict_table(out: &mut String, comparison: &Comparison) {
+    let verdicts = &comparison.verdicts;
+    if verdicts.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "**{}.**\n\n| Workload | Bar | Measured | Ratio | Verdict | With access logs |\n|---|---|---|---|---|---|",
+        score(verdicts)
     );
     for verdict in verdicts {
         let logged = verdict.logged.as_ref().map_or("–".to_string(), |judged| {
@@ -106,7 +116,7 @@ fn verdict_table(out: &mut String, comparison: &Comparison) {
     out.push('\n');
 }
 
-fn load_row(comparison: &Comparison, cell: &Cell) -> Option<String> {
+fn load_line(comparison: &Comparison, cell: &Cell) -> Option<String> {
     cell.loads().next()?;
     let of = |value: fn(&Round) -> f64| statistics::spread(&cell.loads().map(value).collect::<Vec<_>>());
     let cpu = of(|round| round.cpu_us_per_request);
@@ -119,9 +129,7 @@ fn load_row(comparison: &Comparison, cell: &Cell) -> Option<String> {
     };
     let calls = cell.loads().find_map(|round| round.system_calls_per_request);
     Some(format!(
-        "| {} | {} | {} | {} | {:.0} | {} | {} | {p999} | {:.1} · {:.1} | {:.1} | {} | {:.2} |\n",
-        cell.workload,
-        cell.contender,
+        "{} | {} | {:.0} | {} | {} | {p999} | {:.1} · {:.1} | {:.1} | {} | {:.2}",
         digits(cpu),
         ratio(comparison, cell),
         of(|round| round.rate).median,
@@ -141,7 +149,8 @@ fn idle_table(out: &mut String, comparison: &Comparison) {
         out,
         comparison,
         "| Workload | Server | CPU, % of a processor | wake-ups/s | memory per connection, bytes | memory, MiB |",
-        |samples| {
+        |cell| {
+            let samples = &cell.rounds;
             let of = |value: fn(&IdleRound) -> f64| {
                 median(samples, |sample| if let Sample::Idle(round) = sample { Some(value(round)) } else { None })
             };
@@ -158,7 +167,8 @@ fn idle_table(out: &mut String, comparison: &Comparison) {
 
 /// How soon they serve, and what they hold.
 fn lifetime_table(out: &mut String, comparison: &Comparison) {
-    section(out, comparison, "| Workload | Server | memory served · loaded · rested, MiB |", |samples| {
+    section(out, comparison, "| Workload | Server | memory served · loaded · rested, MiB |", |cell| {
+        let samples = &cell.rounds;
         let of = |value: fn(&MemoryRound) -> u64| {
             let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
             median(samples, |sample| if let Sample::Memory(round) = sample { Some(mib(value(round))) } else { None })
@@ -166,7 +176,8 @@ fn lifetime_table(out: &mut String, comparison: &Comparison) {
         let (served, loaded) = (of(|round| round.memory_served)?, of(|round| round.memory_loaded)?);
         Some(format!("{served:.1} · {loaded:.1} · {:.1}", of(|round| round.memory_rested)?))
     });
-    section(out, comparison, "| Workload | Server | first reply after, ms |", |samples| {
+    section(out, comparison, "| Workload | Server | first reply after, ms |", |cell| {
+        let samples = &cell.rounds;
         let served = |sample: &Sample| if let Sample::Start(round) = sample { Some(round.served_ms) } else { None };
         let times: Vec<f64> = samples.iter().filter_map(served).collect();
         (!times.is_empty()).then(|| digits(statistics::spread(&times)))
@@ -174,12 +185,13 @@ fn lifetime_table(out: &mut String, comparison: &Comparison) {
 }
 
 /// A table of the cells that have such a line; nothing where none has.
-fn section(out: &mut String, comparison: &Comparison, head: &str, line: impl Fn(&[Sample]) -> Option<String>) {
+fn section(out: &mut String, comparison: &Comparison, head: &str, line: impl Fn(&Cell) -> Option<String>) {
     let lines: String = (comparison.results.iter())
-        .filter_map(|cell| Some(format!("| {} | {} | {} |\n", cell.workload, cell.contender, line(&cell.rounds)?)))
+        .filter_map(|cell| Some(format!("| {} | {} | {} |\n", cell.workload, cell.contender, line(cell)?)))
         .collect();
     if !lines.is_empty() {
-        let _ = write!(out, "\n{head}\n|{}\n{lines}", "---|".repeat(head.matches('|').count() - 1));
+        let before = if out.is_empty() { "" } else { "\n" };
+        let _ = write!(out, "{before}{head}\n|{}\n{lines}", "---|".repeat(head.matches('|').count() - 1));
     }
 }
 
@@ -212,62 +224,13 @@ fn ratio(comparison: &Comparison, cell: &Cell) -> String {
     }
 }
 
-/// Everybody but a bare yardstick; that one only when it came in well under nginx in this very run.
-pub fn is_proven(comparison: &Comparison, contender: &Described) -> bool {
-    let proof = || {
-        let (bare, nginx) = (find(comparison, PROOF.0, &contender.name)?, find(comparison, PROOF.0, "nginx")?);
-        Some(cpu_ratio(bare, nginx)?.median <= PROOF.1)
-    };
-    !contender.bare || proof() == Some(true)
-}
-
-fn cpu_ratio(first: &Cell, second: &Cell) -> Option<statistics::Ratio> {
-    let cpu = |cell: &Cell| cell.loads().map(|round| round.cpu_us_per_request).collect::<Vec<_>>();
-    statistics::ratio(&cpu(first).into_iter().zip(cpu(second)).collect::<Vec<_>>())
-}
-
+/// A ratio with where it may lie.
 pub fn interval(ratio: &statistics::Ratio) -> String {
     format!("{:.2} ({:.2}–{:.2})", ratio.median, ratio.low, ratio.high)
 }
 
 fn chance(p: f64) -> String {
     if p < 0.001 { "p < 0.001".into() } else { format!("p = {p:.3}") }
-}
-
-pub fn find<'a>(comparison: &'a Comparison, workload: &str, contender: &str) -> Option<&'a Cell> {
-    comparison.results.iter().find(|cell| cell.workload == workload && cell.contender == contender)
-}
-
-pub fn failed(cell: &Cell) -> bool {
-    cell.loads().any(|round| round.errors > ERRORS_MAX)
-}
-
-/// Failures, and what the generator said of itself.
-fn doubts(comparison: &Comparison) -> Vec<String> {
-    let mut notes = Vec::new();
-    let mut unfit = Vec::new();
-    for cell in &comparison.results {
-        let who = format!("{} under {}", cell.contender, cell.workload);
-        let errors = cell.loads().map(|round| round.errors).fold(0.0, f64::max);
-        if errors > ERRORS_MAX {
-            let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
-            for (cause, count) in cell.loads().flat_map(|round| &round.report.errors.causes) {
-                *causes.entry(cause).or_default() += count;
-            }
-            let causes: Vec<String> = causes.iter().map(|(cause, count)| format!("{cause} × {count}")).collect();
-            notes.push(format!("{who}: up to {:.2} % of the requests failed ({}).", errors * 100.0, causes.join(", ")));
-        }
-        if cell.loads().any(|round| round.report.generator.unfit) {
-            unfit.push(who);
-        }
-    }
-    if !unfit.is_empty() {
-        notes.push(format!(
-            "the generator was late or used more than 80 % of its thread: rates and latencies may be its own, CPU per request is the server's all the same ({}).",
-            unfit.join(", ")
-        ));
-    }
-    notes
 }
 
 #[cfg(test)]
@@ -277,7 +240,7 @@ mod tests {
     use ringway_engine::io::Backend;
 
     use super::*;
-    use crate::compare::Machine;
+    use crate::compare::{Described, Machine};
     use crate::report::json::Report;
     use crate::run::Measured;
     use crate::scenario::Scenario;

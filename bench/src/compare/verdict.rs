@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::bars::{Against, BARS, Bar, Bound, Measure, WORSE_NS, WORSE_PART};
 use super::contender::LOGGED;
+use super::evidence::{failed, find, is_proven};
 use super::rounds::Cell;
-use super::table::{failed, find, is_proven};
 use super::trials::Trial;
 use super::{Comparison, Described};
 use crate::statistics::{self, Ratio, Spread};

@@ -45,7 +45,7 @@ pub fn bytes(count: u64) -> String {
 }
 
 /// For the text and the attributes of XML and HTML.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

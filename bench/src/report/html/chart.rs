@@ -93,13 +93,30 @@ impl Axis {
     }
 
     /// Where a value is, from 0 to 1.
-    fn place(&self, value: f64) -> f64 {
+    pub(super) fn place(&self, value: f64) -> f64 {
         let place = if self.log {
             (value.max(self.from) / self.from).ln() / (self.to / self.from).ln()
         } else {
             (value - self.from) / (self.to - self.from)
         };
         if place.is_finite() { place.clamp(0.0, 1.0) } else { 0.0 }
+    }
+}
+
+impl Axis {
+    /// Ticks whose texts do not touch each other, on a plot that ends at `end`.
+    pub(super) fn thinned(&self, end: f64, x: impl Fn(f64) -> f64) -> Vec<&(f64, String)> {
+        let mut free_from = f64::MIN;
+        let mut kept = Vec::new();
+        for tick in &self.ticks {
+            // Letters are about 7 pixels wide; the texts are centred.
+            let half = tick.1.chars().count() as f64 * 3.5 + 4.0;
+            if x(tick.0) - half >= free_from && x(tick.0) + half <= end + RIGHT + half / 2.0 {
+                free_from = x(tick.0) + half;
+                kept.push(tick);
+            }
+        }
+        kept
     }
 }
 
@@ -127,7 +144,7 @@ impl Chart<'_> {
                 at + 4.0
             );
         }
-        for (value, text) in thinned(&self.x.ticks, plot_width, x) {
+        for (value, text) in self.x.thinned(LEFT + plot_width, x) {
             let (at, text) = (x(*value), escape(text));
             let _ = write!(
                 out,
@@ -158,21 +175,6 @@ impl Chart<'_> {
         out.push_str("</svg>\n");
         out
     }
-}
-
-/// Ticks whose texts do not touch each other.
-fn thinned(ticks: &[(f64, String)], plot_width: f64, x: impl Fn(f64) -> f64) -> Vec<&(f64, String)> {
-    let mut free_from = f64::MIN;
-    let mut kept = Vec::new();
-    for tick in ticks {
-        // Letters are about 7 pixels wide; the texts are centred.
-        let half = tick.1.chars().count() as f64 * 3.5 + 4.0;
-        if x(tick.0) - half >= free_from && x(tick.0) + half <= LEFT + plot_width + RIGHT + half / 2.0 {
-            free_from = x(tick.0) + half;
-            kept.push(tick);
-        }
-    }
-    kept
 }
 
 fn escape_lines(text: &str) -> String {

@@ -3,6 +3,7 @@
 //! The page is whole: it loads nothing, runs nothing, and says so to the browser in a content security policy. What a place of a chart holds
 //! is told by pointing at it.
 
+pub mod bars;
 pub mod chart;
 mod table;
 
@@ -35,14 +36,9 @@ pub fn page(runs: &[Run]) -> String {
         [run] => run.report.target.clone(),
         _ => format!("{} runs compared", runs.len()),
     };
-    let mut out = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Load: {0}</title>\n<style>\n{1}</style>\n</head>\n\
-         <body>\n<main>\n<h1>{0}</h1>\n<p class=\"quiet\">ringway-load {2}. Latencies count from when a request was due (closed loop: from when its connection was free) to the end of its reply.</p>\n",
-        escape(&title),
-        include_str!("style.css"),
-        env!("CARGO_PKG_VERSION"),
+    let mut out = begin(
+        &format!("Load: {title}"),
+        "Latencies count from when a request was due (closed loop: from when its connection was free) to the end of its reply.",
     );
     for run in runs {
         for doubt in &run.report.generator.doubts {
@@ -54,7 +50,7 @@ pub fn page(runs: &[Run]) -> String {
         &mut out,
         "Latency by percentile",
         "Both axes are logarithmic: each mark to the right is ten times rarer.",
-        &(legend(runs, false) + &percentiles(runs).draw()),
+        &percentiles(runs),
     );
     let steps = Steps::of(runs);
     let per = steps.said();
@@ -79,11 +75,29 @@ pub fn page(runs: &[Run]) -> String {
     section(&mut out, "Failures", &format!("Requests per second that failed in {per}."), &failures);
     let compared = if runs.len() > 1 { "Small figures: the change against the first run." } else { "" };
     section(&mut out, "Figures", compared, &table::table(runs));
-    out.push_str("</main>\n</body>\n</html>\n");
+    out.push_str(END);
     out
 }
 
-fn section(out: &mut String, title: &str, said: &str, body: &str) {
+/// The end of every page.
+pub const END: &str = "</main>\n</body>\n</html>\n";
+
+/// The beginning of every page: it loads nothing and runs nothing.
+pub fn begin(title: &str, said: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{0}</title>\n<style>\n{1}</style>\n</head>\n\
+         <body>\n<main>\n<h1>{0}</h1>\n<p class=\"quiet\">ringway-load {2}. {3}</p>\n",
+        escape(title),
+        include_str!("style.css"),
+        env!("CARGO_PKG_VERSION"),
+        escape(said)
+    )
+}
+
+/// A part of a page; `body` is HTML.
+pub fn section(out: &mut String, title: &str, said: &str, body: &str) {
     let _ = writeln!(
         out,
         "<section>\n<h2>{}</h2>\n<p class=\"quiet\">{}</p>\n{body}</section>",
@@ -111,7 +125,12 @@ fn nines(percentile: f64) -> f64 {
     -(1.0 - percentile / 100.0).log10()
 }
 
-fn percentiles(runs: &[Run]) -> Chart<'_> {
+/// A chart of latency by percentile, with its legend.
+pub fn percentiles(runs: &[Run]) -> String {
+    legend(runs, false) + &percentile_chart(runs).draw()
+}
+
+fn percentile_chart(runs: &[Run]) -> Chart<'_> {
     // A run of n requests says nothing about what is rarer than one in n.
     let ends = runs.iter().map(|run| (run.report.latency.histogram.len().max(10) as f64).log10());
     let end = ends.clone().fold(1.0, f64::max);

@@ -7,6 +7,7 @@ mod replay;
 mod report;
 mod search;
 mod serve;
+mod snapshot;
 mod tls;
 mod watch;
 
@@ -51,6 +52,8 @@ enum Command {
     Compare(Box<CompareArgs>),
     /// Serve replies of known sizes: `GET /N` is answered with N bytes.
     Serve(serve::ServeArgs),
+    /// Write the proxy's configuration with one origin behind it, as `compare` does.
+    Snapshot(snapshot::SnapshotArgs),
     /// Add up the runs of several generators.
     Merge(merge::MergeArgs),
 }
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Ab(args) => ab::ab(&args).map(ExitCode::from),
         Command::Compare(args) => compare::compare(&args).map(|()| ExitCode::SUCCESS),
         Command::Serve(args) => serve::serve(&args),
+        Command::Snapshot(args) => snapshot::snapshot(&args),
         Command::Merge(args) => merge::merged(&args),
     };
     outcome.unwrap_or_else(|error| {

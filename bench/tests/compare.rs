@@ -60,7 +60,7 @@ fn the_table_tells_known_costs_apart() {
     assert!((0.25..0.5).contains(&ratio), "{table}");
     // Two signs of 2⁷ are as extreme.
     assert!((chance - 2.0 / 128.0).abs() < 1e-3, "{table}");
-    assert!(table.contains("- stout leaves out: not known here."), "{table}");
+    assert!(table.contains("\nstout leaves out: not known here.\n"), "{table}");
 
     let outcome: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
     assert_eq!(outcome["results"].as_array().unwrap().len(), 2, "{outcome:#}");
@@ -166,6 +166,22 @@ fn a_contender_that_fails_is_named_and_the_others_go_on() {
     assert!(table.contains("broken is left out of keepalive-16") && table.contains("no tea"), "{table}");
 }
 
+/// What `perf/ab` and the check of the image start the proxy from.
+#[test]
+fn a_snapshot_for_the_proxy_in_front_of_an_origin() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("snapshot");
+    let write = |more: &[&str]| {
+        let fixed = ["snapshot", file.to_str().unwrap(), "127.0.0.1:8080", "127.0.0.1:8081"];
+        let output = Command::new(PROGRAM).args(fixed).args(more).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        ringway_config::Snapshot::read_file(&file).unwrap().blobs().count()
+    };
+    let (one, table) = (write(&[]), write(&["--table", "--access-log"]));
+    // A host for every authority.
+    assert_eq!((one, table), (5, 105));
+}
+
 /// One round says little, but every bar that was run for has its verdict, and the others none.
 #[test]
 fn the_race_judges_every_bar_that_it_ran_for() {
@@ -177,8 +193,9 @@ fn the_race_judges_every_bar_that_it_ran_for() {
     let only = ["--only", "ringway,ringway+log", "--workload", "keepalive-16,idle-100,start"];
     let times = ["--rounds", "1", "-d", "100ms", "--warmup", "0s", "--no-system-calls"];
     let folder = tempfile::tempdir().unwrap();
-    let json = folder.path().join("race.json");
-    let output = compare(&[&["--race", "--json", json.to_str().unwrap()], &only[..], &times].concat());
+    let [json, html] = ["race.json", "race.html"].map(|name| folder.path().join(name));
+    let files = ["--race", "--json", json.to_str().unwrap(), "--html", html.to_str().unwrap()];
+    let output = compare(&[&files, &only[..], &times].concat());
     let table = text(&output.stdout);
     assert!(output.status.success(), "{table}{}", text(&output.stderr));
     let outcome: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
@@ -196,6 +213,20 @@ fn the_race_judges_every_bar_that_it_ran_for() {
     let met = own.filter(|word| word == "met").count();
     assert!(table.contains(&format!("**{met} of 5 bars are met**, {} missed, 0 unsure, 2 open.", 3 - met)), "{table}");
     assert!(table.contains("| keepalive-16 | ringway+log |"), "{table}");
+
+    let page = std::fs::read_to_string(&html).unwrap();
+    assert!(page.contains(&format!("<h2>{met} of 5 bars are met, {} missed", 3 - met)), "{page}");
+    assert!(page.contains("<td>ringway+log</td>") && page.contains("class=\"bar c0\""), "{page}");
+    // It is whole: nothing is loaded, nothing runs, and a part that is opened is closed.
+    assert!(!["<script", "src=", "href=", "url("].iter().any(|outside| page.contains(outside)), "{page}");
+    for part in ["section", "svg", "table", "tr", "td", "th"] {
+        let count = |text: String| page.matches(&text).count();
+        assert_eq!(
+            count(format!("<{part}>")) + count(format!("<{part} ")),
+            count(format!("</{part}>")),
+            "{part}: {page}"
+        );
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub mod idle;
 pub mod lifetime;
 pub mod live;
 pub mod merge;
+pub mod pem;
 pub mod plan;
 pub mod probe;
 pub mod prometheus;

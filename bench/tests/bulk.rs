@@ -4,15 +4,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/served.rs"]
+mod served;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use serde_json::Value;
 
 use self::common::{json, listen, ringway_load};
+use self::served::Served;
 
 const BLOCK: u64 = 1 << 20;
 
@@ -68,36 +70,15 @@ fn a_server_that_ends_is_a_failure() {
     }
 }
 
-/// The program's other end; dropped, it is stopped.
-struct Other(Child, String);
-
-impl Other {
-    fn start(kind: &str, backend: &str) -> Other {
-        let args = ["serve", "--bulk", kind, "--listen", "127.0.0.1:0", "--io-backend", backend];
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringway-load"));
-        let mut child = command.args(args).stderr(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let url = line.split(' ').nth(2).unwrap().to_string();
-        Other(child, url)
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn the_other_end_discards_and_is_a_source() {
     for backend in ["auto", "epoll"] {
-        let (sink, source) = (Other::start("discard", backend), Other::start("source", backend));
+        let (sink, source) =
+            (Served::start(&["--bulk", "discard"], backend), Served::start(&["--bulk", "source"], backend));
         // Twice: connections that ended make room for others.
         for _ in 0..2 {
-            assert_sent(&run(&sink.1, "send", &["--io-backend", backend]));
-            assert_received(&run(&source.1, "receive", &["--io-backend", backend]));
+            assert_sent(&run(&sink.url, "send", &["--io-backend", backend]));
+            assert_received(&run(&source.url, "receive", &["--io-backend", backend]));
         }
     }
     let output = ringway_load(&["run", "tcp://127.0.0.1:1", "--bulk", "send", "--rate", "5"]);

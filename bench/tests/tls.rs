@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/served.rs"]
+mod served;
 #[path = "common/web_socket.rs"]
 mod web_socket;
 
@@ -19,6 +21,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
 use self::common::{json, listen, ringway_load};
+use self::served::Served;
 use self::web_socket::web_socket;
 
 const DRIVERS: [&str; 2] = ["auto", "epoll"];
@@ -115,8 +118,20 @@ fn run(url: &str, backend: &str, more: &[&str]) -> Value {
     json(&[&fixed[..], pace, more].concat())
 }
 
+/// How many requests there were: 25 are due, and on a busy machine the one connection may not be free for the last of them.
+fn requests(run: &Value) -> u64 {
+    let requests = run["requests"].as_u64().unwrap();
+    assert_eq!((requests + run["unsent"].as_u64().unwrap(), requests > 2), (25, true), "{run:#}");
+    requests
+}
+
 fn assert_good(run: &Value) {
-    assert_eq!((run["requests"].as_u64(), run["errors"]["share"].as_f64()), (Some(25), Some(0.0)), "{run:#}");
+    assert_eq!((requests(run) > 0, run["errors"]["causes"].to_string().as_str()), (true, "{}"), "{run:#}");
+}
+
+fn assert_failed(run: &Value, cause: &str) {
+    let all = format!("{{\"{cause}\":{}}}", requests(run));
+    assert_eq!(run["errors"]["causes"].to_string(), all, "{run:#}");
 }
 
 fn handshakes(run: &Value) -> (u64, u64) {
@@ -133,7 +148,7 @@ fn handshakes_are_counted_and_sessions_go_on() {
         let kept = run(&url, backend, &["--cacert", &ca]);
         assert_good(&kept);
         assert_eq!((handshakes(&kept), kept["connects"].as_u64()), ((1, 0), Some(1)), "{kept:#}");
-        assert_eq!((&kept["tls"]["verified"], kept["statuses"]["200"].as_u64()), (&Value::Bool(true), Some(25)));
+        assert_eq!((&kept["tls"]["verified"], &kept["statuses"]["200"]), (&Value::Bool(true), &kept["requests"]));
         let agreed = kept["tls"]["agreed"].as_object().unwrap();
         assert_eq!(agreed.keys().collect::<Vec<_>>(), ["TLSv1.3 TLS_AES_256_GCM_SHA384 X25519MLKEM768"], "{kept:#}");
         assert!(kept["tls"]["handshake"]["max_ns"].as_u64() > Some(0), "{kept:#}");
@@ -141,10 +156,10 @@ fn handshakes_are_counted_and_sessions_go_on() {
         // Every connection brings tickets for the next one.
         let new = run(&url, backend, &["--cacert", &ca, "--new-connections"]);
         assert_good(&new);
-        assert_eq!((handshakes(&new), new["connects"].as_u64()), ((1, 24), Some(25)), "{new:#}");
+        assert_eq!((handshakes(&new), &new["connects"]), ((1, requests(&new) - 1), &new["requests"]), "{new:#}");
         let full = run(&url, backend, &["--cacert", &ca, "--new-connections", "--no-resumption"]);
         assert_good(&full);
-        assert_eq!(handshakes(&full), (25, 0), "{full:#}");
+        assert_eq!(handshakes(&full), (requests(&full), 0), "{full:#}");
     }
     // A connection that was opened in the warm-up is not counted; what it agreed on is told.
     let warm = json(&["run", &url, "--cacert", &ca, "--rate", "50", "-c", "1", "-d", "500ms", "--warmup", "500ms"]);
@@ -181,7 +196,7 @@ fn failures_of_tls_say_why() {
     for backend in DRIVERS {
         for (address, args, why) in &cases {
             let failed = run(&format!("https://{address}/"), backend, args);
-            assert_eq!(failed["errors"]["causes"].to_string(), "{\"tls\":25}", "{args:?} {failed:#}");
+            assert_failed(&failed, "tls");
             let reasons = failed["errors"]["reasons"].as_object().unwrap();
             assert_eq!(reasons.len(), 1, "{failed:#}");
             assert!(reasons.keys().all(|reason| reason.contains(why)), "{why}: {failed:#}");
@@ -246,10 +261,36 @@ fn an_end_without_close_notify_is_a_short_reply() {
     let short = until_close(true, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
     let whole = until_close(true, b"HTTP/1.1 200 OK\r\n\r\nall of it");
     for backend in DRIVERS {
-        for (address, causes) in [(cut, "{\"short-reply\":25}"), (short, "{\"short-reply\":25}"), (whole, "{}")] {
-            let run = run(&format!("https://{address}/"), backend, &["--cacert", &ca]);
-            assert_eq!(run["errors"]["causes"].to_string(), causes, "{run:#}");
-        }
+        let run = |address| run(&format!("https://{address}/"), backend, &["--cacert", &ca]);
+        assert_failed(&run(cut), "short-reply");
+        assert_failed(&run(short), "short-reply");
+        assert_good(&run(whole));
+    }
+}
+
+#[test]
+fn the_origin_speaks_tls() {
+    let authority = Authority::new("ours");
+    let (certificate, key) = authority.signed("127.0.0.1", false);
+    let (ca, cert, private) = (authority.path("ca.pem"), authority.path("server.pem"), authority.path("server.key"));
+    std::fs::write(&cert, certificate.pem()).unwrap();
+    std::fs::write(&private, key.serialize_pem()).unwrap();
+    for backend in DRIVERS {
+        let server = Served::start(&["--tls-cert", &cert, "--tls-key", &private], backend);
+        let url = server.url.replace("/N", "/200000");
+        assert!(url.starts_with("https://"), "{url}");
+        let kept = run(&url, backend, &["--cacert", &ca]);
+        assert_good(&kept);
+        let body_bytes = requests(&kept) * 200_000;
+        assert_eq!((handshakes(&kept), kept["bytes_read"].as_u64() > Some(body_bytes)), ((1, 0), true), "{kept:#}");
+        // The server closes each with close_notify.
+        let new = run(&url, backend, &["--cacert", &ca, "--new-connections"]);
+        assert_good(&new);
+        assert_eq!(handshakes(&new), (1, requests(&new) - 1), "{new:#}");
+        // A client that does not trust it, and one that does not speak TLS, are no harm to others.
+        assert_failed(&run(&url, backend, &[]), "tls");
+        assert_failed(&run(&url.replace("https", "http"), backend, &[]), "malformed");
+        assert_good(&run(&url, backend, &["--cacert", &ca]));
     }
 }
 

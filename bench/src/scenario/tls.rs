@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use serde::Deserialize;
 
 use super::target::{Scheme, Target};
+use crate::pem;
 use crate::plan::Security;
 
 /// Where systems keep the authorities that they trust; the first one that is there.
@@ -78,9 +78,8 @@ impl TlsText {
             (None, None) => builder.with_no_client_auth(),
             (Some(cert), Some(key)) => {
                 let (cert, key) = (folder.join(cert), folder.join(key));
-                let private = PrivateKeyDer::from_pem_file(&key).map_err(|e| format!("{}: {e}", key.display()))?;
                 builder
-                    .with_client_auth_cert(certificates(&cert)?, private)
+                    .with_client_auth_cert(pem::certificates(&cert)?, pem::key(&key)?)
                     .map_err(|e| format!("{} with {}: {e}", cert.display(), key.display()))?
             }
             _ => return Err("tls: cert and key belong together".into()),
@@ -103,7 +102,7 @@ impl TlsText {
 fn authorities(file: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     if let Some(file) = file {
-        for certificate in certificates(file)? {
+        for certificate in pem::certificates(file)? {
             roots.add(certificate).map_err(|e| format!("{}: {e}", file.display()))?;
         }
         return Ok(roots);
@@ -111,15 +110,8 @@ fn authorities(file: Option<&Path>) -> Result<RootCertStore, String> {
     let system = SYSTEM_AUTHORITIES.map(Path::new).into_iter().find(|file| file.exists());
     let system = system.ok_or("tls: this system has no authorities where they usually are; name a file (--cacert)")?;
     // Among many there are old ones that this library does not read.
-    roots.add_parsable_certificates(certificates(system)?);
+    roots.add_parsable_certificates(pem::certificates(system)?);
     Ok(roots)
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let wrong = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
-    let read = CertificateDer::pem_file_iter(file).map_err(|e| wrong(&e))?;
-    let found: Vec<_> = read.collect::<Result<_, _>>().map_err(|e| wrong(&e))?;
-    if found.is_empty() { Err(wrong(&"no certificate in it (PEM)")) } else { Ok(found) }
 }
 
 /// Takes any certificate, but only from who has its key: the work of a handshake stays what it is.

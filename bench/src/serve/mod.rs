@@ -3,15 +3,18 @@
 //! `GET /N` is answered with N bytes, and so is every path whose last segment is N. One thread, on the engine; connections are kept as the client wishes.
 
 pub mod bulk;
+pub mod tls;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_engine::io::{CREDIT_UNLIMITED, Limits};
 use ringway_engine::{Buf, Class, Completion, Io, Piece, Sock, Time, Token, net};
 use ringway_http::h1::{BodyDecoder, HeadLimits, Output, Parse};
 use ringway_http::head::{Framing, Method, RequestHead};
+use rustls::{ServerConfig, ServerConnection};
 
 /// Bytes of one body.
 pub const BODY_BYTES_MAX: usize = 16 << 20;
@@ -23,10 +26,16 @@ const CONNECTIONS_MAX: u32 = 65_536;
 const QUEUED_BYTES_MAX: usize = 64 << 20;
 const LISTENER: Token = Token(u64::MAX);
 
-/// Serves on `socket` until the process ends. `work` is CPU time that every request costs besides.
-pub fn serve<I: Io>(io: I, socket: ringway_engine::ListenSocket, work: Duration) -> Result<(), String> {
+/// Serves on `socket` until the process ends, over TLS if there is a configuration for it. `work` is CPU time that every request costs besides.
+pub fn serve<I: Io>(
+    io: I,
+    socket: ringway_engine::ListenSocket,
+    tls: Option<Arc<ServerConfig>>,
+    work: Duration,
+) -> Result<(), String> {
     let mut origin = Origin {
         io,
+        tls,
         work,
         connections: Vec::new(),
         free: Vec::new(),
@@ -50,6 +59,7 @@ pub fn bind(address: SocketAddr) -> Result<(ringway_engine::ListenSocket, Limits
 
 struct Origin<I: Io> {
     io: I,
+    tls: Option<Arc<ServerConfig>>,
     work: Duration,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
@@ -59,6 +69,7 @@ struct Origin<I: Io> {
 
 struct Connection {
     sock: Sock,
+    session: Option<Box<ServerConnection>>,
     /// Of a head that came in pieces.
     pending: Vec<u8>,
     scanned: usize,
@@ -83,11 +94,13 @@ impl<I: Io> Origin<I> {
                     self.connections.push(None);
                     self.connections.len() - 1
                 });
+                // The configuration is sound: it was made of files that were read.
+                let session = self.tls.as_ref().and_then(|tls| ServerConnection::new(tls.clone()).ok()).map(Box::new);
                 match self.io.adopt(conn, Token(index as u64)) {
                     Ok(sock) => {
                         self.io.recv(sock, Class::Small, CREDIT_UNLIMITED);
                         self.connections[index] =
-                            Some(Connection { sock, pending: Vec::new(), scanned: 0, body: None });
+                            Some(Connection { sock, session, pending: Vec::new(), scanned: 0, body: None });
                     }
                     Err(_) => self.free.push(index),
                 }
@@ -100,20 +113,46 @@ impl<I: Io> Origin<I> {
 
     fn received(&mut self, index: usize, buf: &Buf) {
         let Some(mut connection) = self.connections[index].take() else { return };
-        let next = if connection.pending.is_empty() {
-            self.read(&mut connection, buf)
-        } else {
-            let mut pending = std::mem::take(&mut connection.pending);
-            pending.extend_from_slice(buf);
-            self.read(&mut connection, &pending)
+        let next = match &mut connection.session {
+            None => self.take(&mut connection, buf),
+            Some(session) => {
+                let (mut plain, mut out) = (Vec::new(), Vec::new());
+                let goes_on = tls::open(session, buf, &mut plain, &mut out);
+                self.say(connection.sock, out);
+                match self.take(&mut connection, &plain) {
+                    Next::Read if !goes_on => Next::Shut,
+                    next => next,
+                }
+            }
         };
         let sock = connection.sock;
+        if let Some(session) = connection.session.as_mut().filter(|_| next == Next::Shut) {
+            let mut out = Vec::new();
+            tls::close(session, &mut out);
+            self.say(sock, out);
+        }
         self.connections[index] = Some(connection);
         match next {
             Next::Read => {}
             Next::Shut => self.io.shutdown(sock),
             Next::Cut => self.close(index),
         }
+    }
+
+    fn say(&mut self, sock: Sock, records: Vec<u8>) {
+        if !records.is_empty() {
+            self.io.send(sock, Piece::Buf(Buf::heap(records)));
+        }
+    }
+
+    /// Takes bytes of HTTP, behind what is left of those before.
+    fn take(&mut self, connection: &mut Connection, bytes: &[u8]) -> Next {
+        if connection.pending.is_empty() {
+            return self.read(connection, bytes);
+        }
+        let mut pending = std::mem::take(&mut connection.pending);
+        pending.extend_from_slice(bytes);
+        self.read(connection, &pending)
     }
 
     /// Answers every whole request in `bytes` and keeps what is left.
@@ -139,7 +178,7 @@ impl<I: Io> Origin<I> {
             let reply = self.reply(self.head.path.of(bytes));
             bytes = &bytes[self.head.len..];
             burn(self.work);
-            self.answer(connection.sock, reply);
+            self.answer(connection, reply);
             if !self.head.keep_alive {
                 // Whatever the client still sends is no request.
                 connection.body = Some(BodyDecoder::new(Framing::UntilClose, Output::Data));
@@ -153,10 +192,18 @@ impl<I: Io> Origin<I> {
         Next::Read
     }
 
-    fn answer(&mut self, sock: Sock, reply: &'static [u8]) {
+    fn answer(&mut self, connection: &mut Connection, reply: &'static [u8]) {
         let head_only = self.head.method == Method::Head;
         let head = || reply.windows(4).position(|w| w == b"\r\n\r\n").map_or(reply, |at| &reply[..at + 4]);
-        self.io.send(sock, Piece::Static(if head_only { head() } else { reply }));
+        let bytes = if head_only { head() } else { reply };
+        match &mut connection.session {
+            None => self.io.send(connection.sock, Piece::Static(bytes)),
+            Some(session) => {
+                let mut out = Vec::with_capacity(bytes.len() + 64);
+                tls::seal(session, bytes, &mut out);
+                self.say(connection.sock, out);
+            }
+        }
     }
 
     /// The reply to this path. Each size is made once and lives as long as the process.

@@ -95,7 +95,7 @@ const fn cpu(trial: &'static str, bound: Bound) -> Bar {
 }
 
 /// All of them.
-pub const BARS: [Bar; 33] = [
+pub const BARS: [Bar; 36] = [
     cpu("keepalive-64", Bound::Times(0.65, Against::One("haproxy"))),
     cpu("keepalive-64", Bound::Times(0.75, Against::One("nginx"))),
     cpu("keepalive-64", Bound::Times(0.22, Against::One("envoy"))),
@@ -128,7 +128,10 @@ pub const BARS: [Bar; 33] = [
     bar("idle-8000", Measure::ConnectionMemory, Bound::AtMost(1024.0)),
     bar("memory", Measure::MemoryServed, Bound::AtMost(6.0 * MIB)),
     bar("memory", Measure::MemoryRested, Bound::AtMost(10.0 * MIB)),
+    bar("memory-one-route", Measure::MemoryServed, Bound::AtMost(6.0 * MIB)),
+    bar("memory-one-route", Measure::MemoryRested, Bound::AtMost(10.0 * MIB)),
     bar("start", Measure::Served, Bound::AtMost(8.0)),
+    bar("start-one-route", Measure::Served, Bound::AtMost(8.0)),
 ];
 
 /// The trials of the race: those with a bar, what bars refer to, and echoes over TCP beside the bulk.

@@ -77,7 +77,7 @@ fn verdicts(verdicts: &[Verdict]) -> String {
         });
         let _ = writeln!(
             out,
-            "<tr><th scope=\"row\"><b>{}</b><small>{}</small></th><td>{}</td><td>{}</td><td>{}{unfit}</td><td class=\"logged\">{logged}</td></tr>",
+            "<tr><th scope=\"row\"><b>{}</b><small>{}</small></th><td>{}</td><td class=\"ratio\">{}</td><td>{}{unfit}</td><td class=\"logged\">{logged}</td></tr>",
             escape(verdict.workload),
             escape(&verdict.bar),
             escape(&verdict.measured),

@@ -85,6 +85,11 @@ type Tried<T> = Result<Result<T, String>, String>;
 impl Field {
     /// All trials, in their order. Neighbours that are about each other take turns.
     pub fn run(&mut self, trials: &[Trial], contenders: &[Contender]) -> Result<Vec<Cell>, String> {
+        let rounds = |trial: &Trial| {
+            let suited = contenders.iter().filter(|contender| contender.suits(&trial.workload())).count();
+            self.settings.time_of(trial) * (suited * self.settings.rounds_of(trial)) as u32
+        };
+        eprintln!("at least {} minutes", trials.iter().map(rounds).sum::<Duration>().as_secs().div_ceil(60));
         let mut cells: Vec<Cell> = Vec::new();
         for together in trials.chunk_by(|a, b| a.is_beside(b)) {
             let rate = self.rate(&together[0], &cells)?;
@@ -172,11 +177,11 @@ impl Field {
                 let duration = crate::gate::duration(&self.settings.duration)?;
                 bench.idle(&command, address, request, *connections, duration).map(Sample::Idle)
             }
-            Trial::Memory => {
+            Trial::Memory(_) => {
                 let rest = crate::gate::duration(&self.settings.rest)?;
                 bench.memory(&command, &plan, request, rest).map(Sample::Memory)
             }
-            Trial::Start => bench.start(&command, address, request).map(Sample::Start),
+            Trial::Start(_) => bench.start(&command, address, request).map(Sample::Start),
         };
         let mut sample = match measured {
             Ok(sample) => sample,
@@ -203,7 +208,7 @@ impl Field {
     fn plan(&mut self, trial: &Trial, rate: Option<f64>, routed: bool, port: u16) -> Result<Plan, String> {
         let settings = &self.settings;
         let (duration, warmup) = match trial {
-            Trial::Memory => (&settings.rest[..], WARMUP_OF_MEMORY),
+            Trial::Memory(_) => (&settings.rest[..], WARMUP_OF_MEMORY),
             _ => (&settings.duration[..], &settings.warmup[..]),
         };
         let plan = match self.plans.entry((trial.name(), routed)) {
@@ -220,8 +225,19 @@ impl Settings {
     fn rounds_of(&self, trial: &Trial) -> usize {
         match trial {
             Trial::Load(_) => self.rounds,
-            Trial::Idle(_) | Trial::Memory => self.rounds.min(STEADY_ROUNDS_MAX),
-            Trial::Start => self.rounds * STARTS_PER_ROUND,
+            Trial::Idle(_) | Trial::Memory(_) => self.rounds.min(STEADY_ROUNDS_MAX),
+            Trial::Start(_) => self.rounds * STARTS_PER_ROUND,
+        }
+    }
+
+    /// How long a round takes beside what the contender needs to start.
+    fn time_of(&self, trial: &Trial) -> Duration {
+        let time = |text: &str| crate::gate::duration(text).unwrap_or_default();
+        match trial {
+            Trial::Load(_) => time(&self.duration) + time(&self.warmup),
+            Trial::Idle(_) => time(&self.duration),
+            Trial::Memory(_) => 2 * time(&self.rest),
+            Trial::Start(_) => Duration::ZERO,
         }
     }
 

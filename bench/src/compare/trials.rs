@@ -11,9 +11,9 @@ pub enum Trial {
     /// So many open, silent connections.
     Idle(usize),
     /// Memory after the first request, and when a load has been over for a while.
-    Memory,
+    Memory(Routes),
     /// From the start of the process to the first request that it forwarded.
-    Start,
+    Start(Routes),
 }
 
 /// A load.
@@ -90,7 +90,8 @@ pub const WORKLOADS: [Workload; 17] = [
 impl Trial {
     /// All of them.
     pub fn all() -> Vec<Trial> {
-        let others = IDLE.into_iter().map(Trial::Idle).chain([Trial::Memory, Trial::Start]);
+        let tables = [Routes::Full, Routes::One];
+        let others = IDLE.into_iter().map(Trial::Idle).chain(tables.map(Trial::Memory)).chain(tables.map(Trial::Start));
         WORKLOADS.into_iter().map(Trial::Load).chain(others).collect()
     }
 
@@ -111,8 +112,8 @@ impl Trial {
         match self {
             Trial::Load(workload) => workload.name.into(),
             Trial::Idle(count) => format!("idle-{count}"),
-            Trial::Memory => "memory".into(),
-            Trial::Start => "start".into(),
+            Trial::Memory(routes) => format!("memory{}", suffix(*routes)),
+            Trial::Start(routes) => format!("start{}", suffix(*routes)),
         }
     }
 
@@ -131,8 +132,9 @@ impl Trial {
     pub fn workload(&self) -> Workload {
         match self {
             Trial::Load(workload) => *workload,
-            Trial::Memory => Workload { connections: 256, ..KEPT },
-            Trial::Idle(_) | Trial::Start => KEPT,
+            Trial::Memory(routes) => Workload { connections: 256, routes: Some(*routes), ..KEPT },
+            Trial::Start(routes) => Workload { routes: Some(*routes), ..KEPT },
+            Trial::Idle(_) => KEPT,
         }
     }
 
@@ -141,10 +143,23 @@ impl Trial {
         match self {
             Trial::Load(workload) => workload.describe(),
             Trial::Idle(count) => format!("{count} connections that have had one reply each and are silent"),
-            Trial::Memory => "resident memory after the first request; then 256 connections in a closed loop for a while, then nothing for as long".into(),
-            Trial::Start => "from the start of the process until the first reply 200 came through it".into(),
+            Trial::Memory(routes) => format!(
+                "{}: resident memory after the first request; then 256 connections in a closed loop for a while, then nothing for as long",
+                routes.describe()
+            ),
+            Trial::Start(routes) => {
+                format!(
+                    "{}: from the start of the process until the first reply 200 came through it",
+                    routes.describe()
+                )
+            }
         }
     }
+}
+
+/// Behind the name of a trial that is there with either table.
+fn suffix(routes: Routes) -> &'static str {
+    if routes == Routes::One { "-one-route" } else { "" }
 }
 
 impl Workload {

@@ -114,6 +114,14 @@ fn render(total: &Tally) -> String {
     for cause in Cause::ALL {
         let _ = writeln!(out, "ringway_load_failures_total{{cause=\"{}\"}} {}", cause.name(), total.failed_by(cause));
     }
+    if let Some(handshakes) = &total.handshakes {
+        family(&mut out, "handshakes_total", "counter", "Handshakes of TLS.");
+        for (kind, count) in [("full", handshakes.full), ("resumed", handshakes.resumed)] {
+            let _ = writeln!(out, "ringway_load_handshakes_total{{kind=\"{kind}\"}} {count}");
+        }
+        let help = "From when TCP was connected until both sides of TLS were done.";
+        histogram(&mut out, "handshake_seconds", help, &handshakes.time);
+    }
     histogram(&mut out, "latency_seconds", "From when a request was due to the end of its reply.", &total.latency);
     histogram(
         &mut out,
@@ -147,6 +155,22 @@ fn histogram(out: &mut String, name: &str, help: &str, values: &Histogram<u64>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Session;
+
+    #[test]
+    fn handshakes_are_there_when_there_were_any() {
+        let mut tally = Tally::new(0);
+        assert!(!render(&tally).contains("handshake"));
+        for resumed in [false, true, true] {
+            tally.secured(Session { resumed, version: 0x304, suite: 0x1302, group: 0 }, 1_000_000);
+        }
+        let text = render(&tally);
+        for line in
+            ["handshakes_total{kind=\"full\"} 1", "handshakes_total{kind=\"resumed\"} 2", "handshake_seconds_count 3"]
+        {
+            assert!(text.contains(&format!("ringway_load_{line}\n")), "{line}\n{text}");
+        }
+    }
 
     #[test]
     fn buckets_are_cumulative_and_count_every_value_once() {

@@ -237,3 +237,21 @@ pub fn count(reasons: &mut BTreeMap<String, u64>, reason: String, n: u64) {
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(LATENCY_MIN, LATENCY_MAX, 3).unwrap_or_else(|_| unreachable!("the bounds are sound"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_bounded_and_none_is_lost() {
+        let (mut one, mut two) = (Tally::new(0), Tally::new(0));
+        for n in 0..20 {
+            one.reason(format!("a{n}"));
+            two.reason(format!("b{n}"));
+            two.reason("a0".into());
+        }
+        one.add(&two);
+        assert_eq!((one.reasons.len(), one.reasons["a0"]), (REASONS_MAX + 1, 21));
+        assert_eq!(one.reasons.values().sum::<u64>(), 60);
+    }
+}

@@ -197,8 +197,10 @@ impl<I: Io, P: Protocol> Worker<'_, I, P> {
     /// The kernel has taken all that was to be sent.
     fn sent(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
+        // The word may be of what was sent before the request.
         if connection.link == Link::Up
             && connection.asked.is_some()
+            && connection.sock.is_some_and(|sock| self.io.queued(sock) == 0)
             && let Progress::Whole(reply) = self.protocol.sent(&mut connection.stream)
         {
             self.finish(index, reply);

@@ -89,7 +89,7 @@ impl Field {
             let suited = contenders.iter().filter(|contender| contender.suits(&trial.workload())).count();
             self.settings.time_of(trial) * (suited * self.settings.rounds_of(trial)) as u32
         };
-        eprintln!("at least {} minutes", trials.iter().map(rounds).sum::<Duration>().as_secs().div_ceil(60));
+        eprintln!("takes at least {} min", trials.iter().map(rounds).sum::<Duration>().as_secs().div_ceil(60));
         let mut cells: Vec<Cell> = Vec::new();
         for together in trials.chunk_by(|a, b| a.is_beside(b)) {
             let rate = self.rate(&together[0], &cells)?;

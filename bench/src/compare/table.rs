@@ -214,8 +214,8 @@ fn ratio(comparison: &Comparison, cell: &Cell) -> String {
     if failed(cell) || failed(reference) {
         return "none: requests failed".into();
     }
-    let contender = comparison.contenders.iter().find(|contender| contender.name == cell.contender);
-    if contender.is_some_and(|contender| !is_proven(comparison, contender)) {
+    let sides = [&cell.contender, &comparison.reference];
+    if comparison.contenders.iter().any(|of| sides.contains(&&of.name) && !is_proven(comparison, of)) {
         return format!("withheld: not proven at {}", PROOF.0);
     }
     match cpu_ratio(reference, cell) {
@@ -277,8 +277,8 @@ mod tests {
         Cell { workload: PROOF.0.into(), contender: contender.into(), rounds }
     }
 
-    /// The row of the bare yardstick beside ours and these.
-    fn bare_row(results: Vec<Cell>) -> String {
+    /// A row of these cells.
+    fn row(who: &str, reference: &str, results: Vec<Cell>) -> String {
         let described = |cell: &Cell| Described {
             name: cell.contender.clone(),
             version: String::new(),
@@ -293,7 +293,7 @@ mod tests {
             machine: Machine { kernel: text(), processor: text(), cores: text(), network: text() },
             rounds: 3,
             duration: "1s".into(),
-            reference: "ours".into(),
+            reference: reference.into(),
             contenders: results.iter().map(described).collect(),
             missing: Vec::new(),
             results,
@@ -301,18 +301,20 @@ mod tests {
             notes: Vec::new(),
         };
         let table = markdown(&comparison, &[Trial::named(PROOF.0).unwrap()]);
-        table.lines().find(|line| line.contains("| bare-epoll |")).unwrap().to_string()
+        table.lines().find(|line| line.contains(&format!("| {who} |"))).unwrap().to_string()
     }
 
     #[test]
     fn a_bare_yardstick_has_to_prove_itself_beside_nginx() {
         let (ours, bare) = (|| cell("ours", &[8.0, 8.1, 7.9]), || cell("bare-epoll", &[6.0, 6.1, 5.9]));
-        let shown = bare_row(vec![ours(), bare(), cell("nginx", &[8.9, 8.8, 9.0])]);
+        let shown = row("bare-epoll", "ours", vec![ours(), bare(), cell("nginx", &[8.9, 8.8, 9.0])]);
         assert!(shown.contains("| **6.00** (5.90–6.10) | 1.33 (1.33–1.34), p = 0.250 |"), "{shown}");
         assert!(shown.contains("| 1.00 ms | 2.00 ms | – | 3.0 · 5.0 | 4.0 | – | 0.50 |"), "{shown}");
         for others in [vec![cell("nginx", &[8.0, 8.0, 8.0])], vec![]] {
-            let shown = bare_row([vec![ours(), bare()], others].concat());
-            assert!(shown.contains("withheld: not proven at keepalive-64"), "{shown}");
+            for (who, reference) in [("bare-epoll", "ours"), ("ours", "bare-epoll")] {
+                let shown = row(who, reference, [vec![ours(), bare()], others.clone()].concat());
+                assert!(shown.contains("withheld: not proven at keepalive-64"), "{shown}");
+            }
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct Ratio {
     pub p_differs: f64,
     /// How likely it is chance that the first is this much more.
     pub p_more: f64,
+    /// How far the rounds' ratios lie apart: the standard deviation of their logarithms.
+    pub noise: f64,
 }
 
 /// Of values that are numbers; all 0 without any.
@@ -61,6 +63,7 @@ pub fn ratio(pairs: &[(f64, f64)]) -> Option<Ratio> {
         high: sorted[sorted.len() - 1 - rank].exp(),
         p_differs,
         p_more,
+        noise: deviation(&logs),
     })
 }
 
@@ -75,6 +78,12 @@ pub fn interval(values: &[f64]) -> Option<(f64, f64, f64)> {
 fn middle(sorted: &[f64]) -> f64 {
     let n = sorted.len();
     if n % 2 == 1 { sorted[n / 2] } else { (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0 }
+}
+
+fn deviation(values: &[f64]) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (squares / (values.len().max(2) - 1) as f64).sqrt()
 }
 
 /// How many values may be cut off at each end so that the rest still spans the true median with 95 %: the binomial's tail.

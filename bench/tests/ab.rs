@@ -32,7 +32,11 @@ fn json(output: &Output) -> Value {
 
 #[test]
 fn a_server_that_burns_more_is_caught_and_by_how_much_is_true() {
-    let output = ab(&burning("300us"), &burning("500us"), &["--max-regression", "cpu=3%"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (junit, summary) = (file("ab.xml"), file("summary.md"));
+    let told = ["--max-regression", "cpu=3%", "--junit", &junit, "--step-summary", &summary];
+    let output = ab(&burning("300us"), &burning("500us"), &told);
     let outcome = json(&output);
     assert_eq!((output.status.code(), outcome["verdict"].as_str()), (Some(1), Some("missed")), "{outcome:#}");
     let cpu = &outcome["measures"][0];
@@ -42,6 +46,11 @@ fn a_server_that_burns_more_is_caught_and_by_how_much_is_true() {
     let difference = median("b") - median("a");
     assert!((130.0..270.0).contains(&difference), "{difference} µs: {cpu:#}");
     assert!(median("a") > 300.0 && cpu["ratio"]["p_more"].as_f64() < Some(0.01), "{cpu:#}");
+    assert!(cpu["finds"].as_f64() > Some(0.03), "{cpu:#}");
+    let [junit, summary] = [junit, summary].map(|file| std::fs::read_to_string(file).unwrap());
+    assert!(junit.contains("tests=\"2\" failures=\"1\" errors=\"0\" skipped=\"0\""), "{junit}");
+    assert!(junit.contains("name=\"cpu at most 3 % worse\"><failure message="), "{junit}");
+    assert!(summary.starts_with("### ❌ Two servers in turn: missed\n") && summary.contains("\n| cpu | "), "{summary}");
 }
 
 #[test]

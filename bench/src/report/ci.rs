@@ -14,31 +14,45 @@ pub struct Verdict {
     pub failure: Option<String>,
 }
 
+/// How a test case ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending<'a> {
+    /// It holds.
+    Held,
+    /// It does not.
+    Failed(&'a str),
+    /// Nothing can be said.
+    Open(&'a str),
+}
+
 /// JUnit XML: one test case a condition.
 pub fn junit(report: &Report, verdicts: &[Verdict]) -> String {
-    let failures = verdicts.iter().filter(|v| v.failure.is_some()).count();
+    let mut cases = Vec::new();
+    for Verdict { condition, failure } in verdicts {
+        cases.push((condition.as_str(), failure.as_deref().map_or(Ending::Held, Ending::Failed)));
+    }
+    suite(&report.target, report.duration_s, &cases)
+}
+
+/// JUnit XML of named test cases.
+pub fn suite(class: &str, seconds: f64, cases: &[(&str, Ending<'_>)]) -> String {
+    let count = |wanted: fn(&Ending<'_>) -> bool| cases.iter().filter(|(_, ending)| wanted(ending)).count();
+    let failures = count(|ending| matches!(ending, Ending::Failed(_)));
+    let skipped = count(|ending| matches!(ending, Ending::Open(_)));
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let _ = writeln!(
         out,
-        "<testsuite name=\"ringway-load\" tests=\"{}\" failures=\"{failures}\" errors=\"0\" time=\"{:.3}\">",
-        verdicts.len(),
-        report.duration_s
+        "<testsuite name=\"ringway-load\" tests=\"{}\" failures=\"{failures}\" errors=\"0\" skipped=\"{skipped}\" time=\"{seconds:.3}\">",
+        cases.len(),
     );
-    for verdict in verdicts {
-        let name = escape(&verdict.condition);
-        let class = escape(&report.target);
-        match &verdict.failure {
-            None => {
-                let _ = writeln!(out, "  <testcase classname=\"{class}\" name=\"{name}\"/>");
-            }
-            Some(failure) => {
-                let _ = writeln!(
-                    out,
-                    "  <testcase classname=\"{class}\" name=\"{name}\"><failure message=\"{}\"/></testcase>",
-                    escape(failure)
-                );
-            }
-        }
+    let class = escape(class);
+    for (name, ending) in cases {
+        let case = format!("  <testcase classname=\"{class}\" name=\"{}\"", escape(name));
+        let _ = match ending {
+            Ending::Held => writeln!(out, "{case}/>"),
+            Ending::Failed(why) => writeln!(out, "{case}><failure message=\"{}\"/></testcase>", escape(why)),
+            Ending::Open(why) => writeln!(out, "{case}><skipped message=\"{}\"/></testcase>", escape(why)),
+        };
     }
     out.push_str("</testsuite>\n");
     out

@@ -3,26 +3,26 @@
 //! A difference counts when it is larger than allowed and chance is ruled out: the median of the rounds' ratios is beyond the allowance, and a permutation
 //! test over the rounds finds less than one in a hundred. The first alone would alarm on a noisy machine, the second on differences nobody minds.
 
+mod judge;
+mod tell;
+
+use std::io::Write;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::Args;
 use ringway_engine::choose::Choice;
 use serde::Serialize;
 
-use crate::cli::{INCONCLUSIVE, MET, MISSED, Output};
-use crate::gate::Figure;
+use crate::cli::{MET, MISSED, Output};
 use crate::scenario::Scenario;
-use crate::statistics::{self, Ratio, Spread};
-use crate::trial::{Allowed, Bench, Measure, Round, with_free_port};
+use crate::trial::{Allowed, Bench, Round, with_free_port};
+use judge::{Compared, Judged, Unanswered};
 
-/// A difference is no chance below this.
-const SIGNIFICANT: f64 = 0.01;
 /// With fewer rounds no difference is that sure: 2⁻⁷ < 0.01.
 const ROUNDS_MIN: usize = 7;
 /// Rounds of one comparison.
 const ROUNDS_MAX: usize = 1000;
-/// Failed requests beyond this part of all are no noise.
-const ERRORS_MAX: f64 = 0.001;
 
 /// What is asked for.
 #[derive(Args, Debug)]
@@ -69,6 +69,12 @@ pub struct AbArgs {
     /// Also write the JSON here.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Also write the allowances as JUnit here.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Also append a Markdown summary here (in GitHub's CI: "$GITHUB_STEP_SUMMARY").
+    #[arg(long, value_name = "FILE")]
+    step_summary: Option<PathBuf>,
 }
 
 /// The outcome, as JSON.
@@ -79,23 +85,12 @@ struct Outcome {
     b: String,
     verdict: &'static str,
     measures: Vec<Compared>,
+    /// More requests failed than noise explains.
+    unanswered: Option<Unanswered>,
+    #[serde(skip)]
+    seconds: f64,
     rounds_a: Vec<Round>,
     rounds_b: Vec<Round>,
-}
-
-/// One measure of both.
-#[derive(Debug, Serialize)]
-struct Compared {
-    measure: String,
-    a: Spread,
-    b: Spread,
-    /// b ÷ a.
-    ratio: Option<Ratio>,
-    /// Part of 1, where one was asked for.
-    allowed: Option<f64>,
-    verdict: Option<&'static str>,
-    #[serde(skip)]
-    of: Measure,
 }
 
 /// Runs it and returns the exit code.
@@ -109,6 +104,7 @@ pub fn ab(args: &AbArgs) -> Result<u8, String> {
     let scenario = scenario(args)?;
     let bench = Bench::new(args.server_cores)?;
     eprintln!("{}", bench.cores.describe());
+    let begun = Instant::now();
     let (mut rounds_a, mut rounds_b) = (Vec::new(), Vec::new());
     for round in 0..args.rounds {
         // A B, B A, …: a machine that becomes slower is no difference.
@@ -125,7 +121,10 @@ pub fn ab(args: &AbArgs) -> Result<u8, String> {
             eprintln!("round {}/{}: a {:.2}, b {:.2} µs of CPU per request", round + 1, args.rounds, cpu(a), cpu(b));
         }
     }
-    let (measures, code) = judge(&args.max_regression, &rounds_a, &rounds_b);
+    let Judged { measures, unanswered, code } = judge::judge(&args.max_regression, &rounds_a, &rounds_b);
+    if let Some(Unanswered { verdict, said }) = &unanswered {
+        eprintln!("{verdict}: {said}");
+    }
     let verdict = match code {
         MET => "met",
         MISSED => "missed",
@@ -137,16 +136,27 @@ pub fn ab(args: &AbArgs) -> Result<u8, String> {
         b: args.b.clone(),
         verdict,
         measures,
+        unanswered,
+        seconds: begun.elapsed().as_secs_f64(),
         rounds_a,
         rounds_b,
     };
     let json = serde_json::to_string_pretty(&outcome).unwrap_or_default() + "\n";
+    let named = |path: &PathBuf, error: std::io::Error| format!("{}: {error}", path.display());
     if let Some(path) = &args.json {
-        std::fs::write(path, &json).map_err(|e| format!("{}: {e}", path.display()))?;
+        std::fs::write(path, &json).map_err(|e| named(path, e))?;
+    }
+    if let Some(path) = &args.junit {
+        std::fs::write(path, tell::junit(&outcome)).map_err(|e| named(path, e))?;
+    }
+    if let Some(path) = &args.step_summary {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        let text = tell::markdown(&outcome);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| named(path, e))?;
     }
     crate::cli::print(&match args.output {
         Output::Json => json,
-        Output::Text => text(&outcome),
+        Output::Text => tell::text(&outcome),
     })?;
     Ok(code)
 }
@@ -162,106 +172,4 @@ fn scenario(args: &AbArgs) -> Result<Scenario, String> {
     scenario.duration = args.duration.clone().or(scenario.duration).or((!stages).then(|| "5s".into()));
     scenario.warmup = args.warmup.clone().or(scenario.warmup).or(Some("1s".into()));
     Ok(scenario)
-}
-
-/// Every measure of both sides, and the exit code.
-fn judge(allowed: &[Allowed], a: &[Round], b: &[Round]) -> (Vec<Compared>, u8) {
-    let shown = [
-        Measure::Cpu,
-        Measure::Load(Figure::Rate),
-        Measure::Load(Figure::Percentile(50.0)),
-        Measure::Load(Figure::Percentile(99.0)),
-        Measure::Memory,
-        Measure::Switches,
-    ];
-    let others = allowed.iter().map(|allowed| allowed.measure).filter(|measure| !shown.contains(measure));
-    let unfit = a.iter().chain(b).filter(|round| round.report.generator.unfit).count() * 2 > a.len() + b.len();
-    let mut code = MET;
-    let mut measures = Vec::new();
-    for measure in shown.into_iter().chain(others) {
-        let values = |rounds: &[Round]| rounds.iter().map(|round| measure.of(round)).collect::<Vec<_>>();
-        let pairs: Vec<(f64, f64)> = values(b).into_iter().zip(values(a)).collect();
-        let ratio = statistics::ratio(&pairs);
-        let limit =
-            allowed.iter().filter(|allowed| allowed.measure == measure).map(|allowed| allowed.part).reduce(f64::min);
-        let verdict = limit.map(|limit| match ratio {
-            Some(_) if unfit && measure.needs_fit_generator() => INCONCLUSIVE,
-            Some(ratio) => judge_one(measure, &pairs, ratio, limit),
-            None => INCONCLUSIVE,
-        });
-        // A miss outweighs a doubt.
-        code = match (code, verdict) {
-            (_, Some(MISSED)) | (MISSED, _) => MISSED,
-            (_, Some(INCONCLUSIVE)) | (INCONCLUSIVE, _) => INCONCLUSIVE,
-            _ => MET,
-        };
-        measures.push(Compared {
-            measure: measure.to_string(),
-            a: statistics::spread(&values(a)),
-            b: statistics::spread(&values(b)),
-            ratio,
-            allowed: limit,
-            verdict: verdict.map(|verdict| match verdict {
-                MET => "met",
-                MISSED => "missed",
-                _ => "inconclusive",
-            }),
-            of: measure,
-        });
-    }
-    let errors =
-        |rounds: &[Round]| statistics::spread(&rounds.iter().map(|round| round.errors).collect::<Vec<_>>()).median;
-    match (errors(a) > ERRORS_MAX, errors(b) > ERRORS_MAX) {
-        (false, true) => {
-            eprintln!("missed: {:.2} % of b's requests failed", errors(b) * 100.0);
-            code = MISSED;
-        }
-        (true, _) => {
-            eprintln!("inconclusive: {:.2} % of a's requests failed", errors(a) * 100.0);
-            code = code.max(INCONCLUSIVE);
-        }
-        (false, false) => {}
-    }
-    (measures, code)
-}
-
-fn judge_one(measure: Measure, pairs: &[(f64, f64)], ratio: Ratio, limit: f64) -> u8 {
-    let (worse, chance) = if measure.more_is_better() {
-        let turned: Vec<(f64, f64)> = pairs.iter().map(|(b, a)| (*a, *b)).collect();
-        // Its parts are above 0, or there were no ratio.
-        (1.0 - ratio.median, statistics::ratio(&turned).map_or(1.0, |turned| turned.p_more))
-    } else {
-        (ratio.median - 1.0, ratio.p_more)
-    };
-    if worse <= limit {
-        MET
-    } else if chance < SIGNIFICANT {
-        MISSED
-    } else {
-        INCONCLUSIVE
-    }
-}
-
-fn text(outcome: &Outcome) -> String {
-    let mut out = format!("{} rounds of each, in turn. b ÷ a with the interval of 95 %.\n\n", outcome.rounds_a.len());
-    out += &format!("{:<9} {:>10} {:>10}  {:<27} {:<12} {}\n", "", "a", "b", "b ÷ a", "chance", "verdict");
-    for compared in &outcome.measures {
-        let show = |spread: Spread| compared.of.show(spread.median);
-        let (ratio, chance) = compared.ratio.map_or(("–".to_string(), "–".to_string()), |ratio| {
-            (format!("{:.3} ({:.3}–{:.3})", ratio.median, ratio.low, ratio.high), format!("{:.4}", ratio.p_differs))
-        });
-        let verdict = match (compared.verdict, compared.allowed) {
-            (Some(verdict), Some(part)) => format!("{verdict} (allowed: {:.1} % worse)", part * 100.0),
-            _ => String::new(),
-        };
-        let line = format!(
-            "{:<9} {:>10} {:>10}  {ratio:<27} {chance:<12} {verdict}",
-            compared.measure,
-            show(compared.a),
-            show(compared.b)
-        );
-        out += line.trim_end();
-        out.push('\n');
-    }
-    out
 }

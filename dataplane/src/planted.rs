@@ -1,5 +1,5 @@
 //! Bugs planted on purpose, so that tests can show that they would find them. Without the feature `planted-bugs` there are none: every question here
-//! is answered `false` at compile time.
+//! is answered `false` at compile time. `planted-cost` is a feature of its own, for the tests of what measures.
 
 /// One planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,25 @@ pub const fn is_planted(_: Bug) -> bool {
 
 #[cfg(feature = "planted-bugs")]
 pub use thread::{is_planted, plant};
+
+/// Makes every decision take as many nanoseconds longer as `RINGWAY_PLANTED_NS` says.
+#[cfg(feature = "planted-cost")]
+pub fn plant_cost() -> Result<(), String> {
+    use ringway_policy::planted::{plant, spend};
+    const TURNS: u32 = 10_000_000;
+    let Ok(wanted) = std::env::var("RINGWAY_PLANTED_NS") else { return Ok(()) };
+    let wanted: f64 = wanted.parse().map_err(|_| format!("RINGWAY_PLANTED_NS: {wanted:?} is no number"))?;
+    // The first time the processor may still be waking up.
+    let turn_ns = || {
+        plant(TURNS);
+        let start = std::time::Instant::now();
+        spend();
+        start.elapsed().as_secs_f64() * 1e9 / f64::from(TURNS)
+    };
+    let turn_ns = turn_ns().min(turn_ns());
+    plant((wanted / turn_ns).round() as u32);
+    Ok(())
+}
 
 #[cfg(feature = "planted-bugs")]
 mod thread {

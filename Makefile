@@ -8,7 +8,7 @@ MESH    ?= examples/bookshop
 CHECKED := --profile checked --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint tools fmt-check clippy binaries suite corpus deny fields budgets instructions times bench race compared yardsticks clean
+.PHONY: help run build test lint tools fmt-check clippy binaries suite corpus deny fields budgets instructions times history bench race compared yardsticks clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,15 @@ instructions: ## Instructions of the hot paths beside perf/instructions.jsonl; f
 
 times: ## Times of the same paths, for a quiet machine (ONLY=decide for a part)
 	@$(CARGO) run --locked --quiet --release -p ringway-paths --bin times -- "$(ONLY)"
+
+# One line a revision in perf/history.jsonl, to be committed. The instruction counts alone (ONLY=instructions) need no quiet machine.
+history: ## Measure this revision, add it to perf/history.jsonl, and draw the page of all
+	@git diff --quiet HEAD -- . ':!perf/history.jsonl' || { echo "commit first: figures belong to a revision"; exit 2; }
+	@mkdir -p $(TARGET)
+	@perf/figures $(ONLY) > $(TARGET)/figures.jsonl
+	@$(CARGO) build --locked --quiet --profile fast -p ringway-history
+	@$(TARGET)/fast/history append perf/history.jsonl "$$(git rev-parse --short HEAD)" "$$(git show -s --format=%cs HEAD)" < $(TARGET)/figures.jsonl
+	@$(TARGET)/fast/history page perf/history.jsonl $(TARGET)/history.html
 
 bench: compared ## CPU per request beside nginx, HAProxy, Envoy and bare forwarders (needs a quiet machine with two cores; ARGS='--rounds 9')
 	@$(TARGET)/release/ringway-load compare --yardsticks $(TARGET)/yardsticks/release $(ARGS)

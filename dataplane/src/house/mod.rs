@@ -37,6 +37,9 @@ const ASKED_MAX: usize = 1024;
 const NAMES_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Answers "no such host" remembered.
 const ABSENT_MAX: usize = 4096;
+/// Until housekeeping looks at everything again: while something waits, and otherwise.
+const LOOK_OFTEN: Duration = Duration::from_millis(250);
+const LOOK_SELDOM: Duration = Duration::from_secs(1);
 
 /// A listener that was bound.
 #[derive(Clone, Debug)]
@@ -134,16 +137,15 @@ async fn main_loop(options: Options) -> i32 {
     let outcomes = house.borrow_mut().names.outcomes();
     let Some(mut outcomes) = outcomes else { return 1 };
     house.borrow_mut().load_at_start();
-    let mut tick = tokio::time::interval(Duration::from_millis(250));
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let outliers_due = house.borrow().outliers_due();
+        let look = house.borrow().look_again_in();
         tokio::select! {
             () = notify.notified() => {}
             Some(event) = events.recv() => house.borrow_mut().on_shim(event),
             Some(outcome) = outcomes.recv() => house.borrow_mut().names.take(outcome),
             within = stop.asked() => house.borrow_mut().drain(within),
-            _ = tick.tick() => {}
+            () = tokio::time::sleep(look) => {}
             () = at(outliers_due) => house.borrow_mut().sweep_outliers(),
         }
         let mut house = house.borrow_mut();
@@ -245,6 +247,12 @@ impl House {
             saved: None,
             options,
         }
+    }
+
+    /// How long nothing may have to happen before everything is looked at again: what waits is looked at often. An idle proxy sleeps.
+    fn look_again_in(&self) -> Duration {
+        let waits = self.pending.is_some() || self.unresolved.is_some() || self.posted.is_some();
+        if waits || self.workers.have_backlog() || !self.names.is_empty() { LOOK_OFTEN } else { LOOK_SELDOM }
     }
 
     /// The snapshot file given as config, or the last good one of an earlier life.

@@ -107,6 +107,11 @@ impl Workers {
         }
     }
 
+    /// Whether a message waits for room in a worker's mailbox.
+    pub fn have_backlog(&self) -> bool {
+        self.handles.iter().any(|handle| !handle.backlog.is_empty())
+    }
+
     fn push(&mut self, worker: usize) {
         let handle = &mut self.handles[worker];
         while let Some(message) = handle.backlog.pop_front() {

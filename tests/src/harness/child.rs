@@ -90,6 +90,16 @@ impl Program {
         Duration::from_nanos(tasks.filter_map(spent).sum())
     }
 
+    /// Times that its threads went to sleep so far.
+    pub fn sleeps(&self) -> u64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the process is running");
+        let counted = |task: std::io::Result<std::fs::DirEntry>| {
+            let text = std::fs::read_to_string(task.ok()?.path().join("status")).ok()?;
+            text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<u64>().ok())
+        };
+        tasks.filter_map(counted).sum()
+    }
+
     /// Descriptors open now.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the process is running").count()

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 
 use ringway_config::model::{ConnectionRules, Keepalive, Protocol, Role};
 use ringway_tests::harness::config::forward;
@@ -12,6 +13,7 @@ use crate::tunnels::nobody;
 
 matrix!(
     many_clients_share_few_connections,
+    idle_connections_wake_nobody,
     an_idle_connection_is_closed_in_time,
     a_connection_is_closed_after_its_requests,
     a_connection_of_some_age_takes_no_more_requests,
@@ -49,6 +51,23 @@ fn many_clients_share_few_connections(case: Case) {
         reused >= 3_300.0 - (16.0 + case.workers as f64),
         "{reused} of 3,300 requests were sent on pooled connections"
     );
+}
+
+fn idle_connections_wake_nobody(case: Case) {
+    /// Looked at for this long: there is no event to wait for where nothing happens.
+    const WINDOW: Duration = Duration::from_secs(2);
+    /// Times that all threads together may go to sleep in it: the budget is 5 a second.
+    const SLEEPS_MAX: u64 = 10;
+    let upstream = Upstream::echo();
+    let proxy = Proxy::to(case, Role::Outbound, upstream.address());
+    let mut clients: Vec<_> = (0..100).map(|_| proxy.client()).collect();
+    clients.iter_mut().for_each(|client| client.expect_alive("up.test"));
+    let quiet = (0..5).any(|_| {
+        let before = proxy.program.sleeps();
+        thread::sleep(WINDOW);
+        proxy.program.sleeps() - before <= SLEEPS_MAX
+    });
+    assert!(quiet, "never less than {SLEEPS_MAX} wake-ups in {WINDOW:?}");
 }
 
 fn an_idle_connection_is_closed_in_time(case: Case) {

@@ -152,6 +152,11 @@ impl Names {
         named(snapshot).all(|set| set.names.iter().all(|name| asked(&name.host)))
     }
 
+    /// Nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// Whether answers have changed since the last time; forgets it.
     pub fn changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)

@@ -1,9 +1,8 @@
 //! The conditions of one route, compiled, and the plain way to test them. The index only ever leaves out what this would refuse.
 
-use regex::bytes::Regex;
 use ringway_config::model::{HeaderMatch, Match, PathMatch, QueryMatch, StringMatch};
 
-use super::pattern::{Patterns, start_of};
+use super::pattern::{Pattern, Patterns, start_of};
 use super::text::Text;
 use crate::facts::Fields;
 
@@ -52,7 +51,7 @@ pub(crate) enum PathTest {
 
 /// A pattern for the whole path.
 pub(crate) struct PathPattern {
-    regex: Regex,
+    whole: Pattern,
     /// What every path that matches starts with.
     pub(crate) start: Box<[u8]>,
 }
@@ -82,7 +81,7 @@ pub(crate) enum TextTest {
     Exact(Box<[u8]>),
     Prefix(Box<[u8]>),
     Suffix(Box<[u8]>),
-    Regex(Regex),
+    Pattern(Pattern),
     Present,
 }
 
@@ -109,8 +108,8 @@ impl Conditions {
             PathMatch::Prefix(prefix) => PathTest::Prefix(prefix.as_bytes().into()),
             PathMatch::Segments(prefix) => PathTest::Segments(prefix.trim_end_matches('/').as_bytes().into()),
             PathMatch::Regex(pattern) => {
-                let (regex, start) = (patterns.compile(pattern)?, start_of(pattern).into());
-                PathTest::Pattern(Box::new(PathPattern { regex, start }))
+                let (whole, start) = (patterns.compile(pattern)?, start_of(pattern).into());
+                PathTest::Pattern(Box::new(PathPattern { whole, start }))
             }
         };
         let mut text = |test: &Option<StringMatch>| test.as_ref().map(|t| TextTest::compile(t, patterns)).transpose();
@@ -146,7 +145,7 @@ impl Conditions {
     #[inline]
     pub(crate) fn rest_holds(&self, request: &Request<'_>, scratch: &mut Vec<u8>) -> bool {
         if let PathTest::Pattern(pattern) = &self.path
-            && !pattern.regex.is_match(request.path)
+            && !pattern.whole.is_match(request.path)
         {
             return false;
         }
@@ -169,7 +168,7 @@ impl PathTest {
             PathTest::Exact(whole) => path.len() == whole.len() && starts(whole),
             PathTest::Prefix(prefix) => starts(prefix),
             PathTest::Segments(prefix) => starts(prefix) && matches!(path.get(prefix.len()), None | Some(b'/')),
-            PathTest::Pattern(pattern) => pattern.regex.is_match(path),
+            PathTest::Pattern(pattern) => pattern.whole.is_match(path),
         }
     }
 }
@@ -262,7 +261,7 @@ impl TextTest {
             StringMatch::Exact(s) => TextTest::Exact(bytes(s)),
             StringMatch::Prefix(s) => TextTest::Prefix(bytes(s)),
             StringMatch::Suffix(s) => TextTest::Suffix(bytes(s)),
-            StringMatch::Regex(pattern) => TextTest::Regex(patterns.compile(pattern)?),
+            StringMatch::Regex(pattern) => TextTest::Pattern(patterns.compile(pattern)?),
             StringMatch::Present => TextTest::Present,
         })
     }
@@ -272,7 +271,7 @@ impl TextTest {
             TextTest::Exact(whole) => value == &**whole,
             TextTest::Prefix(prefix) => value.starts_with(prefix),
             TextTest::Suffix(suffix) => value.ends_with(suffix),
-            TextTest::Regex(regex) => regex.is_match(value),
+            TextTest::Pattern(regex) => regex.is_match(value),
             TextTest::Present => true,
         }
     }

@@ -4,8 +4,12 @@
 //! compile at all. Paths and nearly all header values are ASCII anyway.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use regex::bytes::{Regex, RegexBuilder};
+use regex_automata::dfa::{Automaton, StartKind, dense};
+use regex_automata::nfa::thompson::{self, WhichCaptures};
+use regex_automata::{Anchored, Input};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Hir, HirKind, Look};
 
@@ -13,24 +17,52 @@ use regex_syntax::hir::{Hir, HirKind, Look};
 pub const PATTERN_BYTES_MAX: usize = 1 << 20;
 /// Bytes of state that matching one pattern may cache on one thread.
 const CACHE_BYTES_MAX: usize = 256 << 10;
+/// Bytes of a pattern's table, and of what making it takes; a pattern that needs more stays a [`Regex`].
+const TABLE_BYTES_MAX: usize = 16 << 10;
+const TABLE_WORK_BYTES_MAX: usize = 128 << 10;
 /// Groups within groups.
 const NEST_MAX: u32 = 50;
 
 /// The patterns of one host: equal ones are compiled once.
 #[derive(Default)]
 pub(crate) struct Patterns {
-    compiled: HashMap<String, Regex>,
+    compiled: HashMap<String, Pattern>,
+}
+
+/// A pattern for a whole value.
+#[derive(Clone)]
+pub(crate) enum Pattern {
+    /// Every state with its next one for each byte: nothing is allocated to match, and most patterns of routes take one or two KiB.
+    Table(Arc<dense::DFA<Vec<u32>>>),
+    Regex(Regex),
+}
+
+impl Pattern {
+    /// Whether the whole value matches.
+    pub(crate) fn is_match(&self, value: &[u8]) -> bool {
+        match self {
+            Pattern::Table(table) => {
+                let input = Input::new(value).anchored(Anchored::Yes);
+                // No table has bytes at which it gives up, so there is no error.
+                table.try_search_fwd(&input).is_ok_and(|end| end.is_some())
+            }
+            Pattern::Regex(regex) => regex.is_match(value),
+        }
+    }
 }
 
 impl Patterns {
     /// Err: why it does not compile.
-    pub(crate) fn compile(&mut self, pattern: &str) -> Result<Regex, String> {
-        if let Some(regex) = self.compiled.get(pattern) {
-            return Ok(regex.clone());
+    pub(crate) fn compile(&mut self, pattern: &str) -> Result<Pattern, String> {
+        if let Some(compiled) = self.compiled.get(pattern) {
+            return Ok(compiled.clone());
         }
-        let regex = whole(pattern)?;
-        self.compiled.insert(pattern.to_owned(), regex.clone());
-        Ok(regex)
+        let compiled = match table(pattern) {
+            Some(table) => Pattern::Table(Arc::new(table)),
+            None => Pattern::Regex(whole(pattern)?),
+        };
+        self.compiled.insert(pattern.to_owned(), compiled.clone());
+        Ok(compiled)
     }
 }
 
@@ -54,6 +86,10 @@ pub(crate) fn start_of(pattern: &str) -> Vec<u8> {
         push_start(&hir, &mut start);
     }
     start
+}
+
+fn parse(pattern: &str, unicode: bool) -> Option<Hir> {
+    ParserBuilder::new().unicode(unicode).utf8(false).nest_limit(NEST_MAX).build().parse(pattern).ok()
 }
 
 /// Appends what a match of this part starts with.
@@ -80,7 +116,7 @@ impl super::View {
 }
 
 fn whole(pattern: &str) -> Result<Regex, String> {
-    let anchored = format!(r"\A(?:{pattern})\z");
+    let anchored = anchored(pattern);
     let built = match build(&anchored, false) {
         Err(regex::Error::Syntax(_)) => build(&anchored, true),
         other => other,
@@ -90,6 +126,30 @@ fn whole(pattern: &str) -> Result<Regex, String> {
         build(pattern, true).map_err(|e| reason(&e))?;
     }
     built.map_err(|e| reason(&e))
+}
+
+/// The table of a whole-value pattern. `None` where it would be too large, and where the pattern is not one: [`whole`] says why.
+fn table(pattern: &str) -> Option<dense::DFA<Vec<u32>>> {
+    let unicode = parse(pattern, false).is_none();
+    // As it was written it has to be a pattern too, not only inside of our group.
+    if unicode {
+        parse(pattern, true)?;
+    }
+    let syntax = regex_automata::util::syntax::Config::new().unicode(unicode).utf8(false).nest_limit(NEST_MAX);
+    let nfa =
+        thompson::Config::new().utf8(false).which_captures(WhichCaptures::None).nfa_size_limit(Some(PATTERN_BYTES_MAX));
+    let dfa = dense::Config::new()
+        .start_kind(StartKind::Anchored)
+        .accelerate(false)
+        .dfa_size_limit(Some(TABLE_BYTES_MAX))
+        .determinize_size_limit(Some(TABLE_WORK_BYTES_MAX));
+    let mut builder = dense::Builder::new();
+    builder.syntax(syntax).thompson(nfa).configure(dfa);
+    builder.build(&anchored(pattern)).ok()
+}
+
+fn anchored(pattern: &str) -> String {
+    format!(r"\A(?:{pattern})\z")
 }
 
 fn build(pattern: &str, unicode: bool) -> Result<Regex, regex::Error> {
@@ -116,6 +176,7 @@ fn reason(error: &regex::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn whole_values() {
@@ -133,9 +194,44 @@ mod tests {
             (".*", "a\nb", false),
             ("", "", true),
             ("", "a", false),
+            (r"\bab\b", "ab", true),
+            (r"(?m)^a$", "a", true),
+            (r"(?m)^a$", "a\n", false),
+            (r"[^/]+", "\u{1f600}", true),
         ] {
-            let regex = Patterns::default().compile(pattern).unwrap();
-            assert_eq!(regex.is_match(value.as_bytes()), matches, "{pattern} on {value}");
+            let compiled = Patterns::default().compile(pattern).unwrap();
+            assert_eq!(compiled.is_match(value.as_bytes()), matches, "{pattern} on {value}");
+            assert_eq!(whole(pattern).unwrap().is_match(value.as_bytes()), matches, "{pattern} on {value}");
+        }
+    }
+
+    #[test]
+    fn patterns_of_routes_are_small_tables() {
+        for pattern in
+            ["/api/v[0-9]+/.*", "/users/[a-z0-9-]+/orders/[0-9]{1,8}", "(?i)firefox.*", r".*\.(png|jpe?g|css)"]
+        {
+            let Some(table) = table(pattern) else { panic!("{pattern} has no table") };
+            assert!(table.memory_usage() < 8 << 10, "{pattern}: {} bytes", table.memory_usage());
+        }
+        for pattern in [r"\p{L}+", "(a|b)*a(a|b){12}", r"[é]\b"] {
+            assert!(table(pattern).is_none() && Patterns::default().compile(pattern).is_ok(), "{pattern}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn tables_agree_with_the_library(
+            pattern in r"((\(a|b\)|\[ab/\]|a|b|/|\.|é|\^|\$|\\b)[*+?]?){0,6}",
+            values in prop::collection::vec("[ab/é\n]{0,8}", 1..20),
+        ) {
+            if let (Some(table), Ok(regex)) = (table(&pattern), whole(&pattern)) {
+                let table = Pattern::Table(Arc::new(table));
+                for value in &values {
+                    prop_assert_eq!(table.is_match(value.as_bytes()), regex.is_match(value.as_bytes()), "{} on {}", pattern, value);
+                }
+            }
         }
     }
 
@@ -174,7 +270,7 @@ mod tests {
             ("(?=a)", "look-around, including look-ahead and look-behind, is not supported"),
             ("(?:a{1000}){1000}", "compiles to more than 1048576 bytes"),
         ] {
-            assert_eq!(Patterns::default().compile(pattern).unwrap_err(), why, "{pattern}");
+            assert_eq!(Patterns::default().compile(pattern).err().as_deref(), Some(why), "{pattern}");
         }
     }
 }

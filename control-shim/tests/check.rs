@@ -85,6 +85,37 @@ fn a_rule_that_some_host_still_reaches_is_no_finding() {
     assert!(findings(&text).is_empty(), "{:?}", findings(&text));
 }
 
+/// Under each form of paths, those that requests still have.
+#[test]
+fn a_path_in_no_normal_form_is_unreachable() {
+    for (arguments, uri, normal) in [
+        (&[][..], "exact: /a/../b", Some("`/b`")),
+        (&[], "exact: /b", None),
+        (&[], "prefix: /a/./b", Some("`/a/b`")),
+        (&[], "prefix: /a/.", None),
+        (&[], "exact: /%61", Some("`/a`")),
+        (&[], "exact: /a%2Fb", None),
+        (&[], "prefix: /a//b", None),
+        (&["--path-normalization", "MERGE_SLASHES"], "prefix: /a//b", Some("`/a/b`")),
+        (&["--path-normalization", "MERGE_SLASHES"], "prefix: /a//", Some("`/a/`")),
+        (&["--path-normalization", "DECODE_AND_MERGE_SLASHES"], "exact: /a%2Fb", Some("`/a/b`")),
+        (&["--path-normalization", "NONE"], "exact: /a/../b", None),
+        (&["--profile", "strict"], "prefix: /a//b", Some("`/a/b`")),
+        (&["--profile", "strict"], "exact: /a%2Fb", Some("")),
+    ] {
+        let text = format!("{BASE}{SERVICE}  - match: [{{uri: {{{uri}}}}}]\n{TO_V1}");
+        let output = check(&text, &[arguments, &["--output", "json"]].concat());
+        let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let mut found = json["findings"].as_array().expect("a list").iter().filter(|f| f["code"] == "unreachable-path");
+        let help = found.next().map(|finding| finding["help"].as_str().unwrap_or_default().to_string());
+        let as_expected = match (&help, normal) {
+            (Some(help), Some(normal)) => help.contains(normal),
+            (found, wanted) => found.is_some() == wanted.is_some(),
+        };
+        assert!(as_expected, "{arguments:?} {uri}: {help:?}");
+    }
+}
+
 #[test]
 fn weights_that_do_not_add_up_to_100() {
     let text = format!(

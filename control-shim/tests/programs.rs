@@ -1,6 +1,8 @@
 //! The programs themselves: exit codes, output, and a proxy's first config from `control-shim`.
 
 use ringway_config::message::{self, Message, VERSION};
+use ringway_config::model::{ListenerSet, Model, PolicySet};
+use ringway_config::{Order, Snapshot};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Output, Stdio};
@@ -50,6 +52,32 @@ fn dump_refuses_what_is_no_snapshot() {
     let output = ringway(&["dump", path.to_str().expect("utf-8")]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).starts_with("error: "), "{}", text(&output.stderr));
+}
+
+#[test]
+fn dump_of_two_snapshots_says_what_differs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let snapshot = |name: &str, timeout_ms: u32| {
+        let policy = PolicySet { head_timeout_ms: timeout_ms, ..PolicySet::default() };
+        let set = ListenerSet { name: "default/a-0".into(), policy: policy.name.clone(), ..ListenerSet::default() };
+        let models = [Model::Policy(policy), Model::Listeners(set)];
+        let snapshot = Snapshot::from_models(Order { incarnation: 1, sequence: 1 }, &models).expect("closed");
+        let path = folder.path().join(name);
+        snapshot.write_file(&path).expect("written");
+        path.to_str().expect("utf-8").to_string()
+    };
+    let (old, new) = (snapshot("old", 1000), snapshot("new", 2000));
+    let output = ringway(&["dump", &old, &new]);
+    let said = text(&output.stdout);
+    assert_eq!((output.status.code(), said.as_str()), (Some(1), "~ Policy default head_timeout_ms: 1000 → 2000\n"));
+    let output = ringway(&["dump", &old, &new, "--output", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let expected = serde_json::json!({"changes": [
+        {"change": "changed", "kind": "Policy", "name": "default", "field": "head_timeout_ms", "old": 1000, "new": 2000}
+    ]});
+    assert_eq!(json, expected);
+    assert_eq!(ringway(&["dump", &old, &old]).status.code(), Some(0));
+    assert_eq!(ringway(&["dump", &old, "/nowhere"]).status.code(), Some(2));
 }
 
 #[test]

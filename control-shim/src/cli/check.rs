@@ -3,7 +3,7 @@
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::explain::Source;
 use crate::lint::lint;
-use crate::mesh::{self, placement};
+use crate::mesh::placement;
 use crate::object::decode;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +17,9 @@ pub struct Arguments {
     /// Take security that is not enforced yet for a warning.
     #[arg(long)]
     pub allow_unenforced: bool,
+    /// How proxies take request heads.
+    #[command(flatten)]
+    pub heads: super::heads::Heads,
     /// The least that makes the exit code 1.
     #[arg(long, value_enum, default_value_t, value_name = "SEVERITY")]
     pub fail_on: FailOn,
@@ -53,7 +56,7 @@ pub enum Output {
 pub fn run(arguments: &Arguments) -> ExitCode {
     let options = decode::Options { allow_unenforced: arguments.allow_unenforced };
     let source =
-        Source::compile(&arguments.manifests, options, mesh::Options::default(), &mut placement::Sequential::default());
+        Source::compile(&arguments.manifests, options, arguments.heads.mesh(), &mut placement::Sequential::default());
     let Source::Manifests { mesh, compiled, mut diagnostics } = source else { return ExitCode::from(2) };
     diagnostics.extend(lint(&compiled));
     let (objects, pods) = (mesh.objects.len(), mesh.pods.len());

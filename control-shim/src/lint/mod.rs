@@ -9,8 +9,11 @@ pub use covers::covers;
 use crate::diagnostic::Diagnostic;
 use crate::object::{Object, ObjectRef, Spot};
 use crate::translate::Compiled;
-use ringway_config::model::{Action, Host, Listener, ListenerProtocol, Model, Role, Route, RuleId};
+use ringway_config::model::{
+    Action, Host, Listener, ListenerProtocol, Model, PathMatch, PolicySet, Role, Route, RuleId,
+};
 use ringway_config::rules::rule_id;
+use ringway_policy::normal_target;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Routes of one host beyond which they are not compared with each other: it takes a comparison for each pair.
@@ -29,6 +32,7 @@ struct Seen<'a> {
 pub fn lint(compiled: &Compiled) -> Vec<Diagnostic> {
     let seen = Seen::new(compiled);
     let mut findings = seen.unreachable(compiled);
+    findings.extend(seen.unreachable_paths(compiled));
     findings.extend(seen.weights(compiled));
     findings.extend(seen.idle_gateways(compiled));
     findings.extend(seen.unused_subsets(compiled));
@@ -83,6 +87,21 @@ impl<'a> Seen<'a> {
             Some(at(Diagnostic::warning("unreachable-rule", message, "move it up, or remove it"), object, spot))
         };
         shadowed.iter().filter_map(finding).collect()
+    }
+
+    /// Paths that no request has, in the form that all requests are brought into.
+    fn unreachable_paths(&self, compiled: &Compiled) -> Vec<Diagnostic> {
+        let routes = self.hosts.iter().flat_map(|host| &host.routes);
+        let lost: BTreeMap<RuleId, String> = routes
+            .filter_map(|route| Some((route.rule, unreachable_path(compiled.policy(), &route.matches.path)?)))
+            .collect();
+        let finding = |(rule, normal): (&RuleId, &String)| {
+            let (object, field, spot) = compiled.standing(*rule)?;
+            let message = format!("`{field}` never matches: no request has such a path after normalisation");
+            let mend = if normal.is_empty() { String::new() } else { format!("its normal form is `{normal}`") };
+            Some(at(Diagnostic::warning("unreachable-path", message, mend), object, spot))
+        };
+        lost.iter().filter_map(finding).collect()
     }
 
     /// Istio's weights are read as per cent by whoever reads them.
@@ -143,6 +162,26 @@ impl<'a> Seen<'a> {
         }
         findings
     }
+}
+
+/// The normal form of a path that a condition asks for in another one; empty where there is none.
+fn unreachable_path(policy: &PolicySet, path: &PathMatch) -> Option<String> {
+    let (text, open) = match path {
+        PathMatch::Exact(text) => (text, false),
+        PathMatch::Prefix(text) | PathMatch::Segments(text) => (text, true),
+        PathMatch::Any | PathMatch::Regex(_) => return None,
+    };
+    let normal = |text: &str| {
+        let mut room = Vec::new();
+        let normal = normal_target(policy, text.as_bytes(), &mut room).ok()?;
+        Some(String::from_utf8_lossy(normal).into_owned())
+    };
+    let found = normal(text);
+    let reached = |found: &Option<String>| found.as_ref().is_some_and(|found| found.starts_with(text.as_str()));
+    // What a prefix begins may go on: `/a/.` is one of `/a/.b`.
+    let reachable =
+        if open { reached(&found) || reached(&normal(&format!("{text}x"))) } else { found.as_ref() == Some(text) };
+    (!reachable).then(|| found.unwrap_or_default())
 }
 
 fn at(diagnostic: Diagnostic, object: &ObjectRef, spot: &Spot) -> Diagnostic {

@@ -47,6 +47,9 @@ pub const HEAD_BYTES_MIN: u32 = 256;
 /// Lines of a request head; they are counted in 8 bits.
 pub const HEAD_FIELDS_MAX: u32 = 250;
 
+/// Proxies in front of a gateway that are believed.
+pub const TRUSTED_PROXIES_MAX: u32 = 255;
+
 /// Tries of one request after the first.
 pub const RETRY_ATTEMPTS_MAX: u32 = 255;
 /// Hundredths of a percent that a retry budget may have: all requests.

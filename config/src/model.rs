@@ -622,6 +622,9 @@ pub struct PolicySet {
     pub drain_timeout_ms: u32,
     /// Time for which an exchange may wait for on-demand config.
     pub ask_timeout_ms: u32,
+    /// How many proxies in front of a gateway are believed (Istio's `numTrustedProxies`): of `x-forwarded-for` the address that the first of them wrote,
+    /// counted from the end, is the client's, and `x-forwarded-proto` is kept. 0: nobody.
+    pub trusted_proxies: u32,
 }
 
 impl Default for PolicySet {
@@ -638,6 +641,7 @@ impl Default for PolicySet {
             downstream_idle_timeout_ms: 3_600_000,
             drain_timeout_ms: 5_000,
             ask_timeout_ms: 2_000,
+            trusted_proxies: 0,
         }
     }
 }

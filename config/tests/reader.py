@@ -281,7 +281,8 @@ VARIABLES = (
     "DOWNSTREAM_REMOTE_ADDRESS DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT DOWNSTREAM_REMOTE_PORT DOWNSTREAM_LOCAL_ADDRESS "
     "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT DOWNSTREAM_LOCAL_PORT PROTOCOL REQ REQ_WITHOUT_QUERY ROUTE_NAME HOSTNAME "
     "UPSTREAM_CLUSTER RESP RESPONSE_CODE RESPONSE_CODE_DETAILS RESPONSE_FLAGS UPSTREAM_REMOTE_ADDRESS "
-    "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT UPSTREAM_REMOTE_PORT"
+    "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT UPSTREAM_REMOTE_PORT "
+    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT DOWNSTREAM_DIRECT_REMOTE_PORT"
 ).split()
 
 
@@ -422,8 +423,8 @@ def policy(blob):
     for field in ("head_bytes_max", "header_fields_max", "head_timeout_ms", "body_idle_timeout_ms"):
         out[field] = r.u32()
     out["downstream_idle_timeout_ms"] = r.u64()
-    out["drain_timeout_ms"], out["ask_timeout_ms"] = r.u32(), r.u32()
-    r.reserved(4)
+    for field in ("drain_timeout_ms", "ask_timeout_ms", "trusted_proxies"):
+        out[field] = r.u32()
     return out
 
 

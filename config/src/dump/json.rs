@@ -73,7 +73,7 @@ pub fn content(m: &Model) -> Value {
             "profile": match m.profile { Profile::Istio => "istio", Profile::Strict => "strict" },
             "head_bytes_max": m.head_bytes_max, "header_fields_max": m.header_fields_max, "head_timeout_ms": m.head_timeout_ms,
             "body_idle_timeout_ms": m.body_idle_timeout_ms, "downstream_idle_timeout_ms": m.downstream_idle_timeout_ms,
-            "drain_timeout_ms": m.drain_timeout_ms, "ask_timeout_ms": m.ask_timeout_ms,
+            "drain_timeout_ms": m.drain_timeout_ms, "ask_timeout_ms": m.ask_timeout_ms, "trusted_proxies": m.trusted_proxies,
         }),
         Model::Provenance(m) => json!({
             "entries": m.entries.iter().map(|e| json!({

@@ -470,7 +470,11 @@ impl<W: Write> Dump<'_, W> {
             millis(p.downstream_idle_timeout_ms),
             millis(p.drain_timeout_ms.into()),
             millis(p.ask_timeout_ms.into()),
-        )
+        )?;
+        if p.trusted_proxies > 0 {
+            writeln!(self.out, "  gateways believe {} proxies in front of them", p.trusted_proxies)?;
+        }
+        Ok(())
     }
 }
 

@@ -140,7 +140,7 @@ macro_rules! variables {
 }
 
 variables! {
-    /// Address and port of the client's connection.
+    /// Address and port of the client, by its connection; or address and port 0, where a proxy that is believed tells the address.
     #[default]
     DownstreamRemoteAddress = 1 "DOWNSTREAM_REMOTE_ADDRESS"
     /// Its address.
@@ -179,6 +179,12 @@ variables! {
     UpstreamRemoteAddressWithoutPort = 18 "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT"
     /// Its port.
     UpstreamRemotePort = 19 "UPSTREAM_REMOTE_PORT"
+    /// Address and port of the connection, whatever anybody tells.
+    DownstreamDirectRemoteAddress = 20 "DOWNSTREAM_DIRECT_REMOTE_ADDRESS"
+    /// Its address.
+    DownstreamDirectRemoteAddressWithoutPort = 21 "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT"
+    /// Its port.
+    DownstreamDirectRemotePort = 22 "DOWNSTREAM_DIRECT_REMOTE_PORT"
 }
 
 impl What {
@@ -199,7 +205,7 @@ impl What {
 
     /// It is not known before there is a response.
     pub fn is_of_response(self) -> bool {
-        self as u8 >= What::Resp as u8
+        (What::Resp as u8..=What::UpstreamRemotePort as u8).contains(&(self as u8))
     }
 }
 

@@ -408,6 +408,7 @@ impl<'a> Decoder<'a> {
             downstream_idle_timeout_ms: h.downstream_idle_timeout_ms.get(),
             drain_timeout_ms: h.drain_timeout_ms.get(),
             ask_timeout_ms: h.ask_timeout_ms.get(),
+            trusted_proxies: h.trusted_proxies.get(),
         }
     }
 

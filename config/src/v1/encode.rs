@@ -480,7 +480,7 @@ fn put_policy<'m>(w: &mut Writer<'m>, m: &'m PolicySet) {
         downstream_idle_timeout_ms: U64::new(m.downstream_idle_timeout_ms),
         drain_timeout_ms: U32::new(m.drain_timeout_ms),
         ask_timeout_ms: U32::new(m.ask_timeout_ms),
-        reserved2: U32::new(0),
+        trusted_proxies: U32::new(m.trusted_proxies),
     };
     w.records(section::HEAD, &[head]);
 }

@@ -213,6 +213,7 @@ pub fn models() -> Vec<Model> {
             access_log: AccessLog::Json,
             path_normalization: PathNormalization::MergeSlashes,
             profile: Profile::Strict,
+            trusted_proxies: 2,
             ..PolicySet::default()
         }),
         Model::Provenance(Provenance {

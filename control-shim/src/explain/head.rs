@@ -5,7 +5,7 @@
 use super::Request;
 use ringway_config::model::{HeaderValue, Part, Role, What};
 use ringway_http::h1::{HeadLimits, Parse, RequestError};
-use ringway_http::head::{Known, RequestHead, Span};
+use ringway_http::head::{Known, RequestHead, Sender, Span};
 use ringway_policy::{Asked, Layers, Values};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,7 +19,7 @@ const PEER_METADATA: [&str; 2] = ["x-envoy-peer-metadata", "x-envoy-peer-metadat
 /// Why the proxy refuses the head.
 pub(super) fn seen(
     request: &Request,
-    role: Option<Role>,
+    sender: Sender,
     limits: &HeadLimits,
 ) -> Result<Vec<(String, String)>, RequestError> {
     let mut bytes = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.target, request.authority);
@@ -32,9 +32,8 @@ pub(super) fn seen(
         Parse::Complete => {}
         Parse::Partial { .. } => return Err(RequestError::RequestLine),
     }
-    let gateway = role == Some(Role::Gateway);
     let kept = head.fields.iter().filter(|field| {
-        !field.is_withheld(bytes, gateway) && !matches!(field.known, Known::Host | Known::TransferEncoding)
+        !field.is_withheld(bytes, sender) && !matches!(field.known, Known::Host | Known::TransferEncoding)
     });
     let text = |span: Span| String::from_utf8_lossy(span.of(bytes)).into_owned();
     Ok(kept.map(|field| (text(field.name), text(field.value))).collect())
@@ -44,12 +43,12 @@ pub(super) fn seen(
 pub(super) fn sent(
     request: &Request,
     authority: &str,
-    role: Option<Role>,
+    (role, sender): (Option<Role>, Sender),
     rules: Layers<'_>,
     known: Values<'_>,
     peer: bool,
 ) -> Vec<(String, String)> {
-    let gateway = role == Some(Role::Gateway);
+    let gateway = sender != Sender::Mesh;
     let mut lines = Vec::new();
     let has = |name: &str| request.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
     let forwarded_for = |name: &str| gateway && name.eq_ignore_ascii_case("x-forwarded-for");
@@ -63,7 +62,7 @@ pub(super) fn sent(
             request.headers.iter().filter(|(name, _)| forwarded_for(name)).map(|(_, value)| value.as_str()).collect();
         own("x-forwarded-for", &[before.as_slice(), &[CLIENT]].concat().join(", "));
     }
-    if gateway || !has("x-forwarded-proto") {
+    if sender == Sender::Outside || !has("x-forwarded-proto") {
         own("x-forwarded-proto", "http");
     }
     if !has("x-request-id") {
@@ -80,7 +79,14 @@ pub(super) fn sent(
         scheme: before.scheme(),
         fields: &before,
     };
-    let values = Values { request: Some(asked), protocol: "HTTP/1.1", client: UNKNOWN, local: UNKNOWN, ..known };
+    let values = Values {
+        request: Some(asked),
+        protocol: "HTTP/1.1",
+        client: known.client.or(UNKNOWN),
+        direct: UNKNOWN,
+        local: UNKNOWN,
+        ..known
+    };
     let given = |(name, _): &&(String, String)| !rules.drop(name.as_bytes(), &values);
     let mut lines = vec![("host".to_string(), authority.to_string())];
     lines.extend(before.headers.iter().filter(given).cloned());
@@ -94,6 +100,7 @@ pub(super) fn sent(
 /// Says which try it is.
 const ATTEMPT: &str = "x-envoy-attempt-count";
 const CLIENT: &str = "(the client's address)";
+const CLIENTS_PORT: &[u8] = b"(the client's port)";
 /// An address that nobody knows here, and that a proxy has.
 const UNKNOWN: Option<SocketAddr> = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
 
@@ -105,10 +112,16 @@ fn text(value: &HeaderValue, rules: Layers<'_>, values: &Values<'_>) -> String {
         match part {
             Part::Text(text) => bytes.extend_from_slice(text.as_bytes()),
             Part::Variable(variable) => match variable.what {
-                What::DownstreamRemoteAddress | What::DownstreamRemoteAddressWithoutPort => {
+                What::DownstreamRemoteAddress | What::DownstreamRemoteAddressWithoutPort
+                    if values.client == UNKNOWN =>
+                {
                     bytes.extend_from_slice(CLIENT.as_bytes());
                 }
-                What::DownstreamRemotePort => bytes.extend_from_slice(b"(the client's port)"),
+                What::DownstreamDirectRemoteAddress | What::DownstreamDirectRemoteAddressWithoutPort => {
+                    bytes.extend_from_slice(CLIENT.as_bytes());
+                }
+                What::DownstreamRemotePort if values.client == UNKNOWN => bytes.extend_from_slice(CLIENTS_PORT),
+                What::DownstreamDirectRemotePort => bytes.extend_from_slice(CLIENTS_PORT),
                 What::DownstreamLocalAddress | What::DownstreamLocalAddressWithoutPort => {
                     bytes.extend_from_slice(b"(the proxy's address)");
                 }
@@ -150,10 +163,11 @@ mod tests {
             ("Trailer", "x-c"),
             ("Keep-Alive", "1"),
         ]);
-        let seen = |role| seen(&given, Some(role), &HeadLimits::default()).expect("well-formed");
+        let seen = |sender| seen(&given, sender, &HeadLimits::default()).expect("well-formed");
         let kept = [("x-b", "2"), ("x-forwarded-proto", "https"), ("TE", "trailers"), ("Trailer", "x-c")];
-        assert_eq!(seen(Role::Outbound), lines(&kept));
-        assert_eq!(seen(Role::Gateway), lines(&[kept[0], kept[2], kept[3]]));
+        assert_eq!(seen(Sender::Mesh), lines(&kept));
+        assert_eq!(seen(Sender::Proxy), lines(&kept));
+        assert_eq!(seen(Sender::Outside), lines(&[kept[0], kept[2], kept[3]]));
     }
 
     #[test]
@@ -165,10 +179,10 @@ mod tests {
             (("x_a", "1"), true, 400),
         ] {
             let limits = HeadLimits::new(60 << 10, 100, strict);
-            let refused = seen(&request(&[line]), Some(Role::Outbound), &limits).expect_err(line.0);
+            let refused = seen(&request(&[line]), Sender::Mesh, &limits).expect_err(line.0);
             assert_eq!(refused.status(), status, "{line:?}");
         }
-        assert!(seen(&request(&[("x_a", "1")]), Some(Role::Outbound), &HeadLimits::default()).is_ok());
+        assert!(seen(&request(&[("x_a", "1")]), Sender::Mesh, &HeadLimits::default()).is_ok());
     }
 
     #[test]
@@ -176,7 +190,7 @@ mod tests {
         let request = request(&[("x-request-id", "r"), ("x-a", "0"), ("x-c", "c")]);
         let (outer, inner) = (edits(&[("x-a", "1"), ("x-b", "1")], &[], &[]), edits(&[], &[("x-b", "2")], &["x-A"]));
         let layers = Layers::of_request(&outer, &inner);
-        let sent = sent(&request, "h", Some(Role::Outbound), layers, Values::default(), false);
+        let sent = sent(&request, "h", (Some(Role::Outbound), Sender::Mesh), layers, Values::default(), false);
         let expected = [
             ("host", "h"),
             ("x-request-id", "r"),
@@ -195,7 +209,9 @@ mod tests {
         let request = Request { headers, ..Request::default() };
         let none = HeaderEdits::default();
         for (role, sent_on) in [(Role::Outbound, false), (Role::Gateway, false), (Role::Inbound, true)] {
-            let sent = sent(&request, "h", Some(role), Layers::of_request(&none, &none), Values::default(), false);
+            let sender = if role == Role::Gateway { Sender::Outside } else { Sender::Mesh };
+            let sent =
+                sent(&request, "h", (Some(role), sender), Layers::of_request(&none, &none), Values::default(), false);
             assert_eq!(sent.iter().any(|(_, value)| value == "7"), sent_on, "{role:?}");
         }
     }

@@ -21,11 +21,12 @@ pub use why::conditions;
 use ringway_config::model::{Action, ListenerProtocol, Place, Profile, Role, RuleId};
 use ringway_config::{Snapshot, dump};
 use ringway_http::h1::{HeadLimits, RequestError, reason};
+use ringway_http::head::Sender;
 use ringway_policy::outlier::{Change, Verdict as Judgement};
 use ringway_policy::view::BuildError;
 use ringway_policy::{
     Connection, Facts, Fields, Layers, Local, LocalKind, Note, PathError, Plan, Rng, State, Step, Trace, Values, View,
-    decide, decide_tcp, decide_tls, normal_target, settled, shares,
+    decide, decide_tcp, decide_tls, forwarded_client, normal_target, scheme, settled, shares,
 };
 use serde_json::Value;
 use std::cell::RefCell;
@@ -92,7 +93,7 @@ impl Subject {
             Err(refused) => return Explanation { outcome: refused.outcome(), ..self.blank(listener) },
         };
         let mut notes: Vec<Note> = Vec::new();
-        let mut facts = request.facts(listener, absent);
+        let mut facts = self.facts(request, listener, absent);
         let step = decide(&self.view, &mut facts, &mut self.state.borrow_mut(), &mut Last, 0, &mut notes);
         let mut told = self.blank(listener);
         let host = notes.iter().find_map(|note| if let Note::Host(id) = note { Some(*id) } else { None });
@@ -125,12 +126,43 @@ impl Subject {
         self.view.listeners().get(listener as usize).map(|listener| listener.role)
     }
 
+    /// Who sends requests there.
+    fn sender(&self, listener: u32) -> Sender {
+        match self.role(listener) {
+            Some(Role::Gateway) if self.view.policy().trusted_proxies > 0 => Sender::Proxy,
+            Some(Role::Gateway) => Sender::Outside,
+            _ => Sender::Mesh,
+        }
+    }
+
+    /// The client, where a trusted proxy tells of it.
+    fn forwarded_client(&self, listener: u32, request: &Request) -> Option<IpAddr> {
+        let proxies = if self.sender(listener) == Sender::Proxy { self.view.policy().trusted_proxies } else { 0 };
+        forwarded_client(request.values("x-forwarded-for"), proxies)
+    }
+
+    /// What a decision may know of a request.
+    fn facts<'r>(&self, request: &'r Request, listener: u32, host_absent: bool) -> Facts<'r> {
+        Facts {
+            listener,
+            method: request.method.as_bytes(),
+            path: request.target.as_bytes(),
+            authority: request.authority.as_bytes(),
+            scheme: request.scheme(),
+            client: self.forwarded_client(listener, request).unwrap_or(CLIENT),
+            fields: request,
+            host_absent,
+            // An injected delay changes when something happens and not what; the action tells of it.
+            delayed: true,
+        }
+    }
+
     /// The request as everything goes by it.
     fn normal(&self, listener: u32, request: &Request) -> Result<Request, Refused> {
         let policy = self.view.policy();
         let strict = policy.profile == Profile::Strict;
         let limits = HeadLimits::new(policy.head_bytes_max as usize, policy.header_fields_max as usize, strict);
-        let headers = head::seen(request, self.role(listener), &limits)?;
+        let headers = head::seen(request, self.sender(listener), &limits)?;
         let mut written = Vec::new();
         let target = normal_target(policy, request.target.as_bytes(), &mut written)?;
         let mut normal = Request { target: String::from_utf8_lossy(target).into_owned(), headers, ..request.clone() };
@@ -147,7 +179,7 @@ impl Subject {
             Err(refused) => return (None, Plan::NONE, refused.status),
         };
         let mut host = OnlyHost(None);
-        let mut facts = request.facts(listener, true);
+        let mut facts = self.facts(&request, listener, true);
         match decide(&self.view, &mut facts, &mut self.state.borrow_mut(), &mut Last, 0, &mut host) {
             Step::Forward(plan) => (host.0, plan.route, 0),
             Step::Reply(local) => (host.0, local.route, local.status),
@@ -305,8 +337,10 @@ impl Subject {
                     let peer = self.view.cluster(cluster).model.mesh_internal;
                     let rules = Layers::of_request(&forward.request, &backend.request);
                     let name: &str = &self.view.cluster(cluster).name;
-                    let known = Values { route, cluster: name, hostname: self.view.pod(), ..Values::default() };
-                    one.head = head::sent(request, authority, self.role(facts.listener), rules, known, peer);
+                    let client = self.forwarded_client(facts.listener, request).map(|ip| SocketAddr::new(ip, 0));
+                    let known = Values { route, cluster: name, hostname: self.view.pod(), client, ..Values::default() };
+                    let from = (self.role(facts.listener), self.sender(facts.listener));
+                    one.head = head::sent(request, authority, from, rules, known, peer);
                 }
                 all.push(one);
             }
@@ -438,26 +472,14 @@ impl Refused {
 }
 
 impl Request {
-    /// By what its lines say, which are those that the proxy believes.
-    fn scheme(&self) -> &'static str {
-        let said = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-proto"));
-        ringway_policy::scheme(said.map(|(_, value)| value.as_bytes()))
+    fn values<'r>(&'r self, name: &'r str) -> impl DoubleEndedIterator<Item = &'r [u8]> {
+        let named = self.headers.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.as_bytes())
     }
 
-    /// What a decision may know of it.
-    fn facts(&self, listener: u32, host_absent: bool) -> Facts<'_> {
-        Facts {
-            listener,
-            method: self.method.as_bytes(),
-            path: self.target.as_bytes(),
-            authority: self.authority.as_bytes(),
-            scheme: self.scheme(),
-            client: CLIENT,
-            fields: self,
-            host_absent,
-            // An injected delay changes when something happens and not what; the action tells of it.
-            delayed: true,
-        }
+    /// By what its lines say, which are those that the proxy believes.
+    fn scheme(&self) -> &'static str {
+        scheme(self.values("x-forwarded-proto"))
     }
 }
 
@@ -466,10 +488,7 @@ impl Fields for Request {
         if name.eq_ignore_ascii_case("host") {
             return visit(self.authority.as_bytes());
         }
-        self.headers
-            .iter()
-            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
-            .for_each(|(_, value)| visit(value.as_bytes()));
+        self.values(name).for_each(visit);
     }
 }
 

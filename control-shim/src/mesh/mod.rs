@@ -11,6 +11,7 @@ pub use plan::{PodPlan, StandIn, gateways_without_pod, plan_pods};
 use crate::diagnostic::Diagnostic;
 use crate::object::locality::LocalitySetting;
 use crate::object::patterns::Exports;
+use crate::object::proxy_config::ProxyConfig;
 use crate::object::service::{Carried, TargetPort};
 use crate::object::{Labels, Object, ObjectRef, Objects, Service, mesh_config, selects, workload::Container};
 use ringway_config::model::{self, AccessLog, PathNormalization, PolicySet, Retry};
@@ -109,6 +110,7 @@ impl Options {
             self.retry = config.retry.clone().unwrap_or(self.retry);
             self.locality = config.locality.clone().or(self.locality);
             self.exports = config.exports.clone();
+            self.policy.trusted_proxies = config.proxies.trusted_proxies.unwrap_or(self.policy.trusted_proxies);
         }
         self.policy.access_log = self.fixed.access_log.unwrap_or(self.policy.access_log);
         self.policy.path_normalization = self.fixed.path_normalization.unwrap_or(self.policy.path_normalization);
@@ -129,6 +131,8 @@ pub struct Pod {
     pub labels: Labels,
     /// Annotations.
     pub annotations: Labels,
+    /// What it says of its proxy.
+    pub proxy: ProxyConfig,
     /// Service account.
     pub service_account: String,
     /// Containers; none in a stand-in gateway.
@@ -270,6 +274,7 @@ fn place(
         workload: plan.workload.clone(),
         labels: plan.labels.clone(),
         annotations: plan.annotations.clone(),
+        proxy: plan.proxy,
         service_account: plan.service_account.clone(),
         containers: plan.containers.clone(),
         address,

@@ -1,6 +1,7 @@
 //! From workloads to pods that ought to run, with names that stay the same.
 
 use super::Options;
+use crate::object::proxy_config::ProxyConfig;
 use crate::object::service::TargetPort;
 use crate::object::workload::{Container, Workload, WorkloadKind};
 use crate::object::{Labels, Object, ObjectRef, Objects, objects::K8S_GATEWAY, selects};
@@ -21,6 +22,8 @@ pub struct PodPlan {
     pub labels: Labels,
     /// Annotations.
     pub annotations: Labels,
+    /// What it says of its proxy.
+    pub proxy: ProxyConfig,
     /// Service account.
     pub service_account: String,
     /// Containers; none in a stand-in gateway.
@@ -87,6 +90,7 @@ fn template(workload: &Workload, namespace_off: bool, options: &Options) -> PodP
         workload: identity(workload.meta.namespace(), workload.meta.name(), &workload.labels, options),
         labels: workload.labels.clone(),
         annotations: workload.annotations.clone(),
+        proxy: workload.proxy,
         service_account: workload.service_account.clone(),
         containers: if only_proxy { Vec::new() } else { workload.containers.clone() },
         sidecar: sidecar || only_proxy,
@@ -257,6 +261,7 @@ fn stand_in(namespace: &str, name: &str, labels: Labels, object: &ObjectRef, opt
         workload: model::Workload { app: name.into(), ..identity(namespace, name, &labels, options) },
         labels,
         annotations: Labels::new(),
+        proxy: ProxyConfig::default(),
         service_account: "default".into(),
         containers: Vec::new(),
         sidecar: true,

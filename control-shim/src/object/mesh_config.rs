@@ -6,6 +6,7 @@ use super::decode::{Field, Fields};
 use super::destination_rule::keepalive;
 use super::locality::{LocalitySetting, locality_setting};
 use super::patterns::{ExportTo, Exports};
+use super::proxy_config::{self, ProxyConfig};
 use super::sidecar::{OutboundPolicy, outbound_policy};
 use super::{Meta, ObjectRef, retries};
 use crate::yaml::{self, Entry, Node, Span, Value};
@@ -38,6 +39,8 @@ pub struct MeshConfig {
     pub locality: Option<LocalitySetting>,
     /// Who sees objects that do not say it.
     pub exports: Exports,
+    /// `defaultConfig`.
+    pub proxies: ProxyConfig,
 }
 
 impl MeshConfig {
@@ -53,6 +56,7 @@ impl MeshConfig {
             retry: None,
             locality: None,
             exports: Exports::default(),
+            proxies: ProxyConfig::default(),
         }
     }
 }
@@ -120,7 +124,7 @@ fn settings(config: &mut MeshConfig, mut fields: Fields<'_>) {
         }
     }
     if let Some(defaults) = fields.get("defaultConfig").and_then(|f| f.fields("a proxy's settings")) {
-        proxy_settings(defaults);
+        config.proxies = proxy_config::settings(defaults);
     }
     if let Some(mut providers) = fields.get("defaultProviders").and_then(|f| f.fields("default providers")) {
         providers.harmless(&["metrics"]);
@@ -199,62 +203,6 @@ fn path_normalization(field: &Field<'_>) -> Option<PathNormalization> {
     form
 }
 
-/// `defaultConfig`: how proxies start and what they report is not decided by manifests here; what changes requests is refused.
-fn proxy_settings(mut fields: Fields<'_>) {
-    if let Some(mut topology) = fields.get("gatewayTopology").and_then(|f| f.fields("a gateway topology")) {
-        if let Some(count) = topology.get("numTrustedProxies")
-            && count.number(0, u32::MAX.into()).is_some_and(|count| count > 0)
-        {
-            count.not_supported("`numTrustedProxies` above 0: a gateway believes nobody in front of it, which");
-        }
-        topology.not_supported(&["proxyProtocol", "forwardClientCertDetails"]);
-        topology.finish();
-    }
-    fields.not_supported(&["connectionSettings", "proxyHeaders"]);
-    fields.not_honoured(&[
-        "concurrency",
-        "drainDuration",
-        "envoyAccessLogService",
-        "envoyMetricsService",
-        "envoyMetricsServiceAddress",
-        "statsdUdpAddress",
-        "extraStatTags",
-        "runtimeValues",
-        "terminationDrainDuration",
-        "tracing",
-        "zipkinAddress",
-    ]);
-    fields.harmless(&[
-        "availabilityZone",
-        "binaryPath",
-        "caCertificatesPem",
-        "configPath",
-        "controlPlaneAuthPolicy",
-        "customConfigFile",
-        "discoveryAddress",
-        "discoveryRefreshDelay",
-        "fileFlushInterval",
-        "fileFlushMinSizeKb",
-        "holdApplicationUntilProxyStarts",
-        "image",
-        "interceptionMode",
-        "meshId",
-        "privateKeyProvider",
-        "proxyAdminPort",
-        "proxyBootstrapTemplatePath",
-        "proxyMetadata",
-        "proxyStatsMatcher",
-        "readinessProbe",
-        "sds",
-        "serviceCluster",
-        "statNameLength",
-        "statsCompression",
-        "statusPort",
-        "tracingServiceName",
-    ]);
-    fields.finish();
-}
-
 /// The YAML that a field's text is.
 fn inner(field: &Field<'_>) -> Option<Node> {
     let context = field.context;
@@ -297,7 +245,7 @@ fn in_place(file: &str, span: Span) -> Option<String> {
 }
 
 /// The same node with everything in it standing at `span`.
-fn at(node: &Node, span: Span) -> Node {
+pub(super) fn at(node: &Node, span: Span) -> Node {
     let value = match &node.value {
         Value::Sequence(items) => Value::Sequence(Arc::new(items.iter().map(|item| at(item, span)).collect())),
         Value::Mapping(entries) => {
@@ -364,7 +312,8 @@ mod tests {
             ("outboundTrafficPolicy: {mode: ALLOW_ANY}", vec![]),
             ("outboundTrafficPolicy: {mode: REGISTRY_ONLY}", vec![]),
             ("defaultServiceExportTo: ['.']", vec![]),
-            ("defaultConfig: {gatewayTopology: {numTrustedProxies: 1}}", vec![(6, 58, "not-supported-yet")]),
+            ("defaultConfig: {gatewayTopology: {numTrustedProxies: 1}}", vec![]),
+            ("defaultConfig: {gatewayTopology: {numTrustedProxies: 256}}", vec![(6, 58, "wrong-number")]),
             ("defaultConfig: {gatewayTopology: {numTrustedProxies: 0}, concurrency: 2}", vec![(6, 75, "not-honoured")]),
             ("trustDomain: cluster.local", vec![]),
             ("a: [", vec![(7, 1, "yaml-syntax")]),

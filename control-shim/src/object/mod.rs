@@ -18,6 +18,7 @@ pub mod objects;
 pub mod opaque_route;
 pub mod outlier;
 pub mod patterns;
+pub mod proxy_config;
 mod reading;
 pub mod retries;
 pub mod service;

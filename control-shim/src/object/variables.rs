@@ -5,13 +5,8 @@ use super::patterns;
 use ringway_config::limits::VALUE_PARTS_MAX;
 use ringway_config::model::{HeaderValue, PSEUDO_HEADERS, Part, Variable, What};
 
-/// Other names of the same: this proxy takes nobody's word for a client's address but the connection's.
-const SYNONYMS: [(&str, What); 4] = [
-    ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", What::DownstreamRemoteAddress),
-    ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT", What::DownstreamRemoteAddressWithoutPort),
-    ("DOWNSTREAM_DIRECT_REMOTE_PORT", What::DownstreamRemotePort),
-    ("UPSTREAM_HOST", What::UpstreamRemoteAddress),
-];
+/// Other names of the same.
+const SYNONYMS: [(&str, What); 1] = [("UPSTREAM_HOST", What::UpstreamRemoteAddress)];
 
 /// Envoy's that are not built.
 const NOT_BUILT: [&str; 20] = [

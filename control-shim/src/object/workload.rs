@@ -1,6 +1,7 @@
 //! Deployment, StatefulSet, DaemonSet, ReplicaSet, Job and Pod: what runs, how often, and on which ports.
 
 use super::decode::{Field, Fields};
+use super::proxy_config::{self, ProxyConfig};
 use super::{Labels, Meta, Spot, locality};
 use std::net::IpAddr;
 
@@ -17,6 +18,8 @@ pub struct Workload {
     pub labels: Labels,
     /// Annotations of the pods, with the workload's own `ringway.dev/` ones where the template has none.
     pub annotations: Labels,
+    /// What they say of their proxy.
+    pub proxy: ProxyConfig,
     /// Service account of the pods; `default` when unset.
     pub service_account: String,
     /// Their containers.
@@ -71,6 +74,7 @@ pub fn workload(kind: WorkloadKind, meta: Meta, mut root: Fields<'_>) -> Option<
         replicas: 1,
         labels: meta.labels.clone(),
         annotations: meta.annotations.clone(),
+        proxy: ProxyConfig::default(),
         service_account: "default".into(),
         containers: Vec::new(),
         address: None,
@@ -82,6 +86,9 @@ pub fn workload(kind: WorkloadKind, meta: Meta, mut root: Fields<'_>) -> Option<
                 crate::yaml::Value::Scalar { text, .. } => text.parse().ok(),
                 _ => None,
             });
+        }
+        if let Some(annotations) = root.field().node.get("metadata").and_then(|metadata| metadata.get("annotations")) {
+            workload.proxy = proxy_config::of_annotations(spec.context, annotations);
         }
         pod_spec(&spec, &mut workload);
     } else {
@@ -131,7 +138,10 @@ fn controller(spec: &Field<'_>, workload: &mut Workload) {
     let (mut labels, mut annotations) = (Labels::new(), Labels::new());
     if let Some(mut metadata) = template.get("metadata").and_then(|f| f.fields("metadata")) {
         labels = metadata.get("labels").map(|f| f.labels()).unwrap_or_default();
-        annotations = metadata.get("annotations").map(|f| f.labels()).unwrap_or_default();
+        if let Some(field) = metadata.get("annotations") {
+            annotations = field.labels();
+            workload.proxy = proxy_config::of_annotations(field.context, field.node);
+        }
         metadata.harmless(&["name", "namespace", "creationTimestamp", "finalizers", "ownerReferences", "generateName"]);
         metadata.finish();
     }

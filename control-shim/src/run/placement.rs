@@ -155,6 +155,7 @@ mod tests {
             workload: Default::default(),
             labels: Labels::new(),
             annotations: Labels::new(),
+            proxy: Default::default(),
             service_account: "default".into(),
             containers: vec![Container { name: "app".into(), image: String::new(), ports, spot }],
             sidecar: true,

@@ -9,8 +9,8 @@ use crate::object::locality::place;
 use crate::object::service::{Carried, Service, ServicePort};
 use ringway_config::Blob;
 use ringway_config::model::{
-    Action, Backend, Cluster, Domain, Forward, Host, Listener, ListenerProtocol, ListenerSet, Match, Model, Protocol,
-    Role, Route, RuleId, TcpBackend,
+    Action, Backend, Cluster, Domain, Forward, Host, Listener, ListenerProtocol, ListenerSet, Match, Model, PolicySet,
+    Protocol, Role, Route, RuleId, TcpBackend,
 };
 use std::collections::BTreeMap;
 
@@ -25,7 +25,9 @@ impl Pass<'_> {
             listeners.extend(self.inbound_listener(pod, view, *port, &mut hosts, &mut clusters));
         }
         listeners.extend(self.gateway_listeners(pod, view, &mut hosts, &mut clusters));
-        let policy = &self.mesh.options.policy;
+        let of_mesh = &self.mesh.options.policy;
+        let trusted_proxies = pod.proxy.trusted_proxies.unwrap_or(of_mesh.trusted_proxies);
+        let policy = PolicySet { trusted_proxies, ..of_mesh.clone() };
         let set = ListenerSet {
             name: pod.node(),
             node: pod.workload.clone(),
@@ -34,7 +36,7 @@ impl Pass<'_> {
             policy: policy.name.clone(),
             listeners,
         };
-        let mut blobs = vec![self.encode(&Model::Listeners(set))?, self.encode(&Model::Policy(policy.clone()))?];
+        let mut blobs = vec![self.encode(&Model::Listeners(set))?, self.encode(&Model::Policy(policy))?];
         blobs.extend(hosts);
         blobs.extend(clusters.into_values().flatten());
         Some(ProxyConfig::new(pod.node(), blobs, scope))

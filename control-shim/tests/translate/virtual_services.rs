@@ -125,7 +125,8 @@ fn variables_in_header_values() {
         ("%REQ(X-User)%", "%REQ(x-user)%"),
         ("a%%%REQ(:path?x-b):12% %PROTOCOL%", "a%%%REQ(:path?x-b):12% %PROTOCOL%"),
         ("%REQ(x%y)%", "%REQ(x%y)%"),
-        ("%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%", "%DOWNSTREAM_REMOTE_ADDRESS%"),
+        ("%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%"),
+        ("%UPSTREAM_HOST%", "%UPSTREAM_REMOTE_ADDRESS%"),
         ("%ROUTE_NAME%:%HOSTNAME%", "%ROUTE_NAME%:%HOSTNAME%"),
     ] {
         let rule = format!(

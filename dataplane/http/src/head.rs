@@ -84,14 +84,27 @@ pub struct Field {
     pub hop: bool,
 }
 
+/// Who sends a request, as far as this proxy believes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// The app beside this proxy, or another proxy of the mesh.
+    Mesh,
+    /// A proxy in front of this gateway that is trusted with what it says of the client.
+    Proxy,
+    /// Anybody, through a gateway.
+    Outside,
+}
+
 impl Field {
-    /// Whether this line of a request, whose bytes are `head`, ends here whatever the rules say: it is meant for this hop, or it is the mesh's to say and
-    /// came from outside, through a gateway. Transfer-Encoding is decided by the writer.
-    pub fn is_withheld(&self, head: &[u8], gateway: bool) -> bool {
+    /// Whether this line of a request, whose bytes are `head`, ends here whatever the rules say: it is meant for this hop, or its sender has no business to
+    /// say it. Transfer-Encoding is decided by the writer.
+    pub fn is_withheld(&self, head: &[u8], sender: Sender) -> bool {
         const INTERNAL: &[u8] = b"x-envoy-";
+        let gateway = sender != Sender::Mesh;
         let from_outside = match self.known {
             Known::XEnvoyPeerMetadata | Known::XEnvoyPeerMetadataId => return true,
-            Known::XForwardedProto | Known::XForwardedClientCert => gateway,
+            Known::XForwardedProto => sender == Sender::Outside,
+            Known::XForwardedClientCert => gateway,
             _ => {
                 let name = self.name.of(head).get(..INTERNAL.len());
                 gateway && name.is_some_and(|start| start.eq_ignore_ascii_case(INTERNAL))

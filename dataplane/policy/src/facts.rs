@@ -24,6 +24,14 @@ pub fn scheme<'a>(mut said: impl Iterator<Item = &'a [u8]>) -> &'static str {
     }
 }
 
+/// The client of a gateway with so many trusted proxies in front of it, from the values of `x-forwarded-for`: each proxy appends whom it was asked by.
+/// None where it is not told.
+pub fn forwarded_client<'a>(said: impl DoubleEndedIterator<Item = &'a [u8]>, proxies: u32) -> Option<IpAddr> {
+    let before = proxies.checked_sub(1)? as usize;
+    let address = said.rev().flat_map(|value| value.rsplit(|byte| *byte == b',')).nth(before)?;
+    std::str::from_utf8(address).ok()?.trim().parse().ok()
+}
+
 /// Randomness is an argument.
 pub trait Rng {
     /// A uniformly random 64-bit number.
@@ -42,7 +50,7 @@ pub struct Facts<'a> {
     pub authority: &'a [u8],
     /// `http` or `https`: [`scheme`].
     pub scheme: &'a str,
-    /// Address of the client.
+    /// Address of the client: the connection's, or [`forwarded_client`].
     pub client: IpAddr,
     /// The headers, without those that end at this hop: nobody behind it can decide by them.
     pub fields: &'a dyn Fields,
@@ -50,4 +58,30 @@ pub struct Facts<'a> {
     pub host_absent: bool,
     /// The request has waited for an earlier [`crate::Delay`]: it is not delayed again.
     pub delayed: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_is_who_asked_the_first_trusted_proxy() {
+        for (lines, proxies, client) in [
+            (&["1.1.1.1"][..], 0, None),
+            (&["1.1.1.1"], 1, Some("1.1.1.1")),
+            (&["9.9.9.9, 1.1.1.1"], 1, Some("1.1.1.1")),
+            (&["9.9.9.9, 1.1.1.1"], 2, Some("9.9.9.9")),
+            (&["9.9.9.9, 1.1.1.1"], 3, None),
+            (&["9.9.9.9", "1.1.1.1"], 1, Some("1.1.1.1")),
+            (&["8.8.8.8,9.9.9.9", "1.1.1.1"], 2, Some("9.9.9.9")),
+            (&["2001:db8::1"], 1, Some("2001:db8::1")),
+            (&["1.1.1.1:80"], 1, None),
+            (&["1.1.1.1,"], 1, None),
+            (&["\u{e9}"], 1, None),
+            (&[], 1, None),
+        ] {
+            let found = forwarded_client(lines.iter().map(|line| line.as_bytes()), proxies);
+            assert_eq!(found, client.map(|text| text.parse().expect(text)), "{lines:?} behind {proxies}");
+        }
+    }
 }

@@ -23,7 +23,7 @@ pub mod view;
 pub use authority::Authority;
 pub use balance::{Choose, pick};
 pub use decide::{Connection, Delay, Local, LocalKind, Plan, Question, Reason, Step, decide, decide_tcp, decide_tls};
-pub use facts::{Facts, Fields, NoFields, Rng, scheme};
+pub use facts::{Facts, Fields, NoFields, Rng, forwarded_client, scheme};
 pub use fault::drawn;
 pub use key::{COOKIE_BYTES, cookie_text};
 pub use path::{PathError, normal_target};

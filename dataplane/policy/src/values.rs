@@ -12,8 +12,10 @@ use crate::Fields;
 pub struct Values<'a> {
     /// The request, if a value reads it.
     pub request: Option<Asked<'a>>,
-    /// Where the client's connection comes from.
+    /// The client; port 0 where only the address is told.
     pub client: Option<SocketAddr>,
+    /// Where its connection comes from.
+    pub direct: Option<SocketAddr>,
     /// What it connected to.
     pub local: Option<SocketAddr>,
     /// `HTTP/1.1` or `HTTP/1.0`.
@@ -165,6 +167,9 @@ impl<'a> Layers<'a> {
             What::DownstreamRemoteAddress => socket(values.client, &mut digits, &mut cut),
             What::DownstreamRemoteAddressWithoutPort => ip(values.client, &mut digits, &mut cut),
             What::DownstreamRemotePort => port(values.client, &mut digits, &mut cut),
+            What::DownstreamDirectRemoteAddress => socket(values.direct, &mut digits, &mut cut),
+            What::DownstreamDirectRemoteAddressWithoutPort => ip(values.direct, &mut digits, &mut cut),
+            What::DownstreamDirectRemotePort => port(values.direct, &mut digits, &mut cut),
             What::DownstreamLocalAddress => socket(values.local, &mut digits, &mut cut),
             What::DownstreamLocalAddressWithoutPort => ip(values.local, &mut digits, &mut cut),
             What::DownstreamLocalPort => port(values.local, &mut digits, &mut cut),

@@ -83,6 +83,7 @@ impl<I: Io> Worker<I> {
             listener,
             role,
             peer,
+            forwarded: None,
             phase: match view.protocol {
                 ListenerProtocol::Tls { .. } => Phase::Hello { wanted: 0 },
                 _ => Phase::Idle,

@@ -72,15 +72,16 @@ impl<I: Io> Worker<I> {
         let delayed = down.delayed.take();
         let (role, peer) = (down.role, down.peer.ip());
         let view = &pinned.view;
-        let client = (role == Role::Gateway).then_some(peer);
-        let lines = Lines { head, fields: &request.fields, client };
+        let sender = lines::sender(role, view.policy());
+        down.forwarded = lines::forwarded_client(head, &request.fields, sender, view.policy());
+        let lines = Lines { head, fields: &request.fields, sender, peer };
         let mut facts = Facts {
             listener,
             method: request.method_span.of(head),
             path: target,
             authority: request.authority.of(head),
-            scheme: if role == Role::Gateway { "http" } else { lines::scheme(head, &request.fields) },
-            client: peer,
+            scheme: lines::scheme(head, &request.fields, sender),
+            client: down.client().ip(),
             fields: &lines,
             host_absent,
             delayed: delayed.is_some(),
@@ -122,7 +123,7 @@ impl<I: Io> Worker<I> {
                 let request_id =
                     if reads || exchange.record.is_some() { self.request_id(&mut exchange, request) } else { None };
                 if reads {
-                    let none = RequestEdits::none(role, target, peer);
+                    let none = RequestEdits::none(role, sender, target, peer);
                     self.scratch.plain.write(head, request, &RequestEdits { request_id: request_id.as_ref(), ..none });
                     exchange.asked.extend_from_slice(&self.scratch.plain.bytes);
                 }
@@ -224,6 +225,7 @@ impl<I: Io> Worker<I> {
         path.clear();
         let rewritten = view.rewrite_path(&plan, target, &mut path);
         let (role, client) = (down.role, down.peer.ip());
+        let sender = lines::sender(role, view.policy());
         let request_id = self.request_id(&mut exchange, request);
         let layers = Layers::of_request(&forward.request, &backend.request);
         let of_answer = Layers::of_response(&forward.response, &backend.response);
@@ -231,8 +233,11 @@ impl<I: Io> Worker<I> {
         if layers.read_request() || of_answer.read_request() {
             let plain = plain.insert(std::mem::take(&mut self.scratch.plain));
             let authority = normal_host.as_ref().map(Authority::text);
-            let edits =
-                RequestEdits { authority, request_id: request_id.as_ref(), ..RequestEdits::none(role, target, client) };
+            let edits = RequestEdits {
+                authority,
+                request_id: request_id.as_ref(),
+                ..RequestEdits::none(role, sender, target, client)
+            };
             plain.write(head, request, &edits);
             if of_answer.read_request() {
                 exchange.asked.extend_from_slice(&plain.bytes);
@@ -245,6 +250,7 @@ impl<I: Io> Worker<I> {
         }
         let edits = RequestEdits {
             role,
+            sender,
             rules: layers,
             values,
             path: if rewritten { &path } else { target },
@@ -302,11 +308,12 @@ impl<I: Io> Worker<I> {
 
     /// What values may say of an exchange on this connection; of its request and its response the caller does.
     pub(super) fn values<'v>(&mut self, key: Key, view: &'v View, plan: Option<&Plan>, version: Version) -> Values<'v> {
-        let ends = self.downs.get(key).map(|down| (down.peer, self.io.local_addr(down.sock)));
+        let down = self.downs.get(key);
         Values {
             request: None,
-            client: ends.map(|(client, _)| client),
-            local: ends.and_then(|(_, local)| local),
+            client: down.map(|down| down.client()),
+            direct: down.map(|down| down.peer),
+            local: down.and_then(|down| self.io.local_addr(down.sock)),
             protocol: if version == Version::Http11 { "HTTP/1.1" } else { "HTTP/1.0" },
             route: plan.map_or("", |plan| &view.route(plan).name),
             cluster: plan.map_or("", |plan| &view.cluster(plan.cluster).name),
@@ -344,7 +351,7 @@ impl<I: Io> Worker<I> {
             }
         }
         if let Some(down) = self.downs.get(key) {
-            record.numbers.downstream_remote = Some(down.peer);
+            record.numbers.downstream_remote = Some(down.client());
             record.numbers.downstream_local = self.io.local_addr(down.sock);
         }
         exchange.record = Some(record);

@@ -1,6 +1,6 @@
 //! The two kinds of connection a worker holds.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub struct Down {
     pub role: Role,
     /// Where from.
     pub peer: SocketAddr,
+    /// Who asks in its present request, by what a trusted proxy says; else its peer does.
+    pub forwarded: Option<IpAddr>,
     /// What it is doing.
     pub phase: Phase,
     /// Input not yet consumed: an unfinished head, or pipelined requests. Bounded by [`CREDIT`] and the head limit.
@@ -59,6 +61,13 @@ pub struct Down {
     pub discarded: u32,
     /// The armed timer and when it fires.
     pub timer: Option<(TimerId, Time)>,
+}
+
+impl Down {
+    /// Who asks; without a port where that is not told.
+    pub fn client(&self) -> SocketAddr {
+        self.forwarded.map_or(self.peer, |address| SocketAddr::new(address, 0))
+    }
 }
 
 /// What a downstream connection is doing.

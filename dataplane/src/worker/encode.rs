@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ringway_config::model::{HashCookie, Role};
 use ringway_http::h1::HeadWriter;
-use ringway_http::head::{Known, Method, RequestHead, ResponseHead, Upgrade, Version};
+use ringway_http::head::{Fields, Known, Method, RequestHead, ResponseHead, Sender, Upgrade, Version};
 use ringway_policy::{Layers, Rng, Values, cookie_text};
 
 /// Text of a generated `x-request-id`.
@@ -16,6 +16,8 @@ pub type RequestId = [u8; 36];
 pub struct RequestEdits<'a> {
     /// Which side of the mesh we are.
     pub role: Role,
+    /// Who sent the request.
+    pub sender: Sender,
     /// The route's and the destination's edits.
     pub rules: Layers<'a>,
     /// What their variables stand for.
@@ -26,7 +28,7 @@ pub struct RequestEdits<'a> {
     pub authority: Option<&'a [u8]>,
     /// Our own peer metadata, as header lines; empty towards apps and the outside.
     pub peer_headers: &'a [u8],
-    /// The client's address.
+    /// Whose connection it came by.
     pub client: IpAddr,
     /// A new request id, when there was none.
     pub request_id: Option<&'a RequestId>,
@@ -36,9 +38,10 @@ pub struct RequestEdits<'a> {
 
 impl<'a> RequestEdits<'a> {
     /// What the mesh says anyway, of a request with this path and query.
-    pub fn none(role: Role, path: &'a [u8], client: IpAddr) -> RequestEdits<'a> {
+    pub fn none(role: Role, sender: Sender, path: &'a [u8], client: IpAddr) -> RequestEdits<'a> {
         RequestEdits {
             role,
+            sender,
             rules: Layers::NONE,
             values: Values::default(),
             path,
@@ -68,7 +71,7 @@ pub fn rules_len(rules: &Layers<'_>, values: &Values<'_>) -> usize {
 
 /// Writes a request head for the upstream.
 pub fn request_head(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead, edits: &RequestEdits<'_>) {
-    let gateway = edits.role == Role::Gateway;
+    let gateway = edits.sender != Sender::Mesh;
     let rules = Rules { layers: edits.rules, values: &edits.values, last: &[] };
     let new_host = match edits.authority {
         Some(authority) => Some(authority),
@@ -87,7 +90,7 @@ pub fn request_head(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead
         Known::XForwardedFor => gateway,
         // Counted anew for each hop between proxies; what the caller's proxy counted is for the app to read.
         Known::XEnvoyAttemptCount if edits.role != Role::Inbound => true,
-        _ => field.is_withheld(head, gateway) || rules.drop(field.name.of(head)),
+        _ => field.is_withheld(head, edits.sender) || rules.drop(field.name.of(head)),
     });
     if edits.upgrade {
         out.put(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");
@@ -103,7 +106,7 @@ pub fn request_head(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead
     if gateway {
         own("x-forwarded-for", &|out| forwarded_for(out, head, request, edits.client));
     }
-    if gateway || request.fields.get(Known::XForwardedProto).is_none() {
+    if says_scheme(edits.sender, &request.fields) {
         own("x-forwarded-proto", &|out| out.put(b"http"));
     }
     if let Some(id) = edits.request_id {
@@ -114,6 +117,11 @@ pub fn request_head(out: &mut HeadWriter<'_>, head: &[u8], request: &RequestHead
     if edits.role != Role::Inbound && !rules.drop(b"x-envoy-attempt-count") {
         out.put(FIRST_TRY);
     }
+}
+
+/// Whether it is for us to say the scheme: nobody who is believed did.
+pub fn says_scheme(sender: Sender, fields: &Fields) -> bool {
+    sender == Sender::Outside || fields.get(Known::XForwardedProto).is_none()
 }
 
 /// The last line of a request that goes out for the first time.

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use ringway_config::model::{PolicySet, Role};
 use ringway_http::h1::{HEAD_BYTES_CEILING, HeadLimits, HeadWriter, Parse};
-use ringway_http::head::{Fields, Known, RequestHead};
+use ringway_http::head::{Fields, Known, RequestHead, Sender};
 use ringway_policy::Asked;
 
 use super::encode::{self, RequestEdits};
@@ -14,34 +15,55 @@ pub struct Lines<'a> {
     pub head: &'a [u8],
     /// Its lines.
     pub fields: &'a Fields,
-    /// The client of a gateway, which is told to the mesh.
-    pub client: Option<IpAddr>,
+    /// Who sends them.
+    pub sender: Sender,
+    /// Whose connection it is: a gateway tells it to the mesh.
+    pub peer: IpAddr,
 }
 
 impl ringway_policy::Fields for Lines<'_> {
     fn each(&self, name: &str, visit: &mut dyn FnMut(&[u8])) {
-        let gateway = self.client.is_some();
         for field in self.fields.iter() {
             if field.name.of(self.head).eq_ignore_ascii_case(name.as_bytes())
-                && !field.is_withheld(self.head, gateway)
+                && !field.is_withheld(self.head, self.sender)
                 && field.known != Known::TransferEncoding
             {
                 visit(field.value.of(self.head));
             }
         }
-        match (name, self.client) {
-            ("x-forwarded-for", Some(client)) => {
-                visit(encode::address_text(client, &mut [0; encode::ADDRESS_BYTES_MAX]));
+        match name {
+            "x-forwarded-for" if self.sender != Sender::Mesh => {
+                visit(encode::address_text(self.peer, &mut [0; encode::ADDRESS_BYTES_MAX]));
             }
-            ("x-forwarded-proto", Some(_)) => visit(b"http"),
+            "x-forwarded-proto" if encode::says_scheme(self.sender, self.fields) && self.sender != Sender::Mesh => {
+                visit(b"http");
+            }
             _ => {}
         }
     }
 }
 
-/// The scheme that somebody who is believed said.
-pub fn scheme(head: &[u8], fields: &Fields) -> &'static str {
-    if fields.get(Known::XForwardedProto).is_none() {
+/// Who sends requests to a listener.
+pub fn sender(role: Role, policy: &PolicySet) -> Sender {
+    match role {
+        Role::Outbound | Role::Inbound => Sender::Mesh,
+        Role::Gateway if policy.trusted_proxies > 0 => Sender::Proxy,
+        Role::Gateway => Sender::Outside,
+    }
+}
+
+/// The client, where the sender is a proxy that tells of it.
+pub fn forwarded_client(head: &[u8], fields: &Fields, sender: Sender, policy: &PolicySet) -> Option<IpAddr> {
+    if sender != Sender::Proxy {
+        return None;
+    }
+    let said = fields.iter().filter(|field| field.known == Known::XForwardedFor);
+    ringway_policy::forwarded_client(said.map(|field| field.value.of(head)), policy.trusted_proxies)
+}
+
+/// The scheme of a request, as far as its sender is believed.
+pub fn scheme(head: &[u8], fields: &Fields, sender: Sender) -> &'static str {
+    if encode::says_scheme(sender, fields) {
         return "http";
     }
     let said = fields.iter().filter(|field| field.known == Known::XForwardedProto);
@@ -88,7 +110,7 @@ impl Plain {
             method: self.parsed.method_span.of(&self.bytes),
             path: self.parsed.path.of(&self.bytes),
             authority: self.parsed.authority.of(&self.bytes),
-            scheme: scheme(&self.bytes, &self.parsed.fields),
+            scheme: scheme(&self.bytes, &self.parsed.fields, Sender::Mesh),
             fields: self,
         })
     }

@@ -7,7 +7,7 @@ use dataplane::worker::encode::{self, RequestEdits, RequestId, ResponseEdits};
 use ringway_config::model::{HeaderEdits, HeaderValue, Part, PathNormalization, PolicySet, Role, Variable, What};
 use ringway_http::client_hello;
 use ringway_http::h1::{HeadLimits, HeadWriter, Parse};
-use ringway_http::head::{Method, RequestHead, ResponseHead};
+use ringway_http::head::{Method, RequestHead, ResponseHead, Sender};
 use ringway_policy::{Layers, Values, normal_target};
 
 use super::HotPath;
@@ -131,7 +131,7 @@ fn written(name: String, head: &'static [u8], edits: HeaderEdits) -> HotPath {
                     values: values(),
                     peer_headers: PEER,
                     request_id: Some(&REQUEST_ID),
-                    ..RequestEdits::none(Role::Outbound, path, CLIENT)
+                    ..RequestEdits::none(Role::Outbound, Sender::Mesh, path, CLIENT)
                 };
                 let mut writer = HeadWriter::new(&mut out);
                 encode::request_head(&mut writer, black_box(head), &request, &edits);

@@ -23,4 +23,5 @@ mod slow_readers;
 mod telemetry;
 mod timeouts;
 mod tls_passthrough;
+mod trusted_proxies;
 mod tunnels;

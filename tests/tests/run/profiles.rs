@@ -74,3 +74,25 @@ fn mesh_config_holds_for_running_proxies_and_so_do_its_edits() {
     assert_eq!(client.get("door.test", "/a//../b").json()["path"], "/a/b");
     mesh.wait_for("the log line", |event| event["what"] == "access-log" && event["text"].to_string().contains("/a/b"));
 }
+
+#[test]
+fn a_gateway_believes_the_proxies_that_mesh_config_trusts_or_its_pod() {
+    let hello = std::fs::read_to_string(binary::repository().join("examples/hello.yaml")).expect("an example");
+    for (of_mesh, of_pod, scheme) in
+        [(0, None, "http"), (1, None, "https"), (0, Some(1), "https"), (1, Some(0), "http")]
+    {
+        let folder = settings(&format!("defaultConfig: {{gatewayTopology: {{numTrustedProxies: {of_mesh}}}}}"));
+        let annotation = of_pod.map_or(String::new(), |count| {
+            format!("\n  annotations: {{proxy.istio.io/config: '{{gatewayTopology: {{numTrustedProxies: {count}}}}}'}}")
+        });
+        let gateway = format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: door\n  namespace: istio-system\n  labels: {{istio: ingressgateway}}{annotation}\nspec: {{containers: [{{name: istio-proxy, image: auto}}]}}\n"
+        );
+        std::fs::write(folder.path().join("hello.yaml"), format!("{hello}\n{gateway}")).expect("written");
+        let mesh = Mesh::start(&[folder.path().to_str().expect("UTF-8")]);
+        let mut client = Client::connect(mesh.gateway(8080));
+        client.send("GET / HTTP/1.1\r\nHost: door.test\r\nX-Forwarded-Proto: https\r\n\r\n");
+        let answer = client.response();
+        assert_eq!(answer.json()["headers"]["x-forwarded-proto"], scheme, "{of_mesh} {of_pod:?}");
+    }
+}

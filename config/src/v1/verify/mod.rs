@@ -239,7 +239,7 @@ fn policy(c: &mut Checker<'_>) -> Result<(), VerifyError> {
     at.field("access_log").known(h.access_log, super::access_log(h.access_log))?;
     at.field("path_normalization").known(h.path_normalization, super::path_normalization(h.path_normalization))?;
     at.field("profile").known(h.profile, super::profile(h.profile))?;
-    at.field("reserved").zero(h.reserved == 0 && h.reserved2.get() == 0)?;
+    at.field("reserved").zero(h.reserved == 0)?;
     let head_bytes = limits::HEAD_BYTES_MIN..=limits::HEAD_BYTES_MAX;
     at.field("head_bytes_max").need(head_bytes.contains(&h.head_bytes_max.get()), Fault::Range)?;
     let fields = 1..=limits::HEAD_FIELDS_MAX;
@@ -248,7 +248,8 @@ fn policy(c: &mut Checker<'_>) -> Result<(), VerifyError> {
     at.field("body_idle_timeout_ms").timeout(h.body_idle_timeout_ms.get().into())?;
     at.field("downstream_idle_timeout_ms").timeout(h.downstream_idle_timeout_ms.get())?;
     at.field("drain_timeout_ms").timeout(h.drain_timeout_ms.get().into())?;
-    at.field("ask_timeout_ms").timeout(h.ask_timeout_ms.get().into())
+    at.field("ask_timeout_ms").timeout(h.ask_timeout_ms.get().into())?;
+    at.field("trusted_proxies").need(h.trusted_proxies.get() <= limits::TRUSTED_PROXIES_MAX, Fault::Range)
 }
 
 fn provenance(c: &mut Checker<'_>) -> Result<(), VerifyError> {

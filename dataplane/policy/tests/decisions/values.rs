@@ -38,6 +38,7 @@ fn variables_come_to_what_is_so() {
     let values = Values {
         request: Some(request),
         client: Some("[2001:db8::1]:4711".parse().unwrap()),
+        direct: Some("[2001:db8::2]:7".parse().unwrap()),
         local: Some("[::ffff:10.0.0.1]:80".parse().unwrap()),
         protocol: "HTTP/1.1",
         route: "canary",
@@ -49,6 +50,9 @@ fn variables_come_to_what_is_so() {
         (What::DownstreamRemoteAddress, "", "", 0, "[2001:db8::1]:4711"),
         (What::DownstreamRemoteAddressWithoutPort, "", "", 0, "2001:db8::1"),
         (What::DownstreamRemotePort, "", "", 0, "4711"),
+        (What::DownstreamDirectRemoteAddress, "", "", 0, "[2001:db8::2]:7"),
+        (What::DownstreamDirectRemoteAddressWithoutPort, "", "", 0, "2001:db8::2"),
+        (What::DownstreamDirectRemotePort, "", "", 0, "7"),
         (What::DownstreamLocalAddress, "", "", 0, "10.0.0.1:80"),
         (What::DownstreamLocalAddressWithoutPort, "", "", 0, "10.0.0.1"),
         (What::DownstreamLocalPort, "", "", 0, "80"),

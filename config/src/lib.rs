@@ -12,6 +12,7 @@ mod file;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod limits;
+pub mod log_format;
 pub mod message;
 pub mod model;
 mod retry;

@@ -604,6 +604,8 @@ pub struct PolicySet {
     pub name: String,
     /// Access log.
     pub access_log: AccessLog,
+    /// What a text line looks like ([`crate::log_format`]); empty is Istio's, with the rule at its end. A newline follows.
+    pub access_log_format: String,
     /// The form of paths.
     pub path_normalization: PathNormalization,
     /// What is refused.
@@ -632,6 +634,7 @@ impl Default for PolicySet {
         PolicySet {
             name: "default".into(),
             access_log: AccessLog::Off,
+            access_log_format: String::new(),
             path_normalization: PathNormalization::Base,
             profile: Profile::Istio,
             head_bytes_max: 60 << 10,

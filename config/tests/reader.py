@@ -425,6 +425,7 @@ def policy(blob):
     out["downstream_idle_timeout_ms"] = r.u64()
     for field in ("drain_timeout_ms", "ask_timeout_ms", "trusted_proxies"):
         out[field] = r.u32()
+    out["access_log_format"] = r.str()
     return out
 
 

@@ -66,6 +66,7 @@ pub fn content(m: &Model) -> Value {
         }),
         Model::Policy(m) => json!({
             "access_log": match m.access_log { AccessLog::Off => "off", AccessLog::Text => "text", AccessLog::Json => "json" },
+            "access_log_format": m.access_log_format,
             "path_normalization": match m.path_normalization {
                 PathNormalization::None => "none", PathNormalization::Base => "base", PathNormalization::MergeSlashes => "merge_slashes",
                 PathNormalization::DecodeAndMergeSlashes => "decode_and_merge_slashes",

@@ -471,6 +471,9 @@ impl<W: Write> Dump<'_, W> {
             millis(p.drain_timeout_ms.into()),
             millis(p.ask_timeout_ms.into()),
         )?;
+        if !p.access_log_format.is_empty() {
+            writeln!(self.out, "  lines of the log: {}", p.access_log_format)?;
+        }
         if p.trusted_proxies > 0 {
             writeln!(self.out, "  gateways believe {} proxies in front of them", p.trusted_proxies)?;
         }

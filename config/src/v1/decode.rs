@@ -409,6 +409,7 @@ impl<'a> Decoder<'a> {
             drain_timeout_ms: h.drain_timeout_ms.get(),
             ask_timeout_ms: h.ask_timeout_ms.get(),
             trusted_proxies: h.trusted_proxies.get(),
+            access_log_format: self.str(h.access_log_format),
         }
     }
 

@@ -481,6 +481,7 @@ fn put_policy<'m>(w: &mut Writer<'m>, m: &'m PolicySet) {
         drain_timeout_ms: U32::new(m.drain_timeout_ms),
         ask_timeout_ms: U32::new(m.ask_timeout_ms),
         trusted_proxies: U32::new(m.trusted_proxies),
+        access_log_format: w.str(&m.access_log_format),
     };
     w.records(section::HEAD, &[head]);
 }

@@ -103,8 +103,9 @@ records! {
     NamedEndpointRecord = 20 { host: Str, weight: U32, port: U16, first_only: u8, reserved: u8, place: U32 }
     /// Head of a policy set. `access_log` 1 = off, 2 = text, 3 = JSON. `path_normalization` 1 = none, 2 = base, 3 = merge slashes, 4 = decode and merge
     /// slashes. `profile` 1 = Istio, 2 = strict.
-    PolicyRecord = 40 { access_log: u8, path_normalization: u8, profile: u8, reserved: u8, head_bytes_max: U32, header_fields_max: U32, head_timeout_ms: U32, body_idle_timeout_ms: U32,
-        downstream_idle_timeout_ms: U64, drain_timeout_ms: U32, ask_timeout_ms: U32, trusted_proxies: U32 }
+    PolicyRecord = 48 { access_log: u8, path_normalization: u8, profile: u8, reserved: u8, head_bytes_max: U32, header_fields_max: U32, head_timeout_ms: U32, body_idle_timeout_ms: U32,
+        downstream_idle_timeout_ms: U64, drain_timeout_ms: U32, ask_timeout_ms: U32, trusted_proxies: U32,
+        access_log_format: Str }
     /// Head of a provenance blob.
     ProvenanceRecord = 8 { entries: Span }
     /// A rule's origin.

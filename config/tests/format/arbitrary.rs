@@ -455,7 +455,8 @@ fn policy() -> impl Strategy<Value = PolicySet> {
         Just(PathNormalization::DecodeAndMergeSlashes)
     ];
     let profile = prop_oneof![Just(Profile::Istio), Just(Profile::Strict)];
-    let words = (log, paths, profile, 0..=255u32);
+    let format = prop_oneof![Just(""), Just("%START_TIME% %REQ(:METHOD)% 100%%"), Just("%RESPONSE_CODE:2%")];
+    let words = (log, paths, profile, 0..=255u32, format);
     (name(), words, 256..=60_000u32, 1..=250u32, any::<[u32; 4]>(), 0..1_000_000u64).prop_map(
         |(name, words, head_bytes_max, header_fields_max, ms, downstream_idle_timeout_ms)| PolicySet {
             name,
@@ -470,6 +471,7 @@ fn policy() -> impl Strategy<Value = PolicySet> {
             drain_timeout_ms: ms[2],
             ask_timeout_ms: ms[3],
             trusted_proxies: words.3,
+            access_log_format: words.4.into(),
         },
     )
 }

@@ -248,6 +248,8 @@ fn each_rule_is_refused_by_field_and_fault() {
         (policy(|p| p.head_bytes_max = 10), "head_bytes_max", Range),
         (policy(|p| p.header_fields_max = 0), "header_fields_max", Range),
         (policy(|p| p.downstream_idle_timeout_ms = u64::MAX), "downstream_idle_timeout_ms", Range),
+        (policy(|p| p.access_log_format = "%NOTHING%".into()), "access_log_format", Characters),
+        (policy(|p| p.access_log_format = "a\n".into()), "access_log_format", Characters),
         (policy(|p| p.trusted_proxies = 256), "trusted_proxies", Range),
         (Model::Provenance(provenance(&[2, 1])), "rule", Order),
         (Model::Provenance(provenance(&[0, 1])), "rule", Order),

@@ -214,6 +214,7 @@ pub fn models() -> Vec<Model> {
             path_normalization: PathNormalization::MergeSlashes,
             profile: Profile::Strict,
             trusted_proxies: 2,
+            access_log_format: "%REQ(:METHOD)% %RESPONSE_CODE%".into(),
             ..PolicySet::default()
         }),
         Model::Provenance(Provenance {

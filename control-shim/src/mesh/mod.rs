@@ -103,6 +103,8 @@ impl Options {
         let entry = objects.get(&ObjectRef::new(kind, namespace, name));
         if let Some(Object::MeshConfig(config)) = entry.map(|entry| &entry.object) {
             self.policy.access_log = config.access_log.unwrap_or(self.policy.access_log);
+            let format = config.access_log_format.clone();
+            self.policy.access_log_format = format.unwrap_or(self.policy.access_log_format);
             self.policy.path_normalization = config.path_normalization.unwrap_or(self.policy.path_normalization);
             self.root_namespace = config.root_namespace.clone().unwrap_or(self.root_namespace);
             self.connect_timeout_ms = config.connect_timeout_ms.unwrap_or(self.connect_timeout_ms);

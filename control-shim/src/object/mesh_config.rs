@@ -10,6 +10,8 @@ use super::proxy_config::{self, ProxyConfig};
 use super::sidecar::{OutboundPolicy, outbound_policy};
 use super::{Meta, ObjectRef, retries};
 use crate::yaml::{self, Entry, Node, Span, Value};
+use ringway_config::limits::LINE_BYTES_MAX;
+use ringway_config::log_format::{self, LogFormatError};
 use ringway_config::model::{AccessLog, Keepalive, PathNormalization, Retry};
 use std::sync::Arc;
 
@@ -23,6 +25,8 @@ pub struct MeshConfig {
     pub meta: Meta,
     /// `accessLogFile` and `accessLogEncoding`.
     pub access_log: Option<AccessLog>,
+    /// `accessLogFormat` of text lines.
+    pub access_log_format: Option<String>,
     /// `pathNormalization`.
     pub path_normalization: Option<PathNormalization>,
     /// `rootNamespace`.
@@ -48,6 +52,7 @@ impl MeshConfig {
         MeshConfig {
             meta,
             access_log: None,
+            access_log_format: None,
             path_normalization: None,
             root_namespace: None,
             connect_timeout_ms: None,
@@ -91,6 +96,7 @@ pub fn mesh_config(meta: Meta, mut root: Fields<'_>) -> Option<MeshConfig> {
 
 fn settings(config: &mut MeshConfig, mut fields: Fields<'_>) {
     config.access_log = access_log(&mut fields);
+    config.access_log_format = fields.get("accessLogFormat").and_then(|f| log_line(&f, config.access_log));
     config.path_normalization = fields.get("pathNormalization").and_then(|f| path_normalization(&f));
     config.root_namespace = fields.get("rootNamespace").and_then(|f| f.text()).map(String::from);
     let timeout = fields.get("connectTimeout").and_then(|f| f.duration_ms());
@@ -138,7 +144,6 @@ fn settings(config: &mut MeshConfig, mut fields: Fields<'_>) {
         "serviceEntryVisibility",
     ]);
     fields.not_honoured(&[
-        "accessLogFormat",
         "enableEnvoyAccessLogService",
         "enableTracing",
         "protocolDetectionTimeout",
@@ -186,6 +191,22 @@ fn access_log(fields: &mut Fields<'_>) -> Option<AccessLog> {
             Some(format.unwrap_or(AccessLog::Text))
         }
     }
+}
+
+/// A format of text lines that can be written. Of another one, lines are Istio's.
+fn log_line(field: &Field<'_>, log: Option<AccessLog>) -> Option<String> {
+    let text = field.text()?;
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    let why = match log_format::parse(line) {
+        _ if log == Some(AccessLog::Json) => "JSON has keys of its own".to_string(),
+        _ if line.len() > LINE_BYTES_MAX || line.chars().any(char::is_control) => "it is not one line".to_string(),
+        Ok(_) => return Some(line.to_string()),
+        Err(LogFormatError::Unended(_)) => "a `%` in it begins nothing; one that stands for itself is `%%`".to_string(),
+        Err(LogFormatError::Unknown(operator)) => format!("there is no `%{operator}%` here"),
+    };
+    let message = format!("`accessLogFormat` is not honoured: {why}");
+    field.warning("not-honoured", message, "docs/telemetry.md lists what there is");
+    None
 }
 
 fn path_normalization(field: &Field<'_>) -> Option<PathNormalization> {
@@ -312,6 +333,9 @@ mod tests {
             ("outboundTrafficPolicy: {mode: ALLOW_ANY}", vec![]),
             ("outboundTrafficPolicy: {mode: REGISTRY_ONLY}", vec![]),
             ("defaultServiceExportTo: ['.']", vec![]),
+            ("accessLogFormat: \"%REQ(:METHOD)% %RESPONSE_CODE%\\n\"", vec![]),
+            ("accessLogFormat: '%REQ(X-OWN)%'", vec![(6, 22, "not-honoured")]),
+            ("accessLogFormat: '100 %'", vec![(6, 22, "not-honoured")]),
             ("defaultConfig: {gatewayTopology: {numTrustedProxies: 1}}", vec![]),
             ("defaultConfig: {gatewayTopology: {numTrustedProxies: 256}}", vec![(6, 58, "wrong-number")]),
             ("defaultConfig: {gatewayTopology: {numTrustedProxies: 0}, concurrency: 2}", vec![(6, 75, "not-honoured")]),

@@ -5,7 +5,8 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
-use ringway_config::model::AccessLog;
+use ringway_config::log_format::{self, LogField, LogPart};
+use ringway_config::model::{AccessLog, PolicySet};
 
 use crate::telemetry::record::{Record, Text};
 
@@ -17,6 +18,8 @@ const BATCH_BYTES: usize = 32 << 10;
 #[derive(Default)]
 pub struct Writer {
     batch: String,
+    /// The format in force and what it comes to.
+    format: (String, Vec<LogPart>),
     thread: Option<SyncSender<String>>,
     /// Lines that standard output did not take.
     pub dropped_batches: u64,
@@ -24,9 +27,17 @@ pub struct Writer {
 
 impl Writer {
     /// Adds one record's line.
-    pub fn line(&mut self, format: AccessLog, record: &Record) {
-        match format {
+    pub fn line(&mut self, policy: &PolicySet, record: &Record) {
+        match policy.access_log {
             AccessLog::Off => return,
+            AccessLog::Text if !policy.access_log_format.is_empty() => {
+                if self.format.0 != policy.access_log_format {
+                    // What does not verify is in no snapshot.
+                    let parts = log_format::parse(&policy.access_log_format).unwrap_or_default();
+                    self.format = (policy.access_log_format.clone(), parts);
+                }
+                formatted(&mut self.batch, &self.format.1, record);
+            }
             AccessLog::Text => text(&mut self.batch, record),
             AccessLog::Json => json(&mut self.batch, record),
         }
@@ -89,6 +100,56 @@ fn text(out: &mut String, r: &Record) {
         or_dash(Text::RouteName),
         n.rule,
     );
+}
+
+/// A line of the user's own format.
+fn formatted(out: &mut String, parts: &[LogPart], r: &Record) {
+    for part in parts {
+        match part {
+            LogPart::Text(text) => out.push_str(text),
+            LogPart::Field(field, bytes_max) => {
+                let start = out.len();
+                value(out, *field, r);
+                if *bytes_max > 0 && out.len() - start > *bytes_max {
+                    // All that is written is ASCII.
+                    out.truncate(start + bytes_max);
+                }
+            }
+        }
+    }
+    out.push('\n');
+}
+
+fn value(out: &mut String, field: LogField, r: &Record) {
+    let n = &r.numbers;
+    let known = |text: Text| Escaped(r.get(text), '-');
+    let _ = match field {
+        LogField::StartTime => write!(out, "{}", Rfc3339(n.start_us)),
+        LogField::Method => write!(out, "{}", known(Text::Method)),
+        LogField::Path => write!(out, "{}", known(Text::Path)),
+        LogField::Authority => write!(out, "{}", known(Text::Authority)),
+        LogField::ForwardedFor => write!(out, "{}", known(Text::XForwardedFor)),
+        LogField::UserAgent => write!(out, "{}", known(Text::UserAgent)),
+        LogField::RequestId => write!(out, "{}", known(Text::RequestId)),
+        LogField::Protocol => write!(out, "{}", known(Text::Protocol)),
+        LogField::ResponseCode => write!(out, "{}", n.status),
+        LogField::ResponseCodeDetails => write!(out, "{}", known(Text::Details)),
+        LogField::ResponseFlags => write!(out, "{}", known(Text::Flags)),
+        LogField::Termination => write!(out, "{}", known(Text::Termination)),
+        LogField::TransportFailure => write!(out, "{}", known(Text::TransportFailure)),
+        LogField::BytesReceived => write!(out, "{}", n.bytes_received),
+        LogField::BytesSent => write!(out, "{}", n.bytes_sent),
+        LogField::Duration => write!(out, "{}", n.duration_us / 1000),
+        LogField::UpstreamServiceTime => write!(out, "{}", Ms(n.upstream_service_us)),
+        LogField::UpstreamHost => write!(out, "{}", Address(n.upstream_host)),
+        LogField::UpstreamCluster => write!(out, "{}", known(Text::UpstreamCluster)),
+        LogField::UpstreamLocal => write!(out, "{}", Address(n.upstream_local)),
+        LogField::DownstreamLocal => write!(out, "{}", Address(n.downstream_local)),
+        LogField::DownstreamRemote => write!(out, "{}", Address(n.downstream_remote)),
+        LogField::ServerName => write!(out, "{}", known(Text::ServerName)),
+        LogField::RouteName => write!(out, "{}", known(Text::RouteName)),
+        LogField::Rule => write!(out, "{:08x}", n.rule),
+    };
 }
 
 /// Istio's JSON keys; what is unknown is null.

@@ -457,8 +457,9 @@ impl House {
             FromWorker::Swapped => self.on_swapped(),
             FromWorker::Ask(name) => self.on_ask(worker, &name),
             FromWorker::Log(record) => {
-                let format = self.current.as_ref().map(|a| a.view.policy().access_log).unwrap_or_default();
-                self.log.line(format, &record);
+                if let Some(active) = &self.current {
+                    self.log.line(active.view.policy(), &record);
+                }
                 self.workers.post(worker, ToWorker::Recycle(record));
             }
             FromWorker::AcceptPaused { listener, errno } => {

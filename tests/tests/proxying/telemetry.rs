@@ -13,6 +13,7 @@ matrix!(
     peer_metadata_stays_in_the_mesh,
     access_logs_tell_what_happened,
     lines_of_our_own_answers_tell_as_much,
+    a_line_has_the_format_that_is_asked_for,
     answers_of_our_own_name_their_rule_inside_the_mesh,
     rules_of_the_mesh_stay_inside,
     refused_requests_are_counted
@@ -146,6 +147,21 @@ fn access_logs_tell_what_happened(case: Case) {
     );
     assert_eq!(log["upstream_host"], upstream.address().to_string(), "{line}");
     assert_eq!(log["rule"], "00000005", "{line}");
+}
+
+fn a_line_has_the_format_that_is_asked_for(case: Case) {
+    let upstream = Upstream::echo();
+    let mut config = Config::http(Role::Gateway).upstream(upstream.address());
+    config.policy.access_log = AccessLog::Text;
+    config.policy.access_log_format =
+        "own %REQ(:METHOD)% %REQ(:PATH)% %REQ(user-agent):4% %RESPONSE_CODE% %BYTES_SENT% %UPSTREAM_HOST% %REQUESTED_SERVER_NAME% 100%% %RINGWAY_RULE%".into();
+    let proxy = ProxyBuilder::new(case, config).start();
+    let mut client = proxy.client();
+    client.send("GET /a?b HTTP/1.1\r\nHost: up.test\r\nUser-Agent: tester\r\n\r\n");
+    let body = client.response().body.len();
+    let line =
+        until("the log line", || proxy.program.stdout().lines().find(|l| l.starts_with("own")).map(str::to_owned));
+    assert_eq!(line, format!("own GET /a?b test 200 {body} {} - 100% 00000005", upstream.address()));
 }
 
 /// The route, the cluster that was drawn if there is one, and an id where the client sent none.

@@ -96,3 +96,12 @@ fn a_gateway_believes_the_proxies_that_mesh_config_trusts_or_its_pod() {
         assert_eq!(answer.json()["headers"]["x-forwarded-proto"], scheme, "{of_mesh} {of_pod:?}");
     }
 }
+
+#[test]
+fn lines_of_the_access_log_are_as_mesh_config_says() {
+    let folder =
+        settings("{accessLogFile: /dev/stdout, accessLogFormat: '%REQ(:METHOD)%+%RESPONSE_CODE%+%ROUTE_NAME%'}");
+    let mut mesh = Mesh::start(&["examples/hello.yaml", folder.path().to_str().expect("UTF-8")]);
+    assert_eq!(Client::connect(mesh.gateway(8080)).get("door.test", "/").status, 200);
+    mesh.wait_for("the line", |event| event["what"] == "access-log" && event["text"].to_string().contains("GET+200+"));
+}

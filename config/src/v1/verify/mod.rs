@@ -12,6 +12,7 @@ use super::record::*;
 use super::section;
 use crate::error::{Fault, SectionFault, VerifyError};
 use crate::limits::{self, RECORDS_MAX, TIMEOUT_MS_MAX};
+use crate::log_format;
 use crate::model::Kind;
 use crate::wire::{Record, Records, Span, Str, View};
 use text::Text;
@@ -249,7 +250,9 @@ fn policy(c: &mut Checker<'_>) -> Result<(), VerifyError> {
     at.field("downstream_idle_timeout_ms").timeout(h.downstream_idle_timeout_ms.get())?;
     at.field("drain_timeout_ms").timeout(h.drain_timeout_ms.get().into())?;
     at.field("ask_timeout_ms").timeout(h.ask_timeout_ms.get().into())?;
-    at.field("trusted_proxies").need(h.trusted_proxies.get() <= limits::TRUSTED_PROXIES_MAX, Fault::Range)
+    at.field("trusted_proxies").need(h.trusted_proxies.get() <= limits::TRUSTED_PROXIES_MAX, Fault::Range)?;
+    let format = c.text(at.field("access_log_format"), h.access_log_format, Text::Line)?;
+    at.field("access_log_format").need(log_format::parse(format).is_ok(), Fault::Characters)
 }
 
 fn provenance(c: &mut Checker<'_>) -> Result<(), VerifyError> {

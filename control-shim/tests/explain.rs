@@ -88,6 +88,34 @@ fn shares_of_destinations_and_endpoints_add_up() {
 }
 
 #[test]
+fn shares_that_are_answered_each_in_its_own_way_are_told_apart() {
+    const MANIFEST: &str = "apiVersion: v1
+kind: Service
+metadata: {name: empty}
+spec: {selector: {app: empty}, ports: [{port: 80, name: http}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: door}
+spec: {gatewayClassName: istio, listeners: [{name: http, port: 8080, protocol: HTTP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: nowhere}
+spec:
+  parentRefs: [{name: door}]
+  rules: [{backendRefs: [{name: missing, port: 80, weight: 3}, {name: empty, port: 80, weight: 1}]}]
+";
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("mesh.yaml");
+    std::fs::write(&file, MANIFEST).expect("a temporary folder takes a file");
+    let told = explain(&[file.to_str().expect("a path"), "http://any.example:8080/"]);
+    let destinations = told["outcome"]["destinations"].as_array().expect("a list");
+    let told: Vec<_> = destinations.iter().map(|one| (one["status"].as_u64(), one["probability"].as_f64())).collect();
+    assert_eq!(told, [(Some(500), Some(0.75)), (Some(503), Some(0.25))]);
+}
+
+#[test]
 fn answers_of_the_proxy_itself() {
     let told = explain(&["examples/gateway-api.yaml", "http://any.example:8080/old/page"]);
     assert_eq!((&told["outcome"]["kind"], &told["outcome"]["status"]), (&"reply".into(), &301.into()));

@@ -287,13 +287,13 @@ impl Subject {
     }
 
     fn reply(&self, host: Option<u32>, local: &Local, facts: &Facts<'_>, request: &Request) -> Outcome {
-        // One share of a split has nobody to go to; the others have.
+        // One share of a split has nobody to go to; the others have, or have nobody in another way.
         if let (Some(host), LocalKind::ClusterNotFound | LocalKind::NoHealthyUpstream) = (host, local.kind)
             && let Some(route) = self.view.host(host).routes().get(local.route as usize)
         {
             let plan = Plan { host, route: local.route, action: route.action, ..NOWHERE };
             let destinations = self.destinations(&plan, request, facts);
-            if destinations.iter().any(|d| d.status.is_none()) {
+            if destinations.iter().any(|d| d.status.is_none_or(|status| status != local.status)) {
                 let Outcome::Forward { target, authority, .. } = self.forward(&plan, request, facts) else {
                     return Outcome::Ask;
                 };

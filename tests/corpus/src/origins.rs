@@ -1,7 +1,7 @@
 //! The endpoints of all meshes: servers that say who they are and what they saw, and that fail when a request asks for it.
 
-use crate::generate::ENDPOINTS_MAX;
 use crate::generate::request::{CASE, Fail, What};
+use crate::generate::{ENDPOINTS_MAX, endpoints_named};
 use crate::message::{Head, ORIGIN};
 use crate::mirrors::SHADOW;
 use ringway_tests::harness::{Conn, Upstream, until};
@@ -49,10 +49,11 @@ impl Origins {
         Origins { servers: (0..ENDPOINTS_MAX).map(|_| origin(seen.clone())).collect(), seen }
     }
 
-    /// Gives each pod of these manifests one.
+    /// Gives each pod of these manifests one, and each endpoint whose port they name.
     pub fn addresses(&self, documents: &[Value]) -> Addresses {
         let pods = documents.iter().filter(|document| document["kind"] == "Pod");
         let names = pods.filter_map(|pod| pod["metadata"]["name"].as_str()).filter(|name| *name != "caller");
+        let names = names.chain(documents.iter().flat_map(endpoints_named));
         names.zip(&self.servers).map(|(name, origin)| (name.to_owned(), origin.address())).collect()
     }
 

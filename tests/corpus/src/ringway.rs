@@ -5,6 +5,7 @@ use crate::generate::{Mesh, Place};
 use crate::message::{Answer, Sharing, sharing};
 use crate::origins::{Addresses, Origins};
 use crate::predict::{Oracle, Prediction};
+use control_shim::explain::Subject;
 use control_shim::mesh::{self, Options, Placement, PodPlan};
 use control_shim::object::{SourceFile, decode, objects};
 use control_shim::translate::{Compiled, translate};
@@ -60,6 +61,11 @@ impl Program {
     /// What the evaluator says at a place.
     pub fn oracle(&self, place: Place) -> Oracle {
         Oracle::new(&self.snapshots[&place], place.listener())
+    }
+
+    /// What the evaluator says of opaque connections there.
+    pub fn subject(&self, place: Place) -> Subject {
+        Subject::new(&self.snapshots[&place]).unwrap_or_else(|e| panic!("the proxy would refuse its config: {e}"))
     }
 
     /// The field behind a rule id.

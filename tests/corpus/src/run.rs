@@ -103,7 +103,7 @@ impl Bench {
     /// The bench with another mesh; the first time it is set up.
     fn next<'a>(bench: &'a mut Option<Bench>, case: Case, mesh: &Mesh, addresses: &Addresses) -> &'a mut Bench {
         let sequence = bench.as_ref().map_or(1, |bench| bench.sequence + 1);
-        let program = Program::compile(&mesh.yaml(), addresses, sequence);
+        let program = Program::compile(&mesh.yaml(addresses), addresses, sequence);
         let oracles = Place::ALL.into_iter().map(|place| (place, program.oracle(place))).collect();
         match bench {
             Some(bench) => {
@@ -197,7 +197,11 @@ impl Bench {
 /// has the rows that were looked up.
 pub fn beside_envoy(case: Case, program: &Path, seeds: &[u64], origins: &Origins) -> Result<Rows, String> {
     let meshes: Vec<Mesh> = seeds.iter().map(|seed| Mesh::new(*seed)).collect();
-    let manifests: Vec<_> = meshes.iter().map(|mesh| (mesh.yaml(), origins.addresses(&mesh.documents))).collect();
+    let manifests = |mesh: &Mesh| {
+        let addresses = origins.addresses(&mesh.documents);
+        (mesh.yaml(&addresses), addresses)
+    };
+    let manifests: Vec<_> = meshes.iter().map(manifests).collect();
     let mut envoy = Envoy::start(program.to_owned(), &manifests);
     let mut bench: Option<Bench> = None;
     let mut rows = Rows::new();

@@ -238,6 +238,33 @@ fn answered(client: &mut Client) -> Option<Response> {
     there.then(|| client.response())
 }
 
+/// An endpoint that says nothing is given up after its time, and another try is made where the rule says so.
+#[test]
+fn silent_endpoints_are_given_up_try_by_try() {
+    const TRY: Duration = Duration::from_millis(60);
+    const BOUND: Duration = Duration::from_secs(10);
+    for (on, attempts, tries) in
+        [("5xx", 2, 3), ("gateway-error", 1, 2), ("reset", 3, 4), ("connect-failure,retriable-4xx", 3, 1)]
+    {
+        let retries = json!({"attempts": attempts, "perTryTimeout": "60ms", "retryOn": on, "backoff": "1ms"});
+        Stage::new(2).route(json!({"retries": retries})).run(CASE, |stage, side| {
+            let asked = || stage.endpoints().iter().map(Endpoint::asked).sum::<usize>();
+            stage.endpoints().iter().for_each(Endpoint::hold);
+            let begun = Instant::now();
+            let answer = side.get();
+            let lasted = begun.elapsed();
+            assert_eq!(answer, (504, None), "{} at {on}", side.name());
+            // Envoy's timers count from the moment its loop woke up.
+            let (least, most) = (TRY * (tries as u32) * 9 / 10, TRY * (tries as u32) + BOUND);
+            assert!(lasted >= least && lasted < most, "{} at {on}: {lasted:?}", side.name());
+            until("every try to arrive", || (asked() >= tries).then_some(()));
+            stage.endpoints().iter().for_each(Endpoint::let_go);
+            assert_eq!(side.get().0, 200, "{} at {on}", side.name());
+            assert_eq!(asked(), tries + 1, "{} at {on}", side.name());
+        });
+    }
+}
+
 /// Within 5.5 standard deviations of a binomial distribution.
 fn assert_share(what: &str, side: &Side, counted: usize, of: usize, share: f64) {
     let shares = [("yes".to_owned(), share), ("no".to_owned(), 1.0 - share)];

@@ -4,21 +4,69 @@ use super::localities::{Endpoint, locality};
 use super::traffic_policy::TrafficPolicy;
 use super::{Manifests, full_host, list, name, namespace, text};
 use serde_json::{Value, json};
+use std::net::IpAddr;
 
 impl Manifests<'_> {
-    /// A cluster for each port of each service, and for each of its subsets.
+    /// A cluster for each port of each service and host outside, and for each of its subsets.
     pub fn clusters(&self) -> Vec<Value> {
         let mut clusters = Vec::new();
         for service in self.of_kind("Service") {
             let host = full_host(name(service), namespace(service));
-            let rule = self.rule_of(&host);
+            let endpoints: Vec<Endpoint> = self.pods(namespace(service), &service["spec"]["selector"]).collect();
             for port in list(&service["spec"]["ports"]) {
-                let port = port["port"].as_u64().unwrap_or_default();
-                clusters.push(self.cluster(service, port, rule, &Value::Null));
-                clusters.extend(list(&rule["subsets"]).iter().map(|subset| self.cluster(service, port, rule, subset)));
+                clusters.extend(self.with_subsets(&host, port["port"].as_u64().unwrap_or_default(), &endpoints));
+            }
+        }
+        for entry in self.of_kind("ServiceEntry") {
+            for port in list(&entry["spec"]["ports"]) {
+                let wanted = &entry["spec"]["workloadSelector"]["labels"];
+                let endpoints: Vec<Endpoint> = if wanted.is_object() {
+                    self.pods(namespace(entry), wanted).chain(self.workloads(entry, wanted, port)).collect()
+                } else {
+                    list(&entry["spec"]["endpoints"]).iter().filter_map(|one| outside(one, port)).collect()
+                };
+                for host in list(&entry["spec"]["hosts"]) {
+                    clusters.extend(self.with_subsets(
+                        text(host),
+                        port["number"].as_u64().unwrap_or_default(),
+                        &endpoints,
+                    ));
+                }
             }
         }
         clusters
+    }
+
+    fn pods<'s>(&'s self, of: &'s str, wanted: &'s Value) -> impl Iterator<Item = Endpoint> + 's {
+        let pods = self.of_kind("Pod").filter(move |pod| namespace(pod) == of);
+        pods.filter_map(move |pod| {
+            let labels = &pod["metadata"]["labels"];
+            let at = *self.addresses.get(name(pod))?;
+            has_labels(labels, wanted).then(|| Endpoint {
+                at,
+                locality: locality(labels),
+                labels: labels.clone(),
+                weight: 1,
+            })
+        })
+    }
+
+    /// The WorkloadEntries that an object selects, at one of its ports.
+    fn workloads<'s>(
+        &'s self,
+        by: &'s Value,
+        wanted: &'s Value,
+        port: &'s Value,
+    ) -> impl Iterator<Item = Endpoint> + 's {
+        let entries = self.of_kind("WorkloadEntry").filter(move |entry| namespace(entry) == namespace(by));
+        let selected = entries.filter(move |entry| has_labels(&entry["spec"]["labels"], wanted));
+        selected.filter_map(move |entry| outside(&entry["spec"], port))
+    }
+
+    fn with_subsets(&self, host: &str, port: u64, endpoints: &[Endpoint]) -> Vec<Value> {
+        let rule = self.rule_of(host);
+        let subsets = [&Value::Null].into_iter().chain(list(&rule["subsets"]));
+        subsets.map(|subset| self.cluster(host, port, endpoints, rule, subset)).collect()
     }
 
     /// The name of a cluster: Istio's, in the mesh's own space.
@@ -26,20 +74,9 @@ impl Manifests<'_> {
         format!("{}/{}/outbound|{port}|{subset}|{host}", self.number, self.place.name())
     }
 
-    fn cluster(&self, service: &Value, port: u64, rule: &Value, subset: &Value) -> Value {
-        let host = full_host(name(service), namespace(service));
-        let pods = self.of_kind("Pod").filter(|pod| {
-            namespace(pod) == namespace(service)
-                && has_labels(pod, &service["spec"]["selector"])
-                && has_labels(pod, &subset["labels"])
-        });
-        let endpoints: Vec<Endpoint> = pods
-            .filter_map(|pod| {
-                let labels = &pod["metadata"]["labels"];
-                let at = *self.addresses.get(name(pod))?;
-                Some(Endpoint { at, locality: locality(labels), labels: labels.clone() })
-            })
-            .collect();
+    fn cluster(&self, host: &str, port: u64, endpoints: &[Endpoint], rule: &Value, subset: &Value) -> Value {
+        let endpoints: Vec<&Endpoint> =
+            endpoints.iter().filter(|one| has_labels(&one.labels, &subset["labels"])).collect();
         let policy = TrafficPolicy::new(rule, subset, port);
         let balancer = policy.balancer();
         let hash = &balancer["consistentHash"];
@@ -49,7 +86,7 @@ impl Manifests<'_> {
             None if hash.is_object() => "RING_HASH",
             None => "LEAST_REQUEST",
         };
-        let cluster_name = self.cluster_name(&host, port, text(&subset["name"]));
+        let cluster_name = self.cluster_name(host, port, text(&subset["name"]));
         let mut cluster = json!({
             "name": cluster_name,
             "type": "STATIC",
@@ -102,7 +139,10 @@ impl Manifests<'_> {
                 && wanted.as_object().into_iter().flatten().all(|(key, value)| labels[key] == *value)
         };
         let general = || rules.iter().filter(|rule| !selector(rule).is_object());
-        let service = host.split('.').nth(1).unwrap_or_default();
+        let entry = self
+            .of_kind("ServiceEntry")
+            .find(|entry| list(&entry["spec"]["hosts"]).iter().any(|one| text(one) == host));
+        let service = entry.map_or_else(|| host.split('.').nth(1).unwrap_or_default(), namespace);
         let found = rules
             .iter()
             .find(own)
@@ -112,6 +152,20 @@ impl Manifests<'_> {
     }
 }
 
-fn has_labels(pod: &Value, wanted: &Value) -> bool {
-    wanted.as_object().into_iter().flatten().all(|(key, value)| pod["metadata"]["labels"][key] == *value)
+/// An endpoint that says itself where it is, by the name of the port or as the port says.
+fn outside(endpoint: &Value, port: &Value) -> Option<Endpoint> {
+    let own = [&endpoint["ports"][text(&port["name"])], &port["targetPort"], &port["number"]];
+    let number = own.into_iter().find_map(Value::as_u64).and_then(|number| u16::try_from(number).ok())?;
+    let ip: IpAddr = text(&endpoint["address"]).parse().ok()?;
+    let mut parts = text(&endpoint["locality"]).splitn(3, '/');
+    Some(Endpoint {
+        at: (ip, number).into(),
+        locality: std::array::from_fn(|_| parts.next().unwrap_or_default().to_owned()),
+        labels: endpoint["labels"].clone(),
+        weight: endpoint["weight"].as_u64().unwrap_or(1),
+    })
+}
+
+fn has_labels(labels: &Value, wanted: &Value) -> bool {
+    wanted.as_object().into_iter().flatten().all(|(key, value)| labels[key] == *value)
 }

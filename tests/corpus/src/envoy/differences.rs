@@ -20,7 +20,7 @@ const THEIR_HEADERS: [(&str, &str); 4] = [
 ];
 
 /// The rows of the table, by name. The table and this list are compared.
-pub const ROWS: [&str; 17] = [
+pub const ROWS: [&str; 18] = [
     "answers-that-break-off",
     "authority-as-sent",
     "consistent-hash-choice",
@@ -36,6 +36,7 @@ pub const ROWS: [&str; 17] = [
     "query-decoding",
     "redirect-authority-with-port",
     "redirect-default-port",
+    "redirect-listener-port",
     "request-id-at-gateways",
     "retries-by-default",
 ];
@@ -132,6 +133,8 @@ fn settle_locations(request: &Request, theirs: &mut String, ours: &str, rows: &m
     }
     let row = if their_origin == format!("http://{}", request.authority) && request.authority.ends_with(":80") {
         "redirect-default-port"
+    } else if their_origin.starts_with("https://") && our_origin == format!("{their_origin}:80") {
+        "redirect-listener-port"
     } else if their_origin.contains("://else.example:8080") {
         "redirect-authority-with-port"
     } else {

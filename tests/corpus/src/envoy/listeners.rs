@@ -78,13 +78,18 @@ impl Manifests<'_> {
         let rules: Vec<&Value> = self.of_kind("VirtualService").filter(in_mesh).collect();
         let mut hosts = Vec::new();
         let mut known = Vec::new();
-        for service in self.of_kind("Service") {
+        let services = self.of_kind("Service").map(|service| {
             let (name, namespace) = (name(service), namespace(service));
             let host = full_host(name, namespace);
             let mut names = vec![host.clone(), format!("{name}.{namespace}"), format!("{name}.{namespace}.svc")];
             if namespace == "shop" {
                 names.push(name.into());
             }
+            (host, names, name)
+        });
+        let entries = self.of_kind("ServiceEntry").flat_map(|entry| list(&entry["spec"]["hosts"]));
+        let outside = entries.map(|host| (text(host).to_owned(), vec![text(host).to_owned()], ""));
+        for (host, names, name) in services.chain(outside) {
             let attached: Vec<&Value> = self
                 .of_kind("HTTPRoute")
                 .filter(|route| {

@@ -13,6 +13,7 @@ pub struct Endpoint {
     pub at: SocketAddr,
     pub locality: Locality,
     pub labels: Value,
+    pub weight: u64,
 }
 
 /// Region, zone and subzone.
@@ -21,7 +22,7 @@ pub type Locality = [String; 3];
 impl Manifests<'_> {
     /// Puts endpoints into a cluster: by how near they are where those that fail are left alone, by shares of localities where there are some, else all
     /// alike.
-    pub fn place(&self, endpoints: &[Endpoint], policy: &TrafficPolicy, cluster: &mut Value) {
+    pub fn place(&self, endpoints: &[&Endpoint], policy: &TrafficPolicy, cluster: &mut Value) {
         let of_mesh = &self.mesh_config()["localityLbSetting"];
         let own = &policy.balancer()["localityLbSetting"];
         let setting = if own.is_object() { own } else { of_mesh };
@@ -57,7 +58,7 @@ pub fn locality(labels: &Value) -> Locality {
     std::array::from_fn(|_| parts.next().unwrap_or_default().to_owned())
 }
 
-fn by_priority(endpoints: &[Endpoint], priority: impl Fn(&Endpoint) -> usize) -> Vec<Value> {
+fn by_priority(endpoints: &[&Endpoint], priority: impl Fn(&Endpoint) -> usize) -> Vec<Value> {
     let mut near: BTreeMap<usize, Vec<Value>> = BTreeMap::new();
     for endpoint in endpoints {
         near.entry(priority(endpoint)).or_default().push(lb_endpoint(endpoint));
@@ -75,13 +76,15 @@ fn distance(here: &Locality, endpoint: &Endpoint, failover: &[Value]) -> usize {
 }
 
 /// Localities with the weights that the first setting for this place gives them; those that it does not name get nothing.
-fn by_share(endpoints: &[Endpoint], here: &Locality, settings: &[Value]) -> Vec<Value> {
+fn by_share(endpoints: &[&Endpoint], here: &Locality, settings: &[Value]) -> Vec<Value> {
     let mut groups: BTreeMap<&Locality, Vec<Value>> = BTreeMap::new();
     for endpoint in endpoints {
         groups.entry(&endpoint.locality).or_default().push(lb_endpoint(endpoint));
     }
-    let mut weights: BTreeMap<&Locality, f64> =
-        groups.iter().map(|(locality, endpoints)| (*locality, endpoints.len() as f64)).collect();
+    let mut weights: BTreeMap<&Locality, f64> = BTreeMap::new();
+    for endpoint in endpoints {
+        *weights.entry(&endpoint.locality).or_default() += endpoint.weight as f64;
+    }
     if let Some(setting) = settings.iter().find(|one| covers(text(&one["from"]), here)) {
         let sizes = std::mem::take(&mut weights);
         for (pattern, share) in setting["to"].as_object().into_iter().flatten() {
@@ -141,5 +144,6 @@ fn value_of<'a>(labels: &'a Value, [region, zone, _]: &'a Locality, name: &str) 
 }
 
 fn lb_endpoint(endpoint: &Endpoint) -> Value {
-    json!({"endpoint": {"address": address(&endpoint.at.ip().to_string(), endpoint.at.port())}})
+    let at = address(&endpoint.at.ip().to_string(), endpoint.at.port());
+    json!({"endpoint": {"address": at}, "load_balancing_weight": endpoint.weight})
 }

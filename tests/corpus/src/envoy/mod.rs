@@ -12,6 +12,8 @@ mod reading;
 mod traffic_policy;
 mod virtual_service;
 
+pub(crate) use listeners::address;
+
 use crate::generate::Place;
 use crate::generate::request::Request;
 use crate::message::{Answer, Sharing, sharing};
@@ -26,18 +28,20 @@ use std::process::Command;
 
 /// Manifests as they are read, with where their pods are, as one proxy is told of them.
 pub(crate) struct Manifests<'a> {
-    documents: &'a [Value],
-    addresses: &'a Addresses,
+    pub documents: &'a [Value],
+    pub addresses: &'a Addresses,
     /// Keeps the names of several meshes in one Envoy apart.
-    number: usize,
+    pub number: usize,
     /// Whose config it is.
-    place: Place,
+    pub place: Place,
 }
 
 /// A running Envoy. Ends when dropped.
 pub struct Envoy {
     /// (mesh, place) → a connection to its listener, and where that listens.
     clients: BTreeMap<(usize, Place), (SocketAddr, Client)>,
+    /// Name of a listener → where it listens.
+    listeners: BTreeMap<String, SocketAddr>,
     admin: SocketAddr,
     _program: Program,
 }
@@ -88,18 +92,25 @@ impl Envoy {
             ready.then_some(address)
         });
         let statuses = Client::connect(admin).get("localhost", "/listeners?format=json").json();
-        let mut clients = BTreeMap::new();
+        let (mut clients, mut listeners) = (BTreeMap::new(), BTreeMap::new());
         for status in statuses["listener_statuses"].as_array().into_iter().flatten() {
             let socket = &status["local_address"]["socket_address"];
             let port = socket["port_value"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port");
             let address = SocketAddr::from(([127, 0, 0, 1], port));
             let name = status["name"].as_str().unwrap_or_default();
+            listeners.insert(name.to_owned(), address);
             let (number, place) = name.split_once('/').expect("listeners are called NUMBER/PLACE");
-            let place = Place::ALL.into_iter().find(|p| p.name() == place).expect("a place");
-            clients.insert((number.parse().expect("a number"), place), (address, Client::connect(address)));
+            if let Some(place) = Place::ALL.into_iter().find(|p| p.name() == place) {
+                clients.insert((number.parse().expect("a number"), place), (address, Client::connect(address)));
+            }
         }
         program.keep(dir);
-        Envoy { clients, admin, _program: program }
+        Envoy { clients, listeners, admin, _program: program }
+    }
+
+    /// Where a listener is.
+    pub fn listener(&self, name: &str) -> SocketAddr {
+        *self.listeners.get(name).unwrap_or_else(|| panic!("Envoy has no listener {name}"))
     }
 
     /// A new connection to the only mesh's listener for a place.
@@ -136,16 +147,16 @@ impl Manifests<'_> {
         map.as_str().and_then(|text| crate::yaml::read(text).into_iter().next()).unwrap_or_default()
     }
 
-    fn of_kind<'s>(&'s self, kind: &'s str) -> impl Iterator<Item = &'s Value> {
+    pub(crate) fn of_kind<'s>(&'s self, kind: &'s str) -> impl Iterator<Item = &'s Value> {
         self.documents.iter().filter(move |document| document["kind"] == kind)
     }
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -158,6 +169,6 @@ fn namespace(object: &Value) -> &str {
 }
 
 /// A short host name is one of the rule's own namespace.
-fn full_host(host: &str, namespace: &str) -> String {
+pub(crate) fn full_host(host: &str, namespace: &str) -> String {
     if host.contains('.') { host.to_lowercase() } else { format!("{host}.{namespace}.svc.cluster.local") }
 }

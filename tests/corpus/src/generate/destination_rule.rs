@@ -10,15 +10,15 @@ pub const COOKIE: &str = "session";
 
 /// The DestinationRules for a service: its own, and at times one of those who call it.
 pub fn destination_rules(dice: &mut Dice, service: &Service) -> Vec<Value> {
-    let mut rules = vec![destination_rule(dice, service, service.name, service.namespace)];
+    let mut rules = vec![destination_rule(dice, &service.host(), service.name, service.namespace)];
     match dice.below(10) {
         0..=1 => {
-            let mut own = destination_rule(dice, service, &format!("{}-for-caller", service.name), NAMESPACE);
+            let mut own = destination_rule(dice, &service.host(), &format!("{}-for-caller", service.name), NAMESPACE);
             own["spec"]["workloadSelector"] = json!({"matchLabels": {"app": "caller"}});
             rules.push(own);
         }
         2..=4 if service.namespace != NAMESPACE => {
-            let mut own = destination_rule(dice, service, &format!("{}-for-shop", service.name), NAMESPACE);
+            let mut own = destination_rule(dice, &service.host(), &format!("{}-for-shop", service.name), NAMESPACE);
             own["spec"]["exportTo"] = json!([dice.pick(&[".", "*"])]);
             rules.push(own);
         }
@@ -29,7 +29,7 @@ pub fn destination_rules(dice: &mut Dice, service: &Service) -> Vec<Value> {
 }
 
 /// One with the subsets that routes name.
-fn destination_rule(dice: &mut Dice, service: &Service, name: &str, namespace: &str) -> Value {
+pub fn destination_rule(dice: &mut Dice, host: &str, name: &str, namespace: &str) -> Value {
     let subsets: Vec<Value> = SUBSETS
         .iter()
         .map(|version| {
@@ -40,7 +40,7 @@ fn destination_rule(dice: &mut Dice, service: &Service, name: &str, namespace: &
             subset
         })
         .collect();
-    let mut spec = json!({"host": service.host()});
+    let mut spec = json!({"host": host});
     if dice.percent(60) {
         spec["trafficPolicy"] = policy(dice);
     }

@@ -3,10 +3,12 @@
 pub mod destination_rule;
 pub mod http_route;
 pub mod request;
+mod service_entry;
 pub mod virtual_service;
 pub mod words;
 
 use crate::dice::Dice;
+use crate::origins::Addresses;
 use serde_json::{Value, json};
 
 /// Where everything but the odd service lives.
@@ -28,7 +30,8 @@ const LOCALITIES: [&str; 3] = ["r1.z1", "r1.z2", "r2.z1"];
 /// Most pods of one version.
 const REPLICAS_MAX: usize = 2;
 /// Most pods of one mesh that answer requests.
-pub const ENDPOINTS_MAX: usize = SERVICES.len() * SUBSETS.len() * REPLICAS_MAX;
+pub const ENDPOINTS_MAX: usize =
+    SERVICES.len() * SUBSETS.len() * REPLICAS_MAX + service_entry::OUTSIDE * service_entry::OUTSIDE_ENDPOINTS_MAX;
 
 /// A service with two versions.
 #[derive(Clone, Copy, Debug)]
@@ -136,15 +139,16 @@ impl Mesh {
             labels[LOCALITY] = LOCALITIES[0].into();
         }
         mesh.documents.push(pod("caller", NAMESPACE, labels));
+        (0..service_entry::OUTSIDE).for_each(|number| mesh.outside(dice, number));
         mesh.edge(dice);
         mesh.side(dice);
         mesh.sidecar(dice);
         mesh
     }
 
-    /// Its manifests as text.
-    pub fn yaml(&self) -> String {
-        crate::yaml::write(&self.documents)
+    /// Its manifests as text, with the ports of endpoints that are here.
+    pub fn yaml(&self, addresses: &Addresses) -> String {
+        crate::yaml::write(&self.documents.iter().map(|document| placed(document, addresses)).collect::<Vec<_>>())
     }
 
     /// The conditions that rules of a site have.
@@ -173,6 +177,26 @@ impl Mesh {
             }
         }
         self.documents.extend(destination_rule::destination_rules(dice, service));
+    }
+
+    /// A host outside, with a rule or two for it.
+    fn outside(&mut self, dice: &mut Dice, number: usize) {
+        let (documents, hosts) = service_entry::service_entry(dice, number);
+        self.documents.extend(documents);
+        let host = service_entry::host(number);
+        let name = format!("outside-{number}");
+        if dice.percent(50) {
+            self.documents.push(destination_rule::destination_rule(dice, &host, &name, NAMESPACE));
+        }
+        let mut routed_by = Vec::new();
+        if dice.percent(40) {
+            routed_by.push(self.documents.len());
+            self.documents.push(virtual_service::virtual_service(dice, &name, &[&host], &[]));
+        }
+        for host in hosts {
+            let authorities = vec![host.clone(), format!("{host}:80")];
+            self.sites.push(Site { place: Place::Sidecar, authorities, routed_by: std::mem::take(&mut routed_by) });
+        }
     }
 
     fn edge(&mut self, dice: &mut Dice) {
@@ -273,6 +297,32 @@ impl Mesh {
             }
             self.sites.push(Site { place: Place::Sidecar, authorities, routed_by });
         }
+    }
+}
+
+/// A manifest with numbers where it names the ports of endpoints.
+fn placed(value: &Value, addresses: &Addresses) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let placed = fields.iter().map(|(name, value)| (name.clone(), placed(value, addresses)));
+            Value::Object(placed.collect())
+        }
+        Value::Array(all) => all.iter().map(|one| placed(one, addresses)).collect(),
+        Value::String(text) => match text.strip_prefix('@').and_then(|name| addresses.get(name)) {
+            Some(address) => address.port().into(),
+            None => value.clone(),
+        },
+        _ => value.clone(),
+    }
+}
+
+/// The names of the endpoints whose ports a manifest names.
+pub fn endpoints_named(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Object(fields) => fields.values().flat_map(endpoints_named).collect(),
+        Value::Array(all) => all.iter().flat_map(endpoints_named).collect(),
+        Value::String(text) => text.strip_prefix('@').into_iter().collect(),
+        _ => Vec::new(),
     }
 }
 

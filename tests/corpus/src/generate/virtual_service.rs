@@ -3,7 +3,7 @@
 use super::words::{
     HEADERS, MADE_UP, METHODS, NEW_PATHS, PATH_REWRITES, PATHS, QUERIES, TAILS, edits, path_match, value_matches,
 };
-use super::{NAMESPACE, SERVICES, SUBSETS};
+use super::{NAMESPACE, SERVICES, SUBSETS, service_entry};
 use crate::dice::Dice;
 use serde_json::{Map, Value, json};
 
@@ -113,7 +113,7 @@ fn one_match(dice: &mut Dice) -> Value {
         let condition = if dice.percent(80) { json!({"exact": method}) } else { json!({"regex": "GET|POST"}) };
         one.insert("method".into(), condition);
     }
-    if dice.percent(5) {
+    if dice.percent(9) {
         one.insert("authority".into(), json!({"prefix": dice.pick(&["h", "w", "alpha", "x."])}));
     }
     if dice.percent(5) {
@@ -247,8 +247,12 @@ fn route(dice: &mut Dice) -> Value {
 }
 
 fn destination(dice: &mut Dice, weighted: bool) -> Value {
-    let service = dice.pick(&SERVICES);
-    let mut to = json!({"host": service.name_for(dice)});
+    let host = if dice.percent(8) {
+        service_entry::host(dice.below(service_entry::OUTSIDE))
+    } else {
+        dice.pick(&SERVICES).name_for(dice)
+    };
+    let mut to = json!({"host": host});
     if dice.percent(45) {
         to["subset"] = dice.pick(&SUBSETS).into();
     } else if dice.percent(4) {

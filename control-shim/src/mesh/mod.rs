@@ -310,7 +310,7 @@ fn place(
 /// Host and port of everything that is carried as opaque TCP and has one name.
 fn tcp_services(objects: &Objects, options: &Options) -> Vec<(String, u16)> {
     let mut all = Vec::new();
-    for entry in objects.iter() {
+    for entry in objects.of_kind("Service").chain(objects.of_kind("ServiceEntry")) {
         match &entry.object {
             Object::Service(service) => {
                 let host = service_host(service, &options.cluster_domain);
@@ -374,7 +374,7 @@ impl<'a> Selectors<'a> {
     /// Indexes every service that has a selector.
     pub fn new(objects: &'a Objects) -> Self {
         let mut by_label: HashMap<_, Vec<&Service>> = HashMap::new();
-        for entry in objects.iter() {
+        for entry in objects.of_kind("Service") {
             if let Object::Service(service) = &entry.object
                 && let Some((key, value)) = service.selector.first_key_value()
             {

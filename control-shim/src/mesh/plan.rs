@@ -56,7 +56,7 @@ const INJECT: &str = "sidecar.istio.io/inject";
 /// Every pod that the workloads ask for.
 pub fn plan_pods(objects: &Objects, options: &Options) -> Vec<PodPlan> {
     let mut not_injected: HashMap<&str, bool> = HashMap::new();
-    for entry in objects.iter() {
+    for entry in objects.of_kind("Namespace") {
         if let Object::Namespace(namespace) = &entry.object {
             let label = |key: &str, value: &str| namespace.meta.labels.get(key).is_some_and(|v| v == value);
             not_injected.insert(namespace.meta.name(), label("istio-injection", "disabled"));
@@ -167,7 +167,8 @@ pub(super) fn resolve_port(containers: &[Container], target: &TargetPort) -> Opt
 /// The ports that `plan` serves as a gateway.
 pub(super) fn gateway_ports(objects: &Objects, plan: &PodPlan) -> BTreeSet<u16> {
     let mut ports = BTreeSet::new();
-    for entry in objects.iter() {
+    // Of these kinds alone: this is asked for every pod.
+    for entry in objects.of_kind("Gateway").chain(objects.of_kind(K8S_GATEWAY)) {
         match &entry.object {
             Object::Gateway(gateway) if selects(&gateway.selector, &plan.labels) => {
                 ports.extend(gateway.servers.iter().map(|server| server.port));
@@ -191,7 +192,7 @@ fn serves(plan: &PodPlan, namespace: &str, name: &str) -> bool {
 pub fn gateways_without_pod(objects: &Objects, plans: &[PodPlan], options: &Options) -> Vec<StandIn> {
     let mut stand_ins: Vec<StandIn> = Vec::new();
     let mut gateways: Vec<_> = objects
-        .iter()
+        .of_kind("Gateway")
         .filter_map(|entry| match &entry.object {
             Object::Gateway(gateway) => Some(gateway),
             _ => None,
@@ -211,7 +212,7 @@ pub fn gateways_without_pod(objects: &Objects, plans: &[PodPlan], options: &Opti
             }
         }
     }
-    for entry in objects.iter() {
+    for entry in objects.of_kind(K8S_GATEWAY) {
         let Object::K8sGateway(gateway) = &entry.object else { continue };
         let (namespace, name) = (gateway.meta.namespace(), gateway.meta.name());
         let nothing = gateway.listeners.iter().all(|listener| listener.problem.is_some());

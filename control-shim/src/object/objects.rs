@@ -3,7 +3,7 @@
 //! Never touches the file system; [`crate::source`] does.
 
 use super::decode::{Context, Field, Fields, Options};
-use super::reading::{Decoded, Document, Memory, Outcome};
+use super::reading::{Decoded, Document, Memory, Outcome, Parts};
 use super::workload::WorkloadKind;
 use super::*;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -158,25 +158,27 @@ impl Objects {
     /// What is in force after a change: a broken object keeps its last good version, a file that cannot be read keeps all it held, everything else
     /// is as loaded. An object whose file did not change is the very same, so that [`Objects::differences`] tells what was edited.
     pub fn update(previous: &Objects, loaded: &Loaded) -> Objects {
-        let mut map = (*loaded.objects.map).clone();
         let mut unchanged = Unchanged::default();
-        for (reference, entry) in &mut map {
-            if let Some(last) = previous.map.get(reference)
-                && unchanged.holds(last, entry)
-            {
-                *entry = last.clone();
-            }
-        }
-        for reference in &loaded.broken {
-            match previous.map.get(reference) {
-                Some(last_good) => map.insert(reference.clone(), last_good.clone()),
-                None => map.remove(reference),
+        let mut kept = BTreeMap::new();
+        for (before, after) in previous.differences(&loaded.objects, usize::MAX).into_iter().flatten() {
+            let holds = match (&before, &after) {
+                (Some(before), Some(after)) => unchanged.holds(before, after),
+                (Some(before), None) => loaded.unreadable.contains(&before.object.meta().spot.file.name),
+                (None, _) => false,
             };
+            kept.extend(before.filter(|_| holds).map(|before| (before.object.meta().reference.clone(), Some(before))));
         }
-        for (reference, entry) in previous.map.iter() {
-            if loaded.unreadable.contains(&entry.object.meta().spot.file.name) {
-                map.entry(reference.clone()).or_insert_with(|| entry.clone());
-            }
+        let last_good = |reference: &ObjectRef| (reference.clone(), previous.map.get(reference).cloned());
+        kept.extend(loaded.broken.iter().map(last_good));
+        if kept.is_empty() {
+            return loaded.objects.clone();
+        }
+        let mut map = (*loaded.objects.map).clone();
+        for (reference, entry) in kept {
+            match entry {
+                Some(entry) => map.insert(reference, entry),
+                None => map.remove(&reference),
+            };
         }
         Objects { map: Arc::new(map) }
     }
@@ -216,18 +218,83 @@ pub fn load(groups: &[Vec<Arc<SourceFile>>], options: Options) -> Loaded {
 #[derive(Debug, Default)]
 pub struct Manifests {
     memory: Memory,
+    last: Option<Reading>,
 }
 
 impl Manifests {
     /// Reads them as they are now.
     pub fn load(&mut self, groups: &[Vec<Arc<SourceFile>>], options: Options) -> Loaded {
-        let mut loader = Loader::default();
         let memory = self.memory.under(options);
-        for group in groups {
-            loader.group(memory, group);
-        }
+        let mut rank = 0;
+        let mut read = |file: &Arc<SourceFile>| {
+            let parts = memory.read(file, rank);
+            let documents: usize = parts.iter().flat_map(|parts| &**parts).map(|part| part.documents.len()).sum();
+            rank = rank.saturating_add(u32::try_from(documents).unwrap_or(u32::MAX));
+            (file.name.clone(), parts)
+        };
+        let files: Vec<Vec<_>> = groups.iter().map(|group| group.iter().map(&mut read).collect()).collect();
         memory.keep(&groups.iter().flatten().map(|file| &*file.name).collect());
-        loader.finish()
+        let last = self.last.take().and_then(|last| last.edited(&files));
+        let reading = last.unwrap_or_else(|| Reading::new(files));
+        self.last.insert(reading).loaded.clone()
+    }
+}
+
+/// What a file holds, or why nobody can say.
+type Read = (Arc<str>, Result<Parts, Box<Diagnostic>>);
+
+/// What groups of files came to.
+#[derive(Debug)]
+struct Reading {
+    files: Vec<Vec<Read>>,
+    loaded: Loaded,
+    /// Objects that more than one document is about.
+    repeated: BTreeSet<ObjectRef>,
+}
+
+impl Reading {
+    fn new(files: Vec<Vec<Read>>) -> Self {
+        let mut loader = Loader::default();
+        files.iter().for_each(|group| loader.group(group));
+        let repeated = std::mem::take(&mut loader.repeated);
+        Reading { files, loaded: loader.finish(), repeated }
+    }
+
+    /// The same after an edit within documents, each of which is about the object that it was about, and the only one about it.
+    fn edited(mut self, files: &[Vec<Read>]) -> Option<Self> {
+        let mut edited = Vec::new();
+        if self.files.len() != files.len() {
+            return None;
+        }
+        for (before, after) in self.files.iter().zip(files) {
+            if before.len() != after.len() {
+                return None;
+            }
+            for ((name, before), (other, after)) in before.iter().zip(after) {
+                let (Ok(before), Ok(after)) = (before, after) else { return None };
+                if name != other || before.len() != after.len() {
+                    return None;
+                }
+                let parts = before.iter().zip(after.iter()).filter(|_| !Arc::ptr_eq(before, after));
+                for (before, after) in parts.filter(|(a, b)| !Arc::ptr_eq(&a.documents, &b.documents)) {
+                    if before.documents.len() != after.documents.len() {
+                        return None;
+                    }
+                    for (before, after) in before.documents.iter().zip(&*after.documents) {
+                        let (before, after) = (before.sound()?, after.sound()?);
+                        let (old, new) = (&before.object.meta().reference, &after.object.meta().reference);
+                        if old != new || self.repeated.contains(new) {
+                            return None;
+                        }
+                        edited.push((new.clone(), after.clone()));
+                    }
+                }
+            }
+        }
+        if !edited.is_empty() {
+            Arc::make_mut(&mut self.loaded.objects.map).extend(edited);
+        }
+        Some(Reading { files: files.to_vec(), ..self })
     }
 }
 
@@ -238,21 +305,22 @@ struct Loader {
     rank: u32,
     /// Kind → how many, and where the first one stands.
     foreign: BTreeMap<String, (usize, Spot)>,
+    repeated: BTreeSet<ObjectRef>,
 }
 
 impl Loader {
-    fn group(&mut self, memory: &mut Memory, files: &[Arc<SourceFile>]) {
+    fn group(&mut self, files: &[Read]) {
         let mut here: HashMap<ObjectRef, Spot> = HashMap::new();
-        for file in files {
-            self.loaded.files.push(file.name.clone());
-            match memory.read(file, self.rank) {
+        for (name, read) in files {
+            self.loaded.files.push(name.clone());
+            match read {
                 Ok(parts) => {
                     let documents = parts.iter().flat_map(|part| &*part.documents);
                     documents.for_each(|document| self.document(document, &mut here));
                 }
                 Err(diagnostic) => {
-                    self.loaded.diagnostics.push(*diagnostic);
-                    self.loaded.unreadable.insert(file.name.clone());
+                    self.loaded.diagnostics.push((**diagnostic).clone());
+                    self.loaded.unreadable.insert(name.clone());
                 }
             }
         }
@@ -275,6 +343,9 @@ impl Loader {
             }
             Outcome::Done => return,
         };
+        if self.loaded.broken.contains(reference) || self.map.contains_key(reference) {
+            self.repeated.insert(reference.clone());
+        }
         if let Some(first) = here.insert(reference.clone(), spot.clone()) {
             let message = format!("{reference} is there twice: at {first} and at {spot}");
             let mend = "remove or rename one of the two";

@@ -17,9 +17,21 @@ const TEXTS_MAX: usize = 8;
 /// What was read the last time.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    files: HashMap<Arc<str>, Vec<Part>>,
+    files: HashMap<Arc<str>, Known>,
     options: Options,
 }
+
+/// A file that was read.
+#[derive(Debug)]
+struct Known {
+    file: Arc<SourceFile>,
+    /// The rank of the last document before it.
+    rank: u32,
+    parts: Parts,
+}
+
+/// The documents of a file. The very same as long as the file is.
+pub(super) type Parts = Arc<Vec<Part>>;
 
 /// Some documents of a file.
 #[derive(Clone, Debug)]
@@ -39,6 +51,16 @@ pub(super) struct Document {
     /// It has an error: what was understood of it does not hold.
     pub broken: bool,
     pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Document {
+    /// Its object, if there is nothing else to say of it.
+    pub fn sound(&self) -> Option<&Arc<Entry>> {
+        match &self.outcome {
+            Outcome::Understood(entry) if !self.broken && self.diagnostics.is_empty() => Some(entry),
+            _ => None,
+        }
+    }
 }
 
 /// What became of a document.
@@ -79,14 +101,21 @@ impl Memory {
     ///
     /// # Errors
     /// What is wrong with a file that is no list of documents; what it held before is still remembered.
-    pub fn read(&mut self, file: &Arc<SourceFile>, rank: u32) -> Result<&[Part], Box<Diagnostic>> {
-        let before = self.files.get(&file.name).map_or(&[][..], Vec::as_slice);
+    pub fn read(&mut self, file: &Arc<SourceFile>, rank: u32) -> Result<Parts, Box<Diagnostic>> {
+        let known = self.files.get(&file.name);
+        let same =
+            |known: &&Known| known.rank == rank && (Arc::ptr_eq(&known.file, file) || known.file.text == file.text);
+        if let Some(known) = known.filter(same) {
+            return Ok(known.parts.clone());
+        }
+        let before = known.map_or(&[][..], |known| &known.parts);
         let parts = read(file, before, self.options, rank).map_err(|error| {
             let spot = Spot { file: file.clone(), span: error.span };
             Box::new(Diagnostic::error(error.code, error.message, error.mend).at(spot.place()))
         })?;
-        self.files.insert(file.name.clone(), parts);
-        Ok(&self.files[&file.name])
+        let parts = Arc::new(parts);
+        self.files.insert(file.name.clone(), Known { file: file.clone(), rank, parts: parts.clone() });
+        Ok(parts)
     }
 }
 
@@ -195,6 +224,27 @@ mod tests {
                 let groups = if *apart { vec![vec![second], vec![first]] } else { vec![vec![first, second]] };
                 let again = manifests.load(&groups, Options::default());
                 prop_assert_eq!(told(&again), told(&objects::load(&groups, Options::default())));
+            }
+        }
+    }
+
+    #[test]
+    fn a_document_that_becomes_another_one_where_it_stands() {
+        for (here, there) in (0..DOCUMENTS.len()).flat_map(|here| (0..DOCUMENTS.len()).map(move |there| (here, there)))
+        {
+            for (others, apart) in [(&[2, 5][..], true), (&[2, 2], true), (&[0], true), (&[0], false), (&[1, 3], true)]
+            {
+                let mut manifests = Manifests::default();
+                for documents in [[2, here, 4], [2, there, 4], [2, here, 4]] {
+                    let (first, second) = (file("a.yaml", &documents), file("b.yaml", others));
+                    let groups = if apart { vec![vec![second], vec![first]] } else { vec![vec![first, second]] };
+                    let again = manifests.load(&groups, Options::default());
+                    assert_eq!(
+                        told(&again),
+                        told(&objects::load(&groups, Options::default())),
+                        "{here} {there} {others:?}"
+                    );
+                }
             }
         }
     }

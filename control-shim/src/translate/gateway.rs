@@ -7,6 +7,7 @@ use super::{Pass, View, expand, intersect};
 use crate::diagnostic::Diagnostic;
 use crate::mesh::Pod;
 use crate::object::gateway::{Gateway, Server, ServerHost, ServerProtocol};
+use crate::object::objects::K8S_GATEWAY;
 use crate::object::virtual_service::VirtualService;
 use crate::object::{K8sGateway, Object, selects};
 use ringway_config::Blob;
@@ -84,7 +85,9 @@ impl Pass<'_> {
 
     fn gateways_of(&self, pod: &Pod) -> (Vec<&Gateway>, Vec<&K8sGateway>) {
         let (mut istio, mut k8s) = (Vec::new(), Vec::new());
-        for entry in self.mesh.objects.iter().filter(|entry| is_gateway_of(&entry.object, pod)) {
+        let objects = &self.mesh.objects;
+        let all = objects.of_kind("Gateway").chain(objects.of_kind(K8S_GATEWAY));
+        for entry in all.filter(|entry| is_gateway_of(&entry.object, pod)) {
             match &entry.object {
                 Object::Gateway(gateway) => istio.push(gateway),
                 Object::K8sGateway(gateway) => k8s.push(gateway),
@@ -172,7 +175,7 @@ impl Pass<'_> {
         let gateways: BTreeMap<String, &Gateway> = self
             .mesh
             .objects
-            .iter()
+            .of_kind("Gateway")
             .filter_map(|entry| match &entry.object {
                 Object::Gateway(gateway) => Some((gateway_key(gateway.meta.name(), gateway.meta.namespace()), gateway)),
                 _ => None,

@@ -542,13 +542,13 @@ pub fn nearest<'n>(name: &str, candidates: &[&'n str]) -> Option<&'n str> {
 
 /// Edits (insert, delete, replace, swap of neighbours) between two words.
 fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     // Hosts have most of their characters in common, and those take no edit.
-    let same = |(a, b): &(&char, &char)| a == b;
-    let ends = a.iter().rev().zip(b.iter().rev()).take_while(same).count();
+    let common = |(one, other): &(char, char)| one == other;
+    let bytes = |(one, _): (char, char)| one.len_utf8();
+    let ends: usize = a.chars().rev().zip(b.chars().rev()).take_while(common).map(bytes).sum();
     let (a, b) = (&a[..a.len() - ends], &b[..b.len() - ends]);
-    let starts = a.iter().zip(b).take_while(same).count();
-    let (a, b) = (&a[starts..], &b[starts..]);
+    let starts: usize = a.chars().zip(b.chars()).take_while(common).map(bytes).sum();
+    let (a, b): (Vec<char>, Vec<char>) = (a[starts..].chars().collect(), b[starts..].chars().collect());
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
     for i in 1..=a.len() {

@@ -11,7 +11,7 @@ use crate::mesh::{Mesh, Pod};
 use crate::object::objects::{Entry, K8S_GATEWAY};
 use crate::object::service_entry::{EntryAddress, EntryEndpoint};
 use crate::object::{Labels, Object, ObjectRef, Objects, selects};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// What is made again, and what it is made from. More is translated with the rest.
@@ -68,7 +68,9 @@ impl<'s> Reach<'s> {
             Object::Sidecar(sidecar) => {
                 let own = sidecar.meta.namespace();
                 let everywhere = own == state.mesh.options.root_namespace;
-                self.proxies(|pod| everywhere || pod.namespace == own);
+                let selected =
+                    |pod: &Pod| sidecar.selector.as_ref().is_none_or(|selector| selects(selector, &pod.labels));
+                self.proxies(|pod| (everywhere || pod.namespace == own) && selected(pod));
             }
             Object::WorkloadEntry(one) => self.selecting(state, one.meta.namespace(), &one.endpoint.labels)?,
             _ => {}
@@ -86,7 +88,8 @@ impl<'s> Reach<'s> {
         for (state, pod) in pods {
             self.selecting(*state, &pod.namespace, &pod.labels)?;
         }
-        let addresses: HashSet<IpAddr> = pods.iter().map(|(_, pod)| pod.address).collect();
+        // Few, and looked for in every EndpointSlice.
+        let addresses: BTreeSet<IpAddr> = pods.iter().map(|(_, pod)| pod.address).collect();
         if addresses.is_empty() {
             return Some(());
         }

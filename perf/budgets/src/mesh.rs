@@ -11,13 +11,18 @@ pub const ENDPOINTS: usize = 10;
 pub const ROUTED: usize = 2_000;
 /// VirtualServices at a Gateway, and HTTPRoutes at one of the Gateway API.
 const AT_GATEWAYS: usize = 20;
+/// Services whose endpoints are pods of this mesh, and the pods of each.
+pub const OF_PODS: usize = 500;
+pub const PODS: usize = 2;
 /// Services whose manifests are in one file.
 const FILE_SERVICES: usize = 100;
 
 /// The files.
 pub fn files() -> Vec<Arc<SourceFile>> {
     let parts = (0..SERVICES / FILE_SERVICES).map(|part| file(&format!("{part}.yaml"), manifests(part)));
-    parts.chain([file("gateways.yaml", gateways())]).collect()
+    parts
+        .chain([file("gateways.yaml", gateways()), file("pods.yaml", of_pods()), file("others.yaml", OTHERS.into())])
+        .collect()
 }
 
 /// One file.
@@ -50,6 +55,59 @@ fn gateways() -> String {
     }
     text
 }
+
+fn of_pods() -> String {
+    let mut text = String::new();
+    for n in 0..OF_PODS {
+        write!(text, "---\napiVersion: v1\nkind: Service\nmetadata: {{name: pods-{n}}}\nspec: {{selector: {{app: pods-{n}}}, ports: [{{name: http, port: 80, targetPort: 8080}}]}}\n").unwrap();
+        write!(text, "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: pods-{n}}}\nspec: {{replicas: {PODS}, template: {{metadata: {{labels: {{app: pods-{n}, version: v1}}}}, spec: {{containers: [{{name: app, image: x}}]}}}}}}\n").unwrap();
+        write!(text, "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: pods-{n}}}\nspec: {{host: pods-{n}, trafficPolicy: {{connectionPool: {{tcp: {{maxConnections: 100}}}}}}}}\n").unwrap();
+    }
+    text
+}
+
+/// One of each kind that there are few of.
+const OTHERS: &str = "
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: caller}
+spec: {workloadSelector: {labels: {app: caller}}, egress: [{hosts: ['./*']}]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: anywhere}
+spec: {hosts: ['*.example.org'], ports: [{number: 443, name: http, protocol: HTTP}], resolution: DYNAMIC_DNS}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: root}
+spec: {hosts: [service-7000], http: [{match: [{uri: {prefix: /part}}], delegate: {name: part}}, {route: [{destination: {host: service-7000}}]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: part}
+spec: {http: [{route: [{destination: {host: service-7001}}]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: outside}
+spec: {address: 10.200.0.1, labels: {app: pods-9}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: far, namespace: far}
+spec: {ports: [{name: http, port: 80}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: {name: far, namespace: far}
+spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: default}], to: [{group: '', kind: Service}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: far}
+spec: {parentRefs: [{group: '', kind: Service, name: service-7002}], rules: [{backendRefs: [{name: far, namespace: far, port: 80}]}]}
+";
 
 fn service(text: &mut String, n: usize) {
     write!(text, "---\napiVersion: v1\nkind: Service\nmetadata: {{name: service-{n}, namespace: default}}\nspec:\n  ports: [{{name: http, port: 80}}]\n").unwrap();

@@ -113,6 +113,25 @@ spec:
     let destinations = told["outcome"]["destinations"].as_array().expect("a list");
     let told: Vec<_> = destinations.iter().map(|one| (one["status"].as_u64(), one["probability"].as_f64())).collect();
     assert_eq!(told, [(Some(500), Some(0.75)), (Some(503), Some(0.25))]);
+    // With one status, the answers are two all the same.
+    let rule = "apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: nowhere}
+spec:
+  hosts: [empty]
+  http: [{route: [{destination: {host: empty, subset: v9}, weight: 3}, {destination: {host: empty}, weight: 1}]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: caller, labels: {app: caller}}
+spec: {containers: [{name: app, image: example.com/app, ports: [{containerPort: 8080}]}]}
+";
+    let service = MANIFEST.split("---").next().expect("the service");
+    std::fs::write(&file, format!("{service}---\n{rule}")).expect("a temporary folder takes a file");
+    let told = explain(&["--from", "caller", file.to_str().expect("a path"), "http://empty/"]);
+    let destinations = told["outcome"]["destinations"].as_array().expect("a list");
+    let told: Vec<_> = destinations.iter().map(|one| (one["status"].as_u64(), one["cluster"].is_null())).collect();
+    assert_eq!(told, [(Some(503), true), (Some(503), false)]);
 }
 
 #[test]

@@ -293,7 +293,8 @@ impl Subject {
         {
             let plan = Plan { host, route: local.route, action: route.action, ..NOWHERE };
             let destinations = self.destinations(&plan, request, facts);
-            if destinations.iter().any(|d| d.status.is_none_or(|status| status != local.status)) {
+            let missing = local.kind == LocalKind::ClusterNotFound;
+            if destinations.iter().any(|d| d.status != Some(local.status) || d.cluster.is_empty() != missing) {
                 let Outcome::Forward { target, authority, .. } = self.forward(&plan, request, facts) else {
                     return Outcome::Ask;
                 };

@@ -44,6 +44,8 @@ pub struct HttpRule {
     pub matches: Vec<HttpMatch>,
     /// Injected before anything else is done.
     pub fault: Option<FaultRule>,
+    /// It says `headers`, of whatever its action has use for: as a delegate's it takes none of the root's.
+    pub has_headers: bool,
     /// What to do.
     pub action: HttpAction,
 }
@@ -213,7 +215,9 @@ fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
     if let Some(rewrite) = fields.get("rewrite") {
         (path, authority) = decode_rewrite(&rewrite);
     }
-    let (request, response) = headers(fields.get("headers"), Some(&mut authority));
+    let headers_field = fields.get("headers");
+    let has_headers = headers_field.is_some();
+    let (request, response) = headers(headers_field, Some(&mut authority));
     let route = fields.get("route");
     let redirect = fields.get("redirect");
     let respond = fields.get("directResponse");
@@ -254,7 +258,7 @@ fn http_rule(item: &Field<'_>) -> Option<HttpRule> {
         let message = format!("`{}` does nothing for answers of the proxy's own, as in Istio", field.path);
         field.warning("not-honoured", message, "");
     }
-    Some(HttpRule { path: item.path.clone(), spot: item.spot(), name, matches, fault, action })
+    Some(HttpRule { path: item.path.clone(), spot: item.spot(), name, matches, fault, has_headers, action })
 }
 
 fn decode_delegate(field: &Field<'_>, settings: HttpRoute) -> Option<Delegate> {

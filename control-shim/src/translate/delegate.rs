@@ -5,9 +5,7 @@ use super::virtual_service::{Routes, Seat, gateway_key};
 use crate::object::retries::Retries;
 use crate::object::virtual_service::{Delegate, HttpAction, HttpMatch, HttpRule, VirtualService};
 use crate::object::{Object, ObjectRef};
-use ringway_config::model::{
-    Action, Backend, Forward, HeaderEdits, HeaderMatch, PathMatch, PathRewrite, QueryMatch, StringMatch,
-};
+use ringway_config::model::{Action, Backend, Forward, HeaderMatch, PathMatch, PathRewrite, QueryMatch, StringMatch};
 
 impl Pass<'_> {
     /// Appends the rules of a delegate. A rule that matches what the root's rule does not is left out with an error; without a delegate the root's
@@ -123,14 +121,14 @@ fn merge(root_namespace: &str, root: &HttpRule, to: &Delegate, sub: &HttpRule) -
             all
         }
     };
-    inherit(&mut merged.action, to);
+    inherit(&mut merged, to);
     Some(merged)
 }
 
 /// Settings of the root's rule that the delegate's does not have.
-fn inherit(action: &mut HttpAction, delegate: &Delegate) {
+fn inherit(rule: &mut HttpRule, delegate: &Delegate) {
     let root = &delegate.settings;
-    match action {
+    match &mut rule.action {
         HttpAction::Route(route) => {
             if route.timeout_ms == 0 {
                 route.timeout_ms = root.timeout_ms;
@@ -138,7 +136,7 @@ fn inherit(action: &mut HttpAction, delegate: &Delegate) {
             if route.path == PathRewrite::Keep && route.authority.is_empty() {
                 (route.path, route.authority) = (root.path.clone(), root.authority.clone());
             }
-            if route.request == HeaderEdits::default() && route.response == HeaderEdits::default() {
+            if !rule.has_headers {
                 (route.request, route.response) = (root.request.clone(), root.response.clone());
             }
             if route.retry == Retries::Unsaid {
@@ -151,12 +149,8 @@ fn inherit(action: &mut HttpAction, delegate: &Delegate) {
                 route.cors.clone_from(&root.cors);
             }
         }
-        HttpAction::Redirect { to, .. } if to.response == HeaderEdits::default() => {
-            to.response = root.response.clone();
-        }
-        HttpAction::Respond(respond) if respond.response == HeaderEdits::default() => {
-            respond.response = root.response.clone();
-        }
+        HttpAction::Redirect { to, .. } if !rule.has_headers => to.response = root.response.clone(),
+        HttpAction::Respond(respond) if !rule.has_headers => respond.response = root.response.clone(),
         HttpAction::Redirect { .. } | HttpAction::Respond(_) | HttpAction::Delegate(_) => {}
     }
 }

@@ -146,7 +146,7 @@ fn virtual_service(service: &VirtualService, domain: &str) -> Tied {
     made.push(Key::Object(meta.reference.clone()));
     let opaque = tcp.iter().map(|rule| &rule.destinations).chain(tls.iter().map(|rule| &rule.destinations));
     reads.extend(opaque.flatten().map(|destination| full(&destination.host)));
-    for HttpRule { path: _, spot: _, name: _, matches: _, fault: _, action } in http {
+    for HttpRule { path: _, spot: _, name: _, matches: _, fault: _, has_headers: _, action } in http {
         match action {
             HttpAction::Route(route) => reads.extend(destinations(route).map(|to| full(&to.host))),
             HttpAction::Delegate(delegate) => {

@@ -51,6 +51,30 @@ fn a_delegate_s_rules_hold_within_the_root_s_match() {
 }
 
 #[test]
+fn a_delegate_that_says_headers_takes_none_of_the_root_s() {
+    use ringway_config::model::Action;
+    let root = ROOT.replace("    timeout: 3s", "    headers: {response: {set: {x-root: r}}}");
+    let own = "headers: {request: {set: {x-own: o}}}";
+    for (rule, inherits) in [
+        ("directResponse: {status: 200}".to_string(), true),
+        (format!("{own}, directResponse: {{status: 200}}"), false),
+        ("redirect: {uri: /x}".to_string(), true),
+        (format!("{own}, redirect: {{uri: /x}}"), false),
+        ("route: [{destination: {host: cart}}]".to_string(), true),
+        (format!("{own}, route: [{{destination: {{host: cart}}}}]"), false),
+        ("headers: {}, route: [{destination: {host: cart}}]".to_string(), false),
+    ] {
+        let world = good(&(apps() + &service("name: root", &root) + &shop(&format!("[{{{rule}}}]"))));
+        let edits = match &world.actions("default", "web")[0] {
+            Action::Forward(forward) => forward.response.clone(),
+            Action::Redirect(redirect) => redirect.response.clone(),
+            Action::Respond(respond) => respond.response.clone(),
+        };
+        assert_eq!(!edits.is_empty(), inherits, "{rule}");
+    }
+}
+
+#[test]
 fn a_rule_outside_of_the_root_s_match_is_left_out_and_said() {
     let rules = "[{match: [{uri: {prefix: /other}}], route: [{destination: {host: cart}}]}, {match: [{uri: {exact: /shop/a}, method: {exact: GET}}], route: [{destination: {host: wall}}]}]";
     let world = world(&(apps() + &service("name: root", ROOT) + &shop(rules)));

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Requests to one mesh.
-const REQUESTS: usize = 250;
+pub const REQUESTS: usize = 250;
 /// Meshes that one set of processes runs, one after the other.
 const MESHES: usize = 12;
 /// Requests, when nothing else is said.
@@ -44,13 +44,13 @@ pub fn is_asked_for() -> bool {
     std::env::var_os("RINGWAY_CORPUS_CASES").is_some()
 }
 
-/// The seeds of a run of so many requests, in groups that share processes; `stream` keeps runs apart.
-pub fn seeds(cases: usize, stream: u64) -> Vec<Vec<u64>> {
+/// The seeds of a run of so many meshes, in groups that share processes; `stream` keeps runs apart.
+pub fn seeds(meshes: usize, stream: u64) -> Vec<Vec<u64>> {
     let first: u64 = match std::env::var("RINGWAY_CORPUS_SEED") {
         Ok(text) => return vec![vec![text.parse().unwrap_or_else(|e| panic!("RINGWAY_CORPUS_SEED={text}: {e}"))]],
         Err(_) => stream << 32,
     };
-    let all: Vec<u64> = (first..).take(cases.div_ceil(REQUESTS)).collect();
+    let all: Vec<u64> = (first..).take(meshes).collect();
     all.chunks(MESHES).map(<[u64]>::to_vec).collect()
 }
 

@@ -18,7 +18,7 @@ fn envoy_does_the_same_but_for_the_documented_differences() {
     let case = Case { backend: Backend::Epoll, workers: 1 };
     let cases = run::cases();
     let mut seen = Rows::new();
-    for seeds in run::seeds(cases, 3) {
+    for seeds in run::seeds(cases.div_ceil(run::REQUESTS), 3) {
         seen.extend(run::beside_envoy(case, &program, &seeds, &origins).unwrap_or_else(|e| panic!("{e}")));
     }
     // Over so many requests a row that nobody needs is not true any more.

@@ -22,7 +22,7 @@ fn what_a_proxy_does_is_what_the_evaluator_says_epoll() {
 fn half(case: Case, stream: u64) {
     let origins = Origins::start();
     let mut coverage = Coverage::default();
-    for seeds in run::seeds(run::cases() / 2, stream) {
+    for seeds in run::seeds((run::cases() / 2).div_ceil(run::REQUESTS), stream) {
         coverage.extend(run::against_the_evaluator(case, &seeds, &origins).unwrap_or_else(|e| panic!("{e}")));
     }
     if run::is_asked_for() {

@@ -9,13 +9,14 @@ use crate::envoy::Envoy;
 use crate::generate::Place;
 use crate::origins::Addresses;
 use crate::ringway::{Program, Proxies};
+use crate::run;
 use control_shim::explain::Subject;
 use generate::{Door, Mesh};
 use ringway_tests::harness::{Case, Client, Upstream, client_hello};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -23,8 +24,6 @@ use std::sync::{Arc, OnceLock};
 const CONNECTIONS: usize = 50;
 /// Equal connections behind one χ².
 const REPEATS: usize = 100;
-/// Meshes of one set of processes.
-const MESHES: usize = 8;
 /// Bytes behind a hello, or all that is said to a TCP listener.
 const SAID_MAX: usize = 40_000;
 
@@ -34,9 +33,9 @@ type Shares = BTreeMap<String, f64>;
 /// Opens so many connections to proxies of generated meshes, and to Envoy where there is one. `Err` tells the first that is answered by somebody whom the
 /// evaluator does not name, or with other bytes.
 pub fn run(case: Case, program: Option<&Path>, connections: usize) -> Result<(), String> {
-    let endpoints = Endpoints::start();
-    let seeds: Vec<u64> = (4 << 32..).take(connections.div_ceil(CONNECTIONS)).collect();
-    for seeds in seeds.chunks(MESHES) {
+    for seeds in run::seeds(connections.div_ceil(CONNECTIONS), 4) {
+        // They keep the descriptors of their connections, of which a process has only so many.
+        let endpoints = Endpoints::start();
         let meshes: Vec<Mesh> = seeds.iter().map(|seed| Mesh::new(*seed)).collect();
         let manifests: Vec<(String, Addresses)> =
             meshes.iter().map(|mesh| (mesh.yaml(), endpoints.addresses(mesh))).collect();
@@ -133,8 +132,9 @@ fn said(dice: &mut Dice, door: &Door, name: Option<&str>) -> Vec<u8> {
 
 /// Who answers; nobody where the connection ends. `Err` where the endpoint did not get what was said, or the client not what it answered.
 fn ask(address: SocketAddr, said: &[u8]) -> Result<String, String> {
+    let stream = TcpStream::connect(address).map_err(|e| format!("connecting to {address}: {e}"))?;
     // A connection that leads nowhere may have ended before anybody looks.
-    let Ok(mut client) = Client::try_connect(address) else { return Ok(String::new()) };
+    let Ok(mut client) = Client::over_tcp(stream) else { return Ok(String::new()) };
     if client.try_send(said).is_err() {
         return Ok(String::new());
     }

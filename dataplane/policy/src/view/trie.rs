@@ -65,7 +65,14 @@ impl Trie {
     /// Calls `visit` with the routes of each node whose key is a prefix of `path`, from short to long, and the shape of what follows the key
     /// (to be tested with [`Entry::allows`]).
     #[inline]
-    pub(crate) fn walk(&self, path: &[u8], mut visit: impl FnMut(&[Entry], Following)) {
+    pub(crate) fn walk(&self, path: &[u8], visit: impl FnMut(&[Entry], Following)) {
+        // Most hosts have no such keys: they do not pay for the call.
+        if self.nodes.len() > 1 || !self.nodes[0].entries.is_empty() {
+            self.walk_nodes(path, visit);
+        }
+    }
+
+    fn walk_nodes(&self, path: &[u8], mut visit: impl FnMut(&[Entry], Following)) {
         let mut node = &self.nodes[0];
         let mut rest = path;
         loop {

@@ -212,6 +212,8 @@ pub enum Completion {
     Woken,
 }
 
+const _: () = assert!(size_of::<Completion>() <= 56);
+
 /// Which driver this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {

@@ -63,6 +63,8 @@ pub struct Down {
     pub timer: Option<(TimerId, Time)>,
 }
 
+const _: () = assert!(size_of::<Down>() <= 176);
+
 impl Down {
     /// Who asks; without a port where that is not told.
     pub fn client(&self) -> SocketAddr {
@@ -136,6 +138,8 @@ pub struct Up {
     /// It also counts there as one request under way.
     pub serving: bool,
 }
+
+const _: () = assert!(size_of::<Up>() <= 184);
 
 impl Up {
     /// When it is closed if nobody uses it.

@@ -146,6 +146,8 @@ pub struct Exchange {
     pub record: Option<Box<Record>>,
 }
 
+const _: () = assert!(size_of::<Exchange>() <= 464);
+
 impl Exchange {
     /// A blank one; its buffers are kept over many lives.
     pub fn blank() -> Exchange {

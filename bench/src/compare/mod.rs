@@ -10,6 +10,7 @@ mod namespace;
 pub(crate) mod ours;
 mod page;
 mod peers;
+mod place;
 mod rounds;
 pub(crate) mod routes;
 mod table;
@@ -27,6 +28,7 @@ use crate::cores::Cores;
 use crate::server::Server;
 use crate::trial::{Bench, free_port};
 use contender::Contender;
+use place::quoted;
 use rounds::{Cell, Field, Settings};
 use trials::Trial;
 use verdict::Verdict;
@@ -150,13 +152,14 @@ pub fn compare(args: &CompareArgs) -> Result<(), String> {
 
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     open_to_all(folder.path())?;
-    let origin_port = free_port()?;
-    let _origin = start_origin(origin_port, &bench.cores)?;
+    let (_origin, origin_port) = start_origin("", &bench.cores)?;
+    let (_source, source_port) = start_origin("--bulk source", &bench.cores)?;
     let mut field = Field {
         bench,
         settings,
         folder: folder.path().to_path_buf(),
         origin_port,
+        source_port,
         notes: Vec::new(),
         plans: HashMap::new(),
     };
@@ -256,13 +259,13 @@ fn list(contenders: &[Contender], missing: &[String]) -> String {
     out
 }
 
-/// The origin runs beside the load.
-fn start_origin(port: u16, cores: &Cores) -> Result<Server, String> {
+/// An origin runs beside the load.
+fn start_origin(flags: &str, cores: &Cores) -> Result<(Server, u16), String> {
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
-    let command =
-        format!("exec '{}' serve --listen 127.0.0.1:{port}", program.display().to_string().replace('\'', r"'\''"));
+    let port = free_port()?;
+    let command = format!("exec {} serve --listen 127.0.0.1:{port} {flags}", quoted(&program));
     let beside = Cores { server: cores.load.clone(), load: cores.load.clone() };
-    Server::start(&command, &beside, &[([127, 0, 0, 1], port).into()])
+    Ok((Server::start(&command, &beside, &[([127, 0, 0, 1], port).into()])?, port))
 }
 
 /// Peers that give up root still read their files.

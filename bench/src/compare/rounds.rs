@@ -8,8 +8,9 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::contender::{Contender, Place};
-use super::trials::{FULL_LOAD, Pace, Trial};
+use super::contender::Contender;
+use super::place::Place;
+use super::trials::{FULL_LOAD, Pace, Traffic, Trial};
 use crate::idle::IdleRound;
 use crate::lifetime::{MemoryRound, StartRound};
 use crate::plan::{Plan, Wire};
@@ -71,8 +72,10 @@ pub struct Field {
     pub settings: Settings,
     /// For files.
     pub folder: PathBuf,
-    /// On 127.0.0.1.
+    /// Of the origin that replies, on 127.0.0.1.
     pub origin_port: u16,
+    /// Of the one that sends without end.
+    pub source_port: u16,
     /// What went wrong.
     pub notes: Vec<String>,
     /// A plan is made once, as what it sends lives as long as the program: by trial, and whether the contender has routes.
@@ -161,8 +164,8 @@ impl Field {
     fn round(&mut self, trial: &Trial, rate: Option<f64>, contender: &Contender, first: bool) -> Tried<Sample> {
         let port = free_port()?;
         let workload = trial.workload();
-        let command_at =
-            |port| contender.command(&workload, Place { folder: &self.folder, port, origin: self.origin_port });
+        let origin = if workload.traffic == Traffic::Bulk { self.source_port } else { self.origin_port };
+        let command_at = |port| contender.command(&workload, Place { folder: &self.folder, port, origin });
         let Some(command) = command_at(port)? else { return Ok(Err(NO_MODE.into())) };
         let plan = self.plan(trial, rate, contender.routes(), port)?;
         let address: SocketAddr = ([127, 0, 0, 1], port).into();
@@ -193,8 +196,7 @@ impl Field {
             && self.settings.system_calls
         {
             let port = free_port()?;
-            let command =
-                contender.command(&workload, Place { folder: &self.folder, port, origin: self.origin_port })?;
+            let command = contender.command(&workload, Place { folder: &self.folder, port, origin })?;
             let plan = self.plan(trial, rate, contender.routes(), port)?;
             round.system_calls_per_request = match self.bench.system_calls(command.as_deref().unwrap_or_default(), plan)
             {

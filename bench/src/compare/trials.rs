@@ -1,7 +1,7 @@
 //! What the contenders are put to, as a table.
 
 use super::routes::Routes;
-use crate::scenario::Scenario;
+use crate::scenario::{Direction, Scenario};
 
 /// One thing that is looked at.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,18 +23,29 @@ pub struct Workload {
     pub name: &'static str,
     /// Connections of clients.
     pub connections: usize,
-    /// Body of each reply.
+    /// Body of each reply; in bulk, a block.
     pub reply_bytes: usize,
     /// When requests are due.
     pub pace: Pace,
     /// A connection for every request.
     pub new_connections: bool,
-    /// What is routed by; without, the proxy forwards bytes and does not look into them.
-    pub routes: Option<Routes>,
+    /// What goes through the proxy.
+    pub traffic: Traffic,
     /// Threads of the proxy.
     pub workers: usize,
     /// Run when none is named.
     pub usual: bool,
+}
+
+/// What goes through the proxy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Traffic {
+    /// HTTP/1.1, routed by a table.
+    Http(Routes),
+    /// The same as bytes that the proxy does not look into.
+    Opaque,
+    /// Such bytes from the origin to the client without end; a request is one block of them.
+    Bulk,
 }
 
 /// When requests are due.
@@ -61,7 +72,7 @@ const KEPT: Workload = Workload {
     reply_bytes: 128,
     pace: Pace::Closed,
     new_connections: false,
-    routes: Some(Routes::Full),
+    traffic: Traffic::Http(Routes::Full),
     workers: 1,
     usual: false,
 };
@@ -77,14 +88,14 @@ pub const WORKLOADS: [Workload; 17] = [
     Workload { name: "one-connection", connections: 1, ..KEPT },
     Workload { name: "large-16", connections: 16, reply_bytes: 64 << 10, usual: true, ..KEPT },
     Workload { name: "new-connections", new_connections: true, ..KEPT },
-    Workload { name: "tcp-bulk", connections: 4, reply_bytes: 8 << 20, routes: None, ..KEPT },
-    Workload { name: "tcp-64", routes: None, ..KEPT },
-    Workload { name: "tcp-new-connections", new_connections: true, routes: None, ..KEPT },
-    Workload { name: "routes-10", routes: Some(Routes::Many(10)), ..KEPT },
-    Workload { name: "routes-10000", routes: Some(Routes::Many(10_000)), ..KEPT },
+    Workload { name: "tcp-bulk", connections: 4, reply_bytes: 1 << 20, traffic: Traffic::Bulk, ..KEPT },
+    Workload { name: "tcp-64", traffic: Traffic::Opaque, ..KEPT },
+    Workload { name: "tcp-new-connections", new_connections: true, traffic: Traffic::Opaque, ..KEPT },
+    Workload { name: "routes-10", traffic: Traffic::Http(Routes::Many(10)), ..KEPT },
+    Workload { name: "routes-10000", traffic: Traffic::Http(Routes::Many(10_000)), ..KEPT },
     Workload { name: "workers-1", pace: Pace::Rate(15_000.0), ..KEPT },
     Workload { name: "workers-2", pace: Pace::Rate(15_000.0), workers: 2, ..KEPT },
-    Workload { name: "one-route", routes: Some(Routes::One), ..KEPT },
+    Workload { name: "one-route", traffic: Traffic::Http(Routes::One), ..KEPT },
 ];
 
 impl Trial {
@@ -132,8 +143,8 @@ impl Trial {
     pub fn workload(&self) -> Workload {
         match self {
             Trial::Load(workload) => *workload,
-            Trial::Memory(routes) => Workload { connections: 256, routes: Some(*routes), ..KEPT },
-            Trial::Start(routes) => Workload { routes: Some(*routes), ..KEPT },
+            Trial::Memory(routes) => Workload { connections: 256, traffic: Traffic::Http(*routes), ..KEPT },
+            Trial::Start(routes) => Workload { traffic: Traffic::Http(*routes), ..KEPT },
             Trial::Idle(_) => KEPT,
         }
     }
@@ -163,9 +174,12 @@ fn suffix(routes: Routes) -> &'static str {
 }
 
 impl Workload {
-    /// The proxy forwards bytes and does not look into them.
-    pub fn is_tcp(&self) -> bool {
-        self.routes.is_none()
+    /// The table that the proxy routes by, where it looks into what it forwards.
+    pub fn routes(&self) -> Option<Routes> {
+        match self.traffic {
+            Traffic::Http(routes) => Some(routes),
+            Traffic::Opaque | Traffic::Bulk => None,
+        }
     }
 
     fn describe(&self) -> String {
@@ -178,25 +192,45 @@ impl Workload {
         };
         let bytes = crate::report::bytes(self.reply_bytes as u64);
         let connections = if self.connections == 1 { "connection" } else { "connections" };
-        let over = self.routes.map_or("opaque TCP".to_string(), |routes| format!("HTTP/1.1, {}", routes.describe()));
+        let over = match self.traffic {
+            Traffic::Http(routes) => format!("HTTP/1.1, {}", routes.describe()),
+            Traffic::Opaque => "opaque TCP".to_string(),
+            Traffic::Bulk => {
+                return format!(
+                    "opaque TCP, {} {connections}, bytes from the origin without end; a request is a block of {bytes}",
+                    self.connections
+                );
+            }
+        };
         let workers = if self.workers == 1 { String::new() } else { format!(", {} workers", self.workers) };
         format!("{over}, {} {connections}, {kept}, replies of {bytes}, {pace}{workers}", self.connections)
     }
 
     /// Against a proxy on this port. `routed` is false of one that has no routes: it answers what no rule has, too.
     pub fn scenario(&self, port: u16, rate: Option<f64>, routed: bool, duration: &str, warmup: &str) -> Scenario {
+        let every = Scenario {
+            connections: Some(self.connections),
+            duration: Some(duration.to_string()),
+            warmup: Some(warmup.to_string()),
+            ..Scenario::default()
+        };
+        if self.traffic == Traffic::Bulk {
+            return Scenario {
+                url: Some(format!("tcp://127.0.0.1:{port}")),
+                bulk: Some(Direction::Receive),
+                message_bytes: Some(self.reply_bytes),
+                ..every
+            };
+        }
         Scenario {
             url: Some(format!("http://127.0.0.1:{port}")),
             rate,
             closed: Some(rate.is_none()),
-            connections: Some(self.connections),
             new_connections: Some(self.new_connections),
-            duration: Some(duration.to_string()),
-            warmup: Some(warmup.to_string()),
             // The client ends its connections itself: a forwarder that passes `close` on would lose its pooled connection by it.
             headers: [("Connection".to_string(), "keep-alive".to_string())].into(),
-            request: self.routes.unwrap_or(Routes::One).requests(self.reply_bytes, routed),
-            ..Scenario::default()
+            request: self.routes().unwrap_or(Routes::One).requests(self.reply_bytes, routed),
+            ..every
         }
     }
 }
@@ -212,7 +246,8 @@ mod tests {
             assert!(!trial.name().is_empty() && all[..n].iter().all(|other| other.name() != trial.name()));
             assert_eq!(Trial::named(&trial.name()), Ok(*trial));
             let plan = trial.workload().scenario(80, None, true, "1s", "1s").plan().unwrap();
-            assert!(plan.mix.iter().all(|request| request.expect.statuses.len() == 1));
+            let bulk = trial.workload().traffic == Traffic::Bulk;
+            assert!(plan.mix.iter().all(|request| bulk || request.expect.statuses.len() == 1));
         }
         assert!(Trial::named("keepalive").unwrap_err().contains("keepalive-64"));
         for wrong in ["idle-0", "idle-20001", "idle-"] {

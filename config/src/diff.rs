@@ -85,7 +85,10 @@ fn resolved(mut content: Value) -> Value {
     for (list, index, table) in
         [("routes", "action", "actions"), ("endpoints", "workload", "workloads"), ("endpoints", "place", "places")]
     {
-        let Some(Value::Array(targets)) = map.remove(table) else { continue };
+        let Some(Value::Array(mut targets)) = map.remove(table) else { continue };
+        let numbered = targets.clone();
+        let own = |number: u32| numbered.get(number as usize).cloned().unwrap_or_default();
+        targets.iter_mut().for_each(|target| dump::put_own_actions(target, &own));
         for item in map.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             let target = item[index].as_u64().and_then(|i| targets.get(i as usize)).cloned();
             item[index] = target.unwrap_or(Value::Null);

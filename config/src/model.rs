@@ -375,6 +375,9 @@ pub struct Backend {
     pub request: HeaderEdits,
     /// Edits on the response, before the route's.
     pub response: HeaderEdits,
+    /// Index into [`Host::actions`] of what is done with the requests drawn for it, in the place of all that the route's action says: a redirect, an
+    /// answer, or a forward to one backend that has none itself. Only `weight` and `rule` are said beside it.
+    pub action: Option<u32>,
 }
 
 /// How the path changes on its way.

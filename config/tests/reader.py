@@ -154,6 +154,11 @@ def host(blob):
     out["routes"] = [route(r) for r in routes]
     out["actions"] = [action(r) for r in actions]
     need(all(r["action"] < len(out["actions"]) for r in out["routes"]), "action")
+    drawn = [b for a in out["actions"] for b in a.get("forward", {}).get("backends", [])]
+    for number in [b["action"] for b in drawn if b["action"] is not None]:
+        need(number < len(out["actions"]), "action of a backend")
+        own = out["actions"][number].get("forward", {}).get("backends")
+        need(own is None or [b["action"] for b in own] == [None], "action of a backend")
     return out
 
 
@@ -264,6 +269,8 @@ def backend(r):
     out = {"cluster": r.str(), "weight": r.u32(), "rule": r.rule(), "missing_status": r.u16()}
     r.reserved(2)
     out["request"], out["response"] = edits(r.span(12)), edits(r.span(12))
+    number = r.u32()
+    out["action"] = None if number == UNKNOWN else number
     return out
 
 

@@ -135,6 +135,55 @@ spec: {containers: [{name: app, image: example.com/app, ports: [{containerPort: 
 }
 
 #[test]
+fn shares_that_are_sent_each_in_its_own_way_are_told_apart() {
+    const MANIFEST: &str = "apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80, name: http}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: door}
+spec: {gatewayClassName: istio, listeners: [{name: http, port: 8080, protocol: HTTP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shares}
+spec:
+  parentRefs: [{name: door}]
+  rules:
+  - backendRefs:
+    - {name: web, port: 80, weight: 2}
+    - {name: web, port: 80, filters: [{type: URLRewrite, urlRewrite: {hostname: in.test, path: {type: ReplaceFullPath, replaceFullPath: /own}}}]}
+    - {name: web, port: 80, filters: [{type: RequestRedirect, requestRedirect: {port: 80, path: {type: ReplaceFullPath, replaceFullPath: /else}}}]}
+";
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("mesh.yaml");
+    std::fs::write(&file, MANIFEST).expect("a temporary folder takes a file");
+    let told = explain(&[file.to_str().expect("a path"), "http://any.example:8080/a"]);
+    assert_eq!((&told["outcome"]["target"], &told["outcome"]["authority"]), (&"/a".into(), &"any.example:8080".into()));
+    let destinations = told["outcome"]["destinations"].as_array().expect("a list");
+    let shown = |one: &Value| {
+        let [share, status, target, authority, location] = ["probability", "status", "target", "authority", "location"]
+            .map(|key| one[key].to_string().replace('"', ""));
+        let host = one["head"].as_array().and_then(|head| head.iter().find(|line| line[0] == "host"));
+        format!(
+            "{share} {status} {target} {authority} {location} {}",
+            host.map_or("", |line| line[1].as_str().unwrap_or(""))
+        )
+    };
+    assert_eq!(
+        destinations.iter().map(shown).collect::<Vec<_>>(),
+        [
+            "0.5 503 null null null any.example:8080",
+            "0.25 503 /own in.test null in.test",
+            "0.25 302 null null http://any.example/else "
+        ]
+    );
+    assert_eq!(told["action"]["forward"]["backends"][1]["action"]["forward"]["path"]["full"], "/own");
+}
+
+#[test]
 fn answers_of_the_proxy_itself() {
     let told = explain(&["examples/gateway-api.yaml", "http://any.example:8080/old/page"]);
     assert_eq!((&told["outcome"]["kind"], &told["outcome"]["status"]), (&"reply".into(), &301.into()));

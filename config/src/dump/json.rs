@@ -240,14 +240,32 @@ fn retry(r: &Retry) -> Value {
     })
 }
 
+/// One action of a host, with those of its backends in the place of their numbers.
+pub fn action_of(host: &Host, number: u32) -> Value {
+    let shown = |number: u32| host.actions.get(number as usize).map(action).unwrap_or_default();
+    let mut told = shown(number);
+    put_own_actions(&mut told, &shown);
+    told
+}
+
+/// `own` shows what a number stands for.
+pub(crate) fn put_own_actions(told: &mut Value, own: &dyn Fn(u32) -> Value) {
+    let backends = told.pointer_mut("/forward/backends").and_then(Value::as_array_mut);
+    for backend in backends.into_iter().flatten() {
+        if let Some(number) = backend["action"].as_u64().and_then(|number| u32::try_from(number).ok()) {
+            backend["action"] = own(number);
+        }
+    }
+}
+
 /// One action, as [`json`] shows it under `actions`.
-pub fn action(a: &Action) -> Value {
+fn action(a: &Action) -> Value {
     match a {
         Action::Forward(f) => json!({"forward": {
             "timeout_ms": f.timeout_ms, "retry": f.retry.as_ref().map(retry), "path": rewrite(&f.path), "authority": f.authority, "request": edits(&f.request), "response": edits(&f.response),
             "backends": f.backends.iter().map(|b| json!({
                 "cluster": b.cluster, "weight": b.weight, "rule": rule(b.rule), "missing_status": b.missing_status,
-                "request": edits(&b.request), "response": edits(&b.response),
+                "request": edits(&b.request), "response": edits(&b.response), "action": b.action,
             })).collect::<Vec<_>>(),
             "fault": fault(&f.fault), "cors": cors(&f.cors),
             "mirrors": f.mirrors.iter().map(|m| json!({"cluster": m.cluster, "per_million": m.per_million, "rule": rule(m.rule)})).collect::<Vec<_>>(),

@@ -3,5 +3,6 @@
 mod json;
 mod text;
 
-pub use json::{action, content, json};
+pub(crate) use json::put_own_actions;
+pub use json::{action_of, content, json};
 pub use text::text;

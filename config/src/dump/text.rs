@@ -141,18 +141,27 @@ impl<W: Write> Dump<'_, W> {
             write!(self.out, "    route {:?}  when ", route.name)?;
             self.matches(&route.matches)?;
             self.rule(route.rule)?;
-            match host.actions.get(route.action as usize) {
-                Some(Action::Forward(f)) => self.forward(f)?,
-                Some(Action::Redirect(r)) => self.redirect(r)?,
-                Some(Action::Respond(r)) => {
-                    writeln!(self.out, "      answer {} {:?}", r.status, r.body)?;
-                    self.edits("      ", "response", &r.response)?;
-                    self.fault(&r.fault)?;
-                }
-                None => {}
-            }
+            self.action(host, route.action)?;
+        }
+        let forwards = host.actions.iter().filter_map(|a| if let Action::Forward(f) = a { Some(f) } else { None });
+        for number in forwards.flat_map(|f| &f.backends).filter_map(|b| b.action) {
+            writeln!(self.out, "    action {number}")?;
+            self.action(host, number)?;
         }
         Ok(())
+    }
+
+    fn action(&mut self, host: &Host, number: u32) -> fmt::Result {
+        match host.actions.get(number as usize) {
+            Some(Action::Forward(f)) => self.forward(f),
+            Some(Action::Redirect(r)) => self.redirect(r),
+            Some(Action::Respond(r)) => {
+                writeln!(self.out, "      answer {} {:?}", r.status, r.body)?;
+                self.edits("      ", "response", &r.response)?;
+                self.fault(&r.fault)
+            }
+            None => Ok(()),
+        }
     }
 
     fn matches(&mut self, m: &Match) -> fmt::Result {
@@ -181,9 +190,10 @@ impl<W: Write> Dump<'_, W> {
             writeln!(self.out, "      → nowhere")?;
         }
         for b in &f.backends {
-            match b.cluster.as_str() {
-                "" => write!(self.out, "      → {} × missing, answered with {}", b.weight, b.missing_status)?,
-                cluster => write!(self.out, "      → {} × {cluster}", b.weight)?,
+            match (b.action, b.cluster.as_str()) {
+                (Some(number), _) => write!(self.out, "      → {} × as action {number} says", b.weight)?,
+                (None, "") => write!(self.out, "      → {} × missing, answered with {}", b.weight, b.missing_status)?,
+                (None, cluster) => write!(self.out, "      → {} × {cluster}", b.weight)?,
             }
             self.rule(b.rule)?;
             self.edits("        ", "request", &b.request)?;

@@ -231,6 +231,7 @@ impl<'a> Decoder<'a> {
             missing_status: b.missing_status.get(),
             request: self.edits(b.request),
             response: self.edits(b.response),
+            action: Some(b.action.get()).filter(|action| *action != tag::NO_ACTION),
         }
     }
 

@@ -272,6 +272,7 @@ fn put_backend<'m>(w: &mut Writer<'m>, b: &'m Backend) -> BackendRecord {
         reserved: U16::new(0),
         request: put_edits(w, &b.request),
         response: put_edits(w, &b.response),
+        action: U32::new(b.action.unwrap_or(tag::NO_ACTION)),
     }
 }
 

@@ -152,6 +152,7 @@ pub mod tag {
     pub const FORWARD: u8 = 1;
     pub const REDIRECT: u8 = 2;
     pub const RESPOND: u8 = 3;
+    pub const NO_ACTION: u32 = u32::MAX;
 
     pub const REMOVE: u8 = 1;
     pub const SET: u8 = 2;

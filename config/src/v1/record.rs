@@ -54,8 +54,8 @@ records! {
     /// A retry policy; at most one an action. `on` and `on_repeatable` are sets of bits.
     RetryRecord = 44 { attempts: U32, on: U32, on_repeatable: U32, statuses: Span, try_timeout_ms: U64, backoff_min_ms: U32,
         backoff_ms: U32, backoff_max_ms: U32, avoid_previous: u8, reserved: [u8; 3] }
-    /// A weighted destination.
-    BackendRecord = 36 { cluster: Str, weight: U32, rule: U32, missing_status: U16, reserved: U16, request: Span, response: Span }
+    /// A weighted destination. `action` u32::MAX is none of its own.
+    BackendRecord = 40 { cluster: Str, weight: U32, rule: U32, missing_status: U16, reserved: U16, request: Span, response: Span, action: U32 }
     /// A header edit. `kind` 1 = remove, 2 = set, 3 = add.
     EditRecord = 28 { name: Str, value: Str, kind: u8, reserved: [u8; 3], parts: Span }
     /// A part of a header's value. `what` 0 = `text`; else a variable, about the header `text`, or `alternative`.

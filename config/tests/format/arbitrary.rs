@@ -96,11 +96,24 @@ fn host() -> impl Strategy<Value = Host> {
     let domain = ("\\*|(\\*\\.)?[a-z0-9-]{1,6}(\\.[a-z]{1,4}){0,2}|\\[::1\\]", any::<u16>())
         .prop_map(|(pattern, port)| Domain { pattern, port });
     (name(), name(), rule(), vec(domain, 0..3), vec(route(), 0..5), vec(action(), 1..4)).prop_map(
-        |(name, listener, rule, domains, mut routes, actions)| {
+        |(name, listener, rule, domains, mut routes, mut actions)| {
             routes.iter_mut().for_each(|r| r.action %= actions.len() as u32);
+            point_to_actions(&mut actions);
             Host { name, listener, rule, domains, routes, actions }
         },
     )
+}
+
+/// Where the first action draws among several and the last one draws no further, the first's last backend is sent as the last action says.
+fn point_to_actions(actions: &mut [Action]) {
+    let number = actions.len() as u32 - 1;
+    let [Action::Forward(first), .., last] = actions else { return };
+    if matches!(last, Action::Forward(f) if f.backends.len() != 1) {
+        return;
+    }
+    if let [_, .., drawn] = &mut first.backends[..] {
+        *drawn = Backend { weight: drawn.weight, rule: drawn.rule, action: Some(number), ..Backend::default() };
+    }
 }
 
 fn string_match() -> impl Strategy<Value = StringMatch> {
@@ -249,6 +262,7 @@ fn backend() -> impl Strategy<Value = Backend> {
             missing_status,
             request,
             response,
+            action: None,
         },
     )
 }

@@ -24,6 +24,14 @@ fn forward(edit: impl FnOnce(&mut Forward)) -> Model {
     })
 }
 
+/// The backend with an action of its own.
+fn split(edit: impl FnOnce(&mut Backend)) -> Model {
+    host(|h| match &mut h.actions[3] {
+        Action::Forward(f) => edit(&mut f.backends[1]),
+        other => panic!("{other:?}"),
+    })
+}
+
 fn retry(edit: impl FnOnce(&mut Retry)) -> Model {
     forward(|f| edit(f.retry.get_or_insert_with(Retry::default)))
 }
@@ -145,7 +153,7 @@ fn each_rule_is_refused_by_field_and_fault() {
         (host(|h| h.domains[0].pattern = "reviews.".into()), "pattern", Characters),
         (host(|h| h.domains[0].pattern = "a.*".into()), "pattern", Characters),
         (host(|h| h.domains[0].pattern.clear()), "pattern", Empty),
-        (host(|h| h.routes[0].action = 3), "action", Index),
+        (host(|h| h.routes[0].action = 4), "action", Index),
         (host(|h| h.routes[0].name = "a\r".into()), "name", Characters),
         (host(|h| h.routes[0].matches.path = PathMatch::Segments("/a/".into())), "path", Characters),
         (host(|h| h.routes[0].matches.path = PathMatch::Segments("a".into())), "path", Characters),
@@ -155,6 +163,12 @@ fn each_rule_is_refused_by_field_and_fault() {
         (forward(|f| f.backends[0].weight = u32::MAX), "backends", Weights),
         (forward(|f| f.backends[1].missing_status = 0), "missing_status", Range),
         (forward(|f| f.backends[0].missing_status = 200), "missing_status", Range),
+        (split(|b| b.action = Some(4)), "action", Index),
+        (split(|b| b.action = Some(0)), "action", NotOne),
+        (split(|b| b.action = Some(3)), "action", NotOne),
+        (split(|b| b.cluster = "c".into()), "fields beside an action", NotZero),
+        (split(|b| b.missing_status = 503), "fields beside an action", NotZero),
+        (split(|b| b.request.remove = vec!["a".into()]), "fields beside an action", NotZero),
         (forward(|f| f.timeout_ms = u64::MAX), "timeout_ms", Range),
         (retry(|r| r.attempts = 0), "attempts", Range),
         (retry(|r| r.attempts = 256), "attempts", Range),

@@ -45,12 +45,13 @@ pub fn models() -> Vec<Model> {
         missing_status: 503,
         request: edits(),
         response: edits(),
+        action: None,
     };
     let missing = Backend { weight: 10, missing_status: 500, ..Backend::default() };
     let fault =
         Fault { rule, delay_ms: 1500, delay_per_million: 12_500, abort_status: 503, abort_per_million: 1_000_000 };
     let forward = Forward {
-        backends: vec![backend, missing],
+        backends: vec![backend.clone(), missing],
         timeout_ms: 1500,
         retry: Some(Retry {
             attempts: 3,
@@ -95,7 +96,9 @@ pub fn models() -> Vec<Model> {
         query: vec![QueryMatch { name: "q".into(), value: StringMatch::Present }],
         source: vec![("app".into(), "web".into()), ("version".into(), "v2".into())],
     };
-    let routes = (0..3).map(|action| Route {
+    let redirected = Backend { weight: 5, rule, action: Some(1), ..Backend::default() };
+    let split = Forward { backends: vec![backend, redirected], ..Forward::default() };
+    let routes = (0..4).map(|action| Route {
         rule,
         name: format!("r{action}"),
         matches: if action == 0 { matches.clone() } else { Match::default() },
@@ -160,7 +163,12 @@ pub fn models() -> Vec<Model> {
                 Domain { pattern: "*".into(), port: 0 },
             ],
             routes: routes.collect(),
-            actions: vec![Action::Forward(forward), Action::Redirect(redirect), Action::Respond(respond)],
+            actions: vec![
+                Action::Forward(forward),
+                Action::Redirect(redirect),
+                Action::Respond(respond),
+                Action::Forward(split),
+            ],
         }),
         Model::Cluster(Cluster {
             name: "outbound|9080|v1|reviews".into(),

@@ -98,6 +98,16 @@ fn a_change_is_told_in_one_line_by_its_field() {
     });
     let at = "routes[r0].action.forward.backends[outbound|9080|v1|reviews].weight";
     assert_eq!(weight, [format!("~ Host reviews:9080 {at}: 90 → 50")]);
+    let own = changes(|m| match &mut host(m).actions[1] {
+        Action::Redirect(r) => r.status = 301,
+        other => panic!("{other:?}"),
+    });
+    let at = |route: &str| format!("~ Host reviews:9080 routes[{route}].action");
+    let both = [
+        at("r1") + ".redirect.status: 308 → 301",
+        at("r3") + ".forward.backends[none].action.redirect.status: 308 → 301",
+    ];
+    assert_eq!(own, both, "also in the place of a number");
     let endpoints = changes(|m| match &mut m[3] {
         Model::Endpoints(e) => drop(e.endpoints.remove(0)),
         other => panic!("{other:?}"),
@@ -113,11 +123,18 @@ fn renumbered_actions_are_no_change_and_a_new_order_of_routes_is_one() {
     let renumbered = changes(|m| {
         let host = host(m);
         host.actions.rotate_left(1);
-        host.routes.iter_mut().for_each(|r| r.action = (r.action + 2) % 3);
+        host.routes.iter_mut().for_each(|r| r.action = (r.action + 3) % 4);
+        for action in &mut host.actions {
+            let Action::Forward(forward) = action else { continue };
+            forward.backends.iter_mut().flat_map(|b| &mut b.action).for_each(|action| *action = (*action + 3) % 4);
+        }
     });
     assert_eq!(renumbered, [""; 0]);
     let swapped = changes(|m| host(m).routes.swap(0, 1));
-    assert_eq!(swapped, ["~ Host reviews:9080 routes order: [\"r0\",\"r1\",\"r2\"] → [\"r1\",\"r0\",\"r2\"]"]);
+    assert_eq!(
+        swapped,
+        ["~ Host reviews:9080 routes order: [\"r0\",\"r1\",\"r2\",\"r3\"] → [\"r1\",\"r0\",\"r2\",\"r3\"]"]
+    );
 }
 
 #[test]

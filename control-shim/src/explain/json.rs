@@ -65,7 +65,7 @@ impl Outcome {
             }),
             Outcome::Reply { status, flags, details, location, body } => json!({
                 "kind": "reply", "status": status, "flags": flags, "details": details,
-                "location": (!location.is_empty()).then_some(location), "body": body,
+                "location": said(location), "body": body,
             }),
             Outcome::Reject { flags, details } => json!({"kind": "reject", "flags": flags, "details": details}),
             Outcome::Ask => json!({"kind": "ask"}),
@@ -76,12 +76,17 @@ impl Outcome {
 impl Destination {
     fn json(&self) -> Value {
         json!({
-            "rule": self.rule.json(), "cluster": (!self.cluster.is_empty()).then_some(&self.cluster), "cluster_rule": self.cluster_rule.json(),
+            "rule": self.rule.json(), "cluster": said(&self.cluster), "cluster_rule": self.cluster_rule.json(),
             "probability": self.probability, "status": self.status, "settings": self.settings,
+            "target": said(&self.target), "authority": said(&self.authority), "location": said(&self.location),
             "head": self.head.iter().map(|(name, value)| json!([name, value])).collect::<Vec<_>>(),
             "endpoints": self.endpoints.iter().map(Endpoint::json).collect::<Vec<_>>(),
         })
     }
+}
+
+fn said(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
 }
 
 impl Endpoint {

@@ -110,7 +110,7 @@ impl Subject {
             && let Some(met) = self.view.host(host).routes().get(route as usize)
         {
             told.route = Some(RouteMet { name: met.name.clone(), rule: self.rule(met.rule) });
-            told.action = self.view.action(host, met.action).map(dump::action).unwrap_or_default();
+            told.action = dump::action_of(&self.view.host(host).model, met.action);
             told.fault = self.view.action(host, met.action).and_then(|action| self.fault(action));
         }
         told.outcome = match step {
@@ -272,37 +272,47 @@ impl Subject {
         routes.iter().zip(passed).map(why).collect()
     }
 
+    /// All that may become of a request that met a plan's route.
     fn forward(&self, plan: &Plan, request: &Request, facts: &Facts<'_>) -> Outcome {
+        let plan = &Plan { action: self.view.route(plan).action, ..*plan };
+        let (target, authority) = self.sent(plan, request);
+        Outcome::Forward { target, authority, destinations: self.destinations(plan, request, facts) }
+    }
+
+    /// Path and query, and the authority, as a plan's action sends them.
+    fn sent(&self, plan: &Plan, request: &Request) -> (String, String) {
         let (forward, _) = self.view.forward(plan);
         let mut target = Vec::new();
         if !self.view.rewrite_path(plan, request.target.as_bytes(), &mut target) {
             target = request.target.clone().into_bytes();
         }
         let authority = if forward.authority.is_empty() { &request.authority } else { &forward.authority };
-        Outcome::Forward {
-            target: String::from_utf8_lossy(&target).into_owned(),
-            authority: authority.clone(),
-            destinations: self.destinations(plan, request, facts),
-        }
+        (String::from_utf8_lossy(&target).into_owned(), authority.clone())
     }
 
     fn reply(&self, host: Option<u32>, local: &Local, facts: &Facts<'_>, request: &Request) -> Outcome {
-        // One share of a split has nobody to go to; the others have, or have nobody in another way.
-        if let (Some(host), LocalKind::ClusterNotFound | LocalKind::NoHealthyUpstream) = (host, local.kind)
+        // One share of a split has nobody to go to, or is answered; the others have, or have nobody in another way.
+        if let Some(host) = host
             && let Some(route) = self.view.host(host).routes().get(local.route as usize)
+            && local.kind != LocalKind::Fault
         {
-            let plan = Plan { host, route: local.route, action: route.action, ..NOWHERE };
-            let destinations = self.destinations(&plan, request, facts);
-            let missing = local.kind == LocalKind::ClusterNotFound;
-            if destinations.iter().any(|d| d.status != Some(local.status) || d.cluster.is_empty() != missing) {
-                let Outcome::Forward { target, authority, .. } = self.forward(&plan, request, facts) else {
-                    return Outcome::Ask;
-                };
+            let plan = Plan { host, route: local.route, ..NOWHERE };
+            let missing = match local.kind {
+                LocalKind::ClusterNotFound => Some(true),
+                LocalKind::NoHealthyUpstream => Some(false),
+                _ => None,
+            };
+            let alike = |one: &Destination| {
+                one.location.is_empty() && one.status == Some(local.status) && Some(one.cluster.is_empty()) == missing
+            };
+            if (missing.is_some() || route.action != local.action)
+                && let Outcome::Forward { target, authority, destinations } = self.forward(&plan, request, facts)
+                && !destinations.iter().all(alike)
+            {
                 return Outcome::Forward { target, authority, destinations };
             }
         }
-        let mut location = Vec::new();
-        self.view.location(local, facts, &mut location);
+        let location = self.location(local, facts);
         let body = match local.kind {
             LocalKind::Respond { host, action } => match self.view.action(host, action) {
                 Some(Action::Respond(respond)) => respond.body.clone(),
@@ -310,13 +320,13 @@ impl Subject {
             },
             _ => local.body().to_string(),
         };
-        Outcome::Reply {
-            status: local.status,
-            flags: local.flags(),
-            details: local.details(),
-            location: String::from_utf8_lossy(&location).into_owned(),
-            body,
-        }
+        Outcome::Reply { status: local.status, flags: local.flags(), details: local.details(), location, body }
+    }
+
+    fn location(&self, local: &Local, facts: &Facts<'_>) -> String {
+        let mut location = Vec::new();
+        self.view.location(local, facts, &mut location);
+        String::from_utf8_lossy(&location).into_owned()
     }
 
     fn destinations(&self, plan: &Plan, request: &Request, facts: &Facts<'_>) -> Vec<Destination> {
@@ -328,7 +338,10 @@ impl Subject {
         let mut all = Vec::new();
         for (backend, number) in forward.backends.iter().zip(0..) {
             let probability = if alone { 1.0 } else { f64::from(backend.weight) / total };
-            if probability > 0.0 {
+            if let Some(own) = backend.action.filter(|_| probability > 0.0) {
+                let plan = Plan { action: own, ..*plan };
+                all.extend(self.own_destination(&plan, self.rule(backend.rule), probability, request, facts));
+            } else if probability > 0.0 {
                 let cluster = self.view.host(host).cluster(action, number);
                 let missing = if backend.missing_status == 0 { 503 } else { backend.missing_status };
                 let mut one = self.destination(self.rule(backend.rule), cluster, probability, missing);
@@ -347,6 +360,32 @@ impl Subject {
             }
         }
         all
+    }
+
+    /// The destination of a share that has an action of its own.
+    fn own_destination(
+        &self,
+        plan: &Plan,
+        rule: Rule,
+        share: f64,
+        request: &Request,
+        facts: &Facts<'_>,
+    ) -> Option<Destination> {
+        let Plan { host, action, route, .. } = *plan;
+        let (status, kind) = match self.view.action(host, action)? {
+            Action::Forward(_) => {
+                let mut one = self.destinations(plan, request, facts).pop()?;
+                one.probability *= share;
+                one.endpoints.iter_mut().for_each(|endpoint| endpoint.probability *= share);
+                (one.target, one.authority) = self.sent(plan, request);
+                return Some(one);
+            }
+            Action::Redirect(redirect) => (redirect.status, LocalKind::Redirect { host, action }),
+            Action::Respond(respond) => (respond.status, LocalKind::Respond { host, action }),
+        };
+        let local = Local { status, rule: RuleId(0), host, route, action, backend: Plan::NONE, kind };
+        let location = self.location(&local, facts);
+        Some(Destination { location, ..self.destination(rule, None, share, status) })
     }
 
     fn tcp_destinations(&self, listener: u32, plan: &Plan) -> Vec<Destination> {
@@ -371,8 +410,19 @@ impl Subject {
         let Some(id) = cluster else {
             let (cluster_rule, cluster) = (self.rule(RuleId(0)), String::new());
             let (settings, endpoints, status) = (Value::Null, Vec::new(), Some(missing));
-            let head = Vec::new();
-            return Destination { rule, head, cluster_rule, cluster, settings, probability, endpoints, status };
+            return Destination {
+                rule,
+                head: Vec::new(),
+                cluster_rule,
+                cluster,
+                settings,
+                probability,
+                endpoints,
+                status,
+                target: String::new(),
+                authority: String::new(),
+                location: String::new(),
+            };
         };
         let cluster = self.view.cluster(id);
         let endpoints: Vec<Endpoint> = shares(&self.view, id, &mut self.state.borrow_mut(), NOW)
@@ -401,6 +451,9 @@ impl Subject {
             probability,
             endpoints,
             status,
+            target: String::new(),
+            authority: String::new(),
+            location: String::new(),
         }
     }
 }

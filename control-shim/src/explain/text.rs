@@ -134,6 +134,10 @@ impl Destination {
         let Palette { bad, off, .. } = paint;
         let share = percent(self.probability);
         match (&*self.cluster, self.status) {
+            (_, Some(status)) if !self.location.is_empty() => {
+                step(out, "→", &format!("{share}  answered with {status} by the proxy itself"));
+                step(out, "location", &visible(&self.location));
+            }
             ("", status) => step(
                 out,
                 "→",
@@ -145,6 +149,9 @@ impl Destination {
                 &format!("{share}  {cluster}  {bad}answered with {status}{off}: no endpoint takes requests"),
             ),
             (cluster, None) => step(out, "→", &format!("{share}  {cluster}")),
+        }
+        if !self.target.is_empty() {
+            step(out, "sent as", &format!("{} with Host: {}", visible(&self.target), visible(&self.authority)));
         }
         place(out, &self.rule, paint);
         if self.cluster_rule.id != self.rule.id {

@@ -137,8 +137,14 @@ pub struct Destination {
     pub probability: f64,
     /// Its endpoints.
     pub endpoints: Vec<Endpoint>,
-    /// The status with which the proxy answers this share itself, because nobody is there.
+    /// The status with which the proxy answers this share itself: nobody is there, or it is redirected.
     pub status: Option<u16>,
+    /// Path and query as its endpoints see them; empty where they are as the outcome says.
+    pub target: String,
+    /// Authority as its endpoints see it; empty where it is as the outcome says.
+    pub authority: String,
+    /// Where a redirect of this share points to; empty for any other.
+    pub location: String,
 }
 
 /// One endpoint of a destination.

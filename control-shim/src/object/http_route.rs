@@ -1,16 +1,14 @@
 //! HTTPRoute of the Gateway API, for gateways and (GAMMA) for services.
 
-use super::cors;
 use super::decode::{Context, Field, Fields};
+use super::http_filters::{Filters, Place};
 use super::patterns;
 use super::retries::{self, Retries};
-use super::virtual_service::{path_text, redirect_status};
+use super::virtual_service::path_text;
 use super::{Meta, Spot};
 use crate::diagnostic::Diagnostic;
-use ringway_config::limits::{MIRRORS_MAX, PER_MILLION_MAX};
-use ringway_config::model::{
-    Cors, HeaderEdits, HeaderMatch, HeaderValue, Match, PathMatch, PathRewrite, QueryMatch, Redirect, StringMatch,
-};
+use ringway_config::limits::MIRRORS_MAX;
+use ringway_config::model::{HeaderMatch, Match, PathMatch, QueryMatch, StringMatch};
 
 /// An HTTPRoute.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,22 +61,10 @@ pub struct Rule {
     pub name: String,
     /// Any of these; never empty.
     pub matches: Vec<RuleMatch>,
-    /// A redirect instead of backends.
-    pub redirect: Option<Redirect>,
     /// Where to.
     pub backends: Vec<BackendRef>,
-    /// Path edit.
-    pub rewrite: PathRewrite,
-    /// New authority.
-    pub authority: String,
-    /// Edits on the request.
-    pub request: HeaderEdits,
-    /// Edits on the response.
-    pub response: HeaderEdits,
-    /// Who may read the response.
-    pub cors: Option<Cors>,
-    /// Who gets copies, and of how many requests of a million.
-    pub mirrors: Vec<(BackendRef, u32)>,
+    /// What is done with its requests besides.
+    pub filters: Filters,
     /// `timeouts.request`, and without `retry` the smaller of it and backendRequest; 0 is none.
     pub timeout_ms: u64,
     /// When it is tried again.
@@ -117,10 +103,17 @@ pub struct BackendRef {
     pub weight: u32,
     /// It gets copies only: nobody waits for its answers.
     pub copies: bool,
-    /// Edits on the request.
-    pub request: HeaderEdits,
-    /// Edits on the response.
-    pub response: HeaderEdits,
+    /// What is done with its share of the requests besides.
+    pub filters: Filters,
+}
+
+impl Rule {
+    /// Everywhere that it sends requests, or copies of them.
+    pub fn destinations(&self) -> impl Iterator<Item = &BackendRef> {
+        let of_backends = self.backends.iter().map(|backend| &backend.filters);
+        let mirrors = of_backends.chain([&self.filters]).flat_map(|filters| &filters.mirrors);
+        self.backends.iter().chain(mirrors.map(|(to, _)| to))
+    }
 }
 
 /// Decodes an HTTPRoute.
@@ -234,22 +227,17 @@ fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
         spot: item.spot(),
         name,
         matches,
-        redirect: None,
         backends: Vec::new(),
-        rewrite: PathRewrite::Keep,
-        authority: String::new(),
-        request: HeaderEdits::default(),
-        response: HeaderEdits::default(),
-        cors: None,
-        mirrors: Vec::new(),
+        filters: Filters::default(),
         timeout_ms: 0,
         retry: Retries::Unsaid,
         unfit: None,
     };
-    let filters = fields.get("filters").map(|f| f.items()).unwrap_or_default();
-    let kinds: Vec<_> = filters.iter().map(|item| filter(item, &mut rule, own)).collect();
-    check_together(&filters, &kinds);
-    let redirects = rule.redirect.is_some();
+    let of = |fields: &mut Fields<'_>, place| {
+        let items = fields.get("filters").map(|f| f.items()).unwrap_or_default();
+        Filters::read(&items, place, &rule.matches, own)
+    };
+    let filters = of(&mut fields, Place::Rule);
     let (mut request_ms, mut backend_ms) = (0, 0);
     if let Some(mut timeouts) = fields.get("timeouts").and_then(|f| f.fields("timeouts")) {
         request_ms = timeouts.get("request").and_then(|f| f.duration_ms()).unwrap_or(0);
@@ -270,24 +258,21 @@ fn rule(item: &Field<'_>, own: &str) -> Option<Rule> {
         rule.timeout_ms = [request_ms, backend_ms].into_iter().filter(|ms| *ms > 0).min().unwrap_or(0);
     }
     let backends = fields.get("backendRefs").map(|f| f.items()).unwrap_or_default();
-    let only = backends.len() == 1;
-    rule.backends = backends
-        .iter()
-        .filter_map(|item| {
-            let mut fields = item.fields("a backend reference")?;
-            let filters = fields.get("filters").map(|f| f.items()).unwrap_or_default();
-            let edits = backend_filters(&filters, only, &mut rule, own);
-            let (request, response) = edits;
-            Some(BackendRef { request, response, ..backend(item, fields, own)? })
-        })
-        .collect();
+    let place = if backends.len() == 1 { Place::OnlyBackend } else { Place::OneOfSeveral };
+    let backends = backends.iter().filter_map(|item| {
+        let mut fields = item.fields("a backend reference")?;
+        let filters = of(&mut fields, place);
+        Some(BackendRef { filters, ..backend(item, fields, own)? })
+    });
+    rule.backends = backends.collect();
+    rule.filters = filters;
     fields.not_supported(&["sessionPersistence"]);
     fields.finish();
-    if rule.mirrors.len() > MIRRORS_MAX as usize {
-        item.error("limit", format!("a rule has {MIRRORS_MAX} mirrors at most"), "remove some");
+    let most = rule.backends.iter().map(|backend| backend.filters.mirrors.len()).max().unwrap_or(0);
+    if rule.filters.mirrors.len() + most > MIRRORS_MAX as usize {
+        item.error("limit", format!("a request has {MIRRORS_MAX} mirrors at most"), "remove some");
     }
-    rule.mirrors.retain(|(_, per_million)| *per_million > 0);
-    if redirects && !rule.backends.is_empty() {
+    if rule.filters.redirect.is_some() && !rule.backends.is_empty() {
         item.error("conflict", "a rule with RequestRedirect may not have backendRefs", "remove one of the two");
     }
     Some(rule)
@@ -373,214 +358,8 @@ fn name_value(item: &Field<'_>) -> Option<(String, StringMatch)> {
     Some((name?.to_string(), value))
 }
 
-/// Code of filters that exclude each other.
-pub const INCOMPATIBLE_FILTERS: &str = "incompatible-filters";
-/// Types of filters, as the API names them.
-const FILTER_TYPES: &[&str] = &[
-    "RequestHeaderModifier",
-    "ResponseHeaderModifier",
-    "RequestRedirect",
-    "URLRewrite",
-    "CORS",
-    "RequestMirror",
-    "ExtensionRef",
-    "ExternalAuth",
-];
-/// The fields of those that are refused everywhere.
-const OTHER_FILTERS: &[&str] = &["extensionRef", "externalAuth"];
-
-/// Puts a filter into a rule; its type.
-fn filter<'a>(item: &Field<'a>, rule: &mut Rule, own: &str) -> Option<&'a str> {
-    let mut fields = item.fields("a filter")?;
-    let kind = fields.require("type").and_then(|f| f.text_among(FILTER_TYPES)).unwrap_or("");
-    match kind {
-        "RequestHeaderModifier" => {
-            if let Some(edits) = fields.require("requestHeaderModifier") {
-                rule.request = modifier(&edits, Host::Edit(&mut rule.authority));
-            }
-        }
-        "ResponseHeaderModifier" => {
-            if let Some(edits) = fields.require("responseHeaderModifier") {
-                rule.response = modifier(&edits, Host::Response);
-            }
-        }
-        "RequestRedirect" => {
-            if let Some(redirect_field) = fields.require("requestRedirect") {
-                rule.redirect = redirect(&redirect_field, &rule.matches);
-            }
-        }
-        "URLRewrite" => {
-            if let Some(rewrite) = fields.require("urlRewrite") {
-                url_rewrite(&rewrite, rule);
-            }
-        }
-        "RequestMirror" => {
-            if let Some(field) = fields.require("requestMirror") {
-                rule.mirrors.extend(mirror(&field, &item.path, own));
-            }
-        }
-        "CORS" => {
-            if let Some(field) = fields.require("cors") {
-                rule.cors = cors::filter(&field);
-            }
-        }
-        other => {
-            item.not_supported(format!("filter {other}"));
-            fields.refused(OTHER_FILTERS);
-        }
-    }
-    // Fields of other filter types beside the declared one are a mistake.
-    if !item.context.broken() {
-        fields.finish();
-    }
-    Some(kind)
-}
-
-/// What an edit of Host is.
-enum Host<'a> {
-    /// Another authority.
-    Edit(&'a mut String),
-    /// One for some of a rule's backends.
-    Shared,
-    /// A mistake: responses have none.
-    Response,
-}
-
-fn modifier(field: &Field<'_>, mut host: Host<'_>) -> HeaderEdits {
-    let mut edits = HeaderEdits::default();
-    let Some(mut fields) = field.fields("a header modifier") else { return edits };
-    // The Gateway API has no variables: `%` stands for itself.
-    let mut read = |list: Option<Field<'_>>, into: &mut Vec<(String, HeaderValue)>| {
-        for item in list.map(|f| f.items()).unwrap_or_default() {
-            let Some(mut fields) = item.fields("a header") else { continue };
-            let name = fields.require("name").and_then(|f| f.text()).unwrap_or("").to_string();
-            let value = fields.require("value").and_then(|f| f.text()).unwrap_or("").to_string();
-            fields.finish();
-            if name.eq_ignore_ascii_case("host") {
-                match &mut host {
-                    // `urlRewrite.hostname` says it too, and counts.
-                    Host::Edit(authority) if !authority.is_empty() => {}
-                    Host::Edit(authority) => **authority = value,
-                    Host::Shared => item.not_supported("an edit of Host at one of several backends"),
-                    Host::Response => item.error("forbidden-header", "Host is no response header", "remove it"),
-                }
-            } else if patterns::header_name(&item, &name) && patterns::header_value(&item, &value) {
-                into.push((name, HeaderValue::Text(value)));
-            }
-        }
-    };
-    read(fields.get("set"), &mut edits.set);
-    read(fields.get("add"), &mut edits.add);
-    let remove = fields.get("remove").map(|f| f.items()).unwrap_or_default();
-    edits.remove = remove
-        .iter()
-        .filter_map(|f| f.text().filter(|name| patterns::header_name(f, name)).map(String::from))
-        .collect();
-    fields.finish();
-    patterns::check_edits(field, &edits);
-    edits
-}
-
-fn redirect(field: &Field<'_>, matches: &[RuleMatch]) -> Option<Redirect> {
-    let mut fields = field.fields("a redirect")?;
-    let mut redirect = Redirect { status: 302, ..Redirect::default() };
-    if let Some(scheme) = fields.get("scheme") {
-        redirect.scheme = scheme.word(&[("http", "http"), ("https", "https")])?.to_string();
-        // Without a port, a scheme means its own port, says the API.
-        redirect.port = Some(0);
-    }
-    if let Some(hostname) = fields.get("hostname") {
-        redirect.host = patterns::host_name(&hostname, hostname.text()?, false)?;
-    }
-    if let Some(port) = fields.get("port") {
-        redirect.port = Some(port.port()?);
-    }
-    if let Some(path) = fields.get("path") {
-        redirect.path = path_modifier(&path, matches)?;
-    }
-    if let Some(status) = fields.get("statusCode") {
-        redirect.status = redirect_status(&status)?;
-    }
-    fields.finish();
-    Some(redirect)
-}
-
-fn url_rewrite(field: &Field<'_>, rule: &mut Rule) {
-    let Some(mut fields) = field.fields("a URL rewrite") else { return };
-    if let Some(hostname) = fields.get("hostname") {
-        rule.authority =
-            hostname.text().and_then(|text| patterns::host_name(&hostname, text, false)).unwrap_or_default();
-    }
-    if let Some(path) = fields.get("path") {
-        rule.rewrite = path_modifier(&path, &rule.matches).unwrap_or_default();
-    }
-    fields.finish();
-}
-
-fn path_modifier(field: &Field<'_>, matches: &[RuleMatch]) -> Option<PathRewrite> {
-    let mut fields = field.fields("a path modifier")?;
-    let full = fields.require("type").and_then(|f| f.word(&[("ReplaceFullPath", true), ("ReplacePrefixMatch", false)]));
-    let replace_full = fields.get("replaceFullPath").and_then(|f| f.text());
-    let replace_prefix = fields.get("replacePrefixMatch").and_then(|f| f.text());
-    fields.finish();
-    let (text, other) = if full? { (replace_full, replace_prefix) } else { (replace_prefix, replace_full) };
-    if other.is_some() {
-        field.error("conflict", "the path modifier has a field of another type", "remove it, or change `type`");
-    }
-    let Some(text) = text else {
-        field.error("missing-field", "the path modifier does not say what to put in", "add the field of its type");
-        return None;
-    };
-    if !full? && !matches.iter().all(|one| matches!(one.matches.path, PathMatch::Segments(_))) {
-        field.error(
-            "conflict",
-            "ReplacePrefixMatch needs PathPrefix matches",
-            "change the matches or replace the full path",
-        );
-        return None;
-    }
-    if !text.is_empty() && !path_text(field, text) {
-        return None;
-    }
-    let text = if text.starts_with('/') { text.to_string() } else { format!("/{text}") };
-    Some(if full? { PathRewrite::Full(text) } else { PathRewrite::Segments(text) })
-}
-
-/// A RequestMirror: all requests unless it says `percent` or `fraction`.
-fn mirror(field: &Field<'_>, path: &str, own: &str) -> Option<(BackendRef, u32)> {
-    let mut fields = field.fields("a request mirror")?;
-    let to = fields.require("backendRef");
-    let percent = fields.get("percent");
-    let fraction = fields.get("fraction");
-    fields.finish();
-    if let (Some(_), Some(fraction)) = (&percent, &fraction) {
-        fraction.error("conflict", "a mirror has either `percent` or `fraction`", "remove one of the two");
-    }
-    let mut per_million = u64::from(PER_MILLION_MAX);
-    if let Some(percent) = percent {
-        per_million = percent.number(0, 100)? * 10_000;
-    }
-    if let Some(fraction) = fraction {
-        let mut fields = fraction.fields("a fraction")?;
-        let numerator = fields.require("numerator").and_then(|f| f.number(0, i32::MAX as u64));
-        let denominator = fields.get("denominator").map_or(Some(100), |f| f.number(1, i32::MAX as u64));
-        fields.finish();
-        let (numerator, denominator) = (numerator?, denominator?);
-        if numerator > denominator {
-            fraction.error("wrong-number", "a fraction is at most 1", "make the numerator smaller");
-            return None;
-        }
-        per_million = numerator * u64::from(PER_MILLION_MAX) / denominator;
-    }
-    let to = to?;
-    let mut fields = to.fields("a backend reference")?;
-    let reference = reference(&to, &mut fields, own);
-    fields.finish();
-    Some((BackendRef { path: path.into(), copies: true, ..reference? }, u32::try_from(per_million).ok()?))
-}
-
 /// Group, kind, namespace, name and port of what a route refers to.
-fn reference(item: &Field<'_>, fields: &mut Fields<'_>, own: &str) -> Option<BackendRef> {
+pub(super) fn reference(item: &Field<'_>, fields: &mut Fields<'_>, own: &str) -> Option<BackendRef> {
     let group = fields.get("group").and_then(|f| f.text()).unwrap_or("");
     let kind = fields.get("kind").and_then(|f| f.text()).unwrap_or("Service");
     let namespace = fields.get("namespace").and_then(|f| f.text()).unwrap_or(own).to_string();
@@ -596,8 +375,7 @@ fn reference(item: &Field<'_>, fields: &mut Fields<'_>, own: &str) -> Option<Bac
         port,
         weight: 1,
         copies: false,
-        request: HeaderEdits::default(),
-        response: HeaderEdits::default(),
+        filters: Filters::default(),
     })
 }
 
@@ -607,60 +385,4 @@ pub(super) fn backend(item: &Field<'_>, mut fields: Fields<'_>, own: &str) -> Op
     let weight = fields.get("weight").map_or(Some(1), |f| f.number(0, 1_000_000));
     fields.finish();
     Some(BackendRef { weight: u32::try_from(weight?).ok()?, ..reference? })
-}
-
-/// Filters of a backend: edits of its own. All else is the rule's where there is no other backend.
-fn backend_filters(items: &[Field<'_>], only: bool, rule: &mut Rule, own: &str) -> (HeaderEdits, HeaderEdits) {
-    let (mut request, mut response) = (HeaderEdits::default(), HeaderEdits::default());
-    let mut kinds = Vec::new();
-    for item in items {
-        let Some(mut fields) = item.fields("a filter") else { continue };
-        let kind = fields.require("type").and_then(|f| f.text_among(FILTER_TYPES));
-        match kind {
-            Some("RequestHeaderModifier") => {
-                let authority = if only { Host::Edit(&mut rule.authority) } else { Host::Shared };
-                let edits = fields.require("requestHeaderModifier");
-                request = edits.map(|f| modifier(&f, authority)).unwrap_or_default();
-            }
-            Some("ResponseHeaderModifier") => {
-                let edits = fields.require("responseHeaderModifier");
-                response = edits.map(|f| modifier(&f, Host::Response)).unwrap_or_default();
-            }
-            Some(_) if only => {
-                filter(item, rule, own);
-            }
-            Some(other) => {
-                item.not_supported(format!("filter {other} at one of several backends"));
-                fields.refused(&["requestRedirect", "urlRewrite", "requestMirror", "cors"]);
-                fields.refused(OTHER_FILTERS);
-            }
-            None => {}
-        }
-        kinds.push(kind);
-    }
-    check_together(items, &kinds);
-    (request, response)
-}
-
-/// Filters of one list that exclude each other.
-fn check_together(items: &[Field<'_>], kinds: &[Option<&str>]) {
-    for (index, (item, kind)) in items.iter().zip(kinds).enumerate() {
-        let Some(kind) = kind else { continue };
-        let above = &kinds[..index];
-        if *kind != "RequestMirror" && above.contains(&Some(kind)) {
-            item.error("duplicate-filter", format!("{kind} is there twice"), "merge the two");
-        }
-        let other = match *kind {
-            "RequestRedirect" => "URLRewrite",
-            "URLRewrite" => "RequestRedirect",
-            _ => continue,
-        };
-        if above.contains(&Some(other)) {
-            item.error(
-                INCOMPATIBLE_FILTERS,
-                "RequestRedirect and URLRewrite exclude each other",
-                "remove one of the two",
-            );
-        }
-    }
 }

@@ -9,6 +9,7 @@ pub mod duration;
 pub mod fault;
 pub mod gateway;
 pub mod gateway_api;
+pub mod http_filters;
 pub mod http_route;
 pub mod load_balancer;
 pub mod locality;

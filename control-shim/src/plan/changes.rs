@@ -272,8 +272,8 @@ fn by_conditions(host: &Host) -> BTreeMap<String, usize> {
 }
 
 fn action(host: &Host, route: usize) -> Value {
-    let action = host.routes.get(route).and_then(|route| host.actions.get(route.action as usize));
-    action.map(|action| without_rules(dump::action(action))).unwrap_or_default()
+    let action = host.routes.get(route).map(|route| dump::action_of(host, route.action));
+    action.map(without_rules).unwrap_or_default()
 }
 
 fn kind_of(field: &str, cluster: bool) -> Kind {

@@ -147,7 +147,10 @@ pub fn essence(told: &Explanation) -> Value {
     let outcome = match &told.outcome {
         Outcome::Forward { target, authority, destinations } => serde_json::json!({
             "target": target, "authority": authority,
-            "destinations": destinations.iter().map(|d| serde_json::json!([d.cluster, d.probability, d.status])).collect::<Vec<_>>(),
+            "destinations": destinations
+                .iter()
+                .map(|d| serde_json::json!([d.cluster, d.probability, d.status, d.target, d.authority, d.location]))
+                .collect::<Vec<_>>(),
         }),
         other => other.json(),
     };

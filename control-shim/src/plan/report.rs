@@ -113,7 +113,11 @@ fn summary(told: &Explanation) -> String {
             let list: Vec<String> = destinations
                 .iter()
                 .map(|d| {
-                    let to = if d.cluster.is_empty() { "nowhere" } else { &d.cluster };
+                    let to = match (&*d.cluster, &*d.location) {
+                        ("", "") => "nowhere",
+                        ("", location) => location,
+                        (cluster, _) => cluster,
+                    };
                     let status = d.status.map_or(String::new(), |status| format!(" (answered with {status})"));
                     format!("{} {to}{status}", percent(d.probability))
                 })

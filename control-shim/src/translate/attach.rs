@@ -2,7 +2,7 @@
 
 use super::{Pass, View, intersect, namespace_of};
 use crate::object::gateway_api::{Allowed, K8sGateway, K8sListener, K8sProtocol, LabelSelector};
-use crate::object::http_route::{BackendRef, HttpRoute, Parent, ParentKind};
+use crate::object::http_route::{BackendRef, HttpRoute, Parent, ParentKind, Rule};
 use crate::object::objects::K8S_GATEWAY;
 use crate::object::opaque_route::OpaqueRoute;
 use crate::object::service::{Carried, Service};
@@ -64,7 +64,7 @@ impl Obstacle {
 impl<'a> From<&'a HttpRoute> for AnyRoute<'a> {
     fn from(route: &'a HttpRoute) -> Self {
         let fit = route.rules.iter().filter(|rule| rule.unfit.is_none());
-        let backends = fit.flat_map(|rule| rule.backends.iter().chain(rule.mirrors.iter().map(|(to, _)| to)));
+        let backends = fit.flat_map(Rule::destinations);
         let dropped = route.rules.iter().filter_map(|rule| Some((rule.path.as_str(), rule.unfit.as_deref()?)));
         AnyRoute {
             dropped: dropped.collect(),

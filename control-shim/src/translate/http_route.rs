@@ -7,10 +7,13 @@ use super::virtual_service::Routes;
 use super::{Pass, View};
 use crate::diagnostic::Diagnostic;
 use crate::mesh::service_host;
+use crate::object::http_filters::Filters;
 use crate::object::http_route::{BackendRef, HttpRoute, ParentKind, Rule};
 use crate::object::service::{Carried, Service};
 use crate::object::{Meta, Object, ObjectRef, Objects};
-use ringway_config::model::{Action, Backend, Forward, Match, Mirror, PathMatch, Redirect, Route, RuleId};
+use ringway_config::model::{
+    Action, Backend, Forward, HeaderEdits, Match, Mirror, PathMatch, PathRewrite, Redirect, Route, RuleId,
+};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
@@ -86,6 +89,14 @@ impl<'a> HttpRoutes<'a> {
     }
 }
 
+/// A rule, and who looks at it.
+#[derive(Clone, Copy)]
+struct Of<'a> {
+    route: &'a HttpRoute,
+    rule: &'a Rule,
+    view: View<'a>,
+}
+
 /// Why a backend cannot be had.
 pub(super) struct Unresolved {
     /// Reason of the condition `ResolvedRefs`.
@@ -121,15 +132,17 @@ impl Pass<'_> {
         let mut sorted = Vec::new();
         for route in attached {
             for rule in &route.rules {
-                let action = u32::try_from(into.actions.len()).unwrap_or(u32::MAX);
-                let mut made = self.rule_action(route, rule, view, &mut into.clusters);
-                if let (Action::Redirect(redirect), Some(port)) = (&mut made, port)
-                    && redirect.scheme.is_empty()
-                    && redirect.port.is_none()
-                {
-                    redirect.port = Some(port);
+                let before = into.actions.len();
+                self.rule_actions(Of { route, rule, view }, into);
+                for made in &mut into.actions[before..] {
+                    if let (Action::Redirect(redirect), Some(port)) = (made, port)
+                        && redirect.scheme.is_empty()
+                        && redirect.port.is_none()
+                    {
+                        redirect.port = Some(port);
+                    }
                 }
-                into.actions.push(made);
+                let action = number(before);
                 for one in &rule.matches {
                     let id = self.rule(&route.meta, &one.path, &one.spot);
                     let name = if rule.name.is_empty() {
@@ -146,60 +159,89 @@ impl Pass<'_> {
         into.routes.extend(sorted);
     }
 
-    fn rule_action(
-        &self,
-        route: &HttpRoute,
-        rule: &Rule,
-        view: View<'_>,
-        clusters: &mut BTreeSet<ClusterKey>,
-    ) -> Action {
+    /// Appends what is done with a rule's requests: the action of its routes, and behind it those that backends have of their own.
+    fn rule_actions(&self, of: Of<'_>, into: &mut Routes) {
+        let Of { route, rule, .. } = of;
         if rule.unfit.is_some() {
             // What it asks for is not done, so its requests may go nowhere else either.
-            let rule = self.rule(&route.meta, &rule.path, &rule.spot);
-            return Action::Forward(Forward { backends: vec![missing(rule, 1)], ..Forward::default() });
+            let nowhere = missing(self.rule(&route.meta, &rule.path, &rule.spot), 1);
+            return into.actions.push(Action::Forward(Forward { backends: vec![nowhere], ..Forward::default() }));
         }
+        if let [] | [_] = rule.backends[..] {
+            let made = self.rule_action(of, rule.backends.first(), &mut into.clusters);
+            return into.actions.push(made);
+        }
+        let (mut backends, mut own) = (Vec::new(), Vec::new());
+        for backend in &rule.backends {
+            backends.push(if backend.filters.only_edit_headers() {
+                self.backend(of, backend, &mut into.clusters)
+            } else {
+                own.push(self.rule_action(of, Some(backend), &mut into.clusters));
+                let (rule, action) =
+                    (self.rule(&route.meta, &backend.path, &backend.spot), into.actions.len() + own.len());
+                Backend { weight: backend.weight, rule, action: Some(number(action)), ..Backend::default() }
+            });
+        }
+        let shared = self.rule_forward(of, backends, &Filters::default(), &mut into.clusters);
+        into.actions.push(shared);
+        into.actions.extend(own);
+    }
+
+    /// What is done with requests that have nowhere to go but to one backend.
+    fn rule_action(&self, of: Of<'_>, backend: Option<&BackendRef>, clusters: &mut BTreeSet<ClusterKey>) -> Action {
+        let Of { route, rule, .. } = of;
+        let nothing = Filters::default();
+        let own = backend.map_or(&nothing, |backend| &backend.filters);
         // A redirect of a backend's own takes the backend to be there.
         let there = |backend: &BackendRef| {
             backend.weight > 0 && self.backend_cluster(&route.meta, backend, Carried::Http).is_some()
         };
-        if let Some(redirect) = &rule.redirect
-            && rule.backends.iter().all(there)
+        if let Some(redirect) = own.redirect.as_ref().or(rule.filters.redirect.as_ref())
+            && backend.is_none_or(there)
         {
-            return Action::Redirect(Redirect { response: rule.response.clone(), ..redirect.clone() });
+            let response = both(&own.response, &rule.filters.response);
+            return Action::Redirect(Redirect { response, ..redirect.clone() });
         }
-        let mut backends: Vec<_> =
-            rule.backends.iter().map(|backend| self.backend(route, backend, view, clusters)).collect();
+        let backends = backend.map(|backend| self.backend(of, backend, clusters)).into_iter().collect();
+        self.rule_forward(of, backends, own, clusters)
+    }
+
+    /// `own` is what filters of the only backend ask for.
+    fn rule_forward(
+        &self,
+        of: Of<'_>,
+        mut backends: Vec<Backend>,
+        own: &Filters,
+        clusters: &mut BTreeSet<ClusterKey>,
+    ) -> Action {
+        let Of { route, rule, .. } = of;
+        let filters = &rule.filters;
         if backends.iter().all(|backend| backend.weight == 0) {
             // Nowhere to go, says the API, is an internal error.
-            let rule = self.rule(&route.meta, &rule.path, &rule.spot);
-            backends = vec![missing(rule, 1)];
+            backends = vec![missing(self.rule(&route.meta, &rule.path, &rule.spot), 1)];
         }
+        let path = if own.rewrite == PathRewrite::Keep { &filters.rewrite } else { &own.rewrite };
+        let authority = if own.authority.is_empty() { &filters.authority } else { &own.authority };
         Action::Forward(Forward {
             backends,
             timeout_ms: rule.timeout_ms,
             retry: rule.retry.or(&self.mesh.options.retry),
-            path: rule.rewrite.clone(),
-            authority: rule.authority.clone(),
-            request: rule.request.clone(),
-            response: rule.response.clone(),
+            path: path.clone(),
+            authority: authority.clone(),
+            request: filters.request.clone(),
+            response: filters.response.clone(),
             fault: None,
-            cors: rule.cors.clone(),
-            mirrors: self.mirrors(route, rule, view, clusters),
+            cors: own.cors.as_ref().or(filters.cors.as_ref()).cloned(),
+            mirrors: self.mirrors(of, own, clusters),
         })
     }
 
-    fn mirrors(
-        &self,
-        route: &HttpRoute,
-        rule: &Rule,
-        view: View<'_>,
-        clusters: &mut BTreeSet<ClusterKey>,
-    ) -> Vec<Mirror> {
+    fn mirrors(&self, of: Of<'_>, own: &Filters, clusters: &mut BTreeSet<ClusterKey>) -> Vec<Mirror> {
         let mut mirrors = Vec::new();
-        for (backend, per_million) in &rule.mirrors {
-            let Some(key) = self.backend_cluster(&route.meta, backend, Carried::Http) else { continue };
-            if self.cluster(view, &key).is_some() {
-                let rule = self.rule(&route.meta, &backend.path, &backend.spot);
+        for (backend, per_million) in of.rule.filters.mirrors.iter().chain(&own.mirrors) {
+            let Some(key) = self.backend_cluster(&of.route.meta, backend, Carried::Http) else { continue };
+            if self.cluster(of.view, &key).is_some() {
+                let rule = self.rule(&of.route.meta, &backend.path, &backend.spot);
                 mirrors.push(Mirror { cluster: key.name(), per_million: *per_million, rule });
                 clusters.insert(key);
             }
@@ -207,13 +249,8 @@ impl Pass<'_> {
         mirrors
     }
 
-    fn backend(
-        &self,
-        route: &HttpRoute,
-        backend: &BackendRef,
-        view: View<'_>,
-        clusters: &mut BTreeSet<ClusterKey>,
-    ) -> Backend {
+    fn backend(&self, of: Of<'_>, backend: &BackendRef, clusters: &mut BTreeSet<ClusterKey>) -> Backend {
+        let Of { route, view, .. } = of;
         let rule = self.rule(&route.meta, &backend.path, &backend.spot);
         let Some(key) = self.backend_cluster(&route.meta, backend, Carried::Http) else {
             return missing(rule, backend.weight);
@@ -227,8 +264,9 @@ impl Pass<'_> {
             weight: backend.weight,
             rule,
             missing_status: MISSING_STATUS,
-            request: backend.request.clone(),
-            response: backend.response.clone(),
+            request: backend.filters.request.clone(),
+            response: backend.filters.response.clone(),
+            action: None,
         };
         clusters.insert(key);
         made
@@ -320,6 +358,27 @@ impl Pass<'_> {
             self.check_parents(&route.into());
         }
     }
+}
+
+/// Edits one after the other, as one list: of a header that the later ones remove or set, nothing stays.
+fn both(first: &HeaderEdits, then: &HeaderEdits) -> HeaderEdits {
+    let is = |name: &str| {
+        let mut names = then.remove.iter().chain(then.set.iter().map(|(name, _)| name));
+        names.any(|other| other.eq_ignore_ascii_case(name))
+    };
+    let mut both = first.clone();
+    both.remove.retain(|name| !is(name));
+    both.set.retain(|(name, _)| !is(name));
+    both.add.retain(|(name, _)| !is(name));
+    both.remove.extend_from_slice(&then.remove);
+    both.set.extend_from_slice(&then.set);
+    both.add.extend_from_slice(&then.add);
+    both
+}
+
+/// An index as configs have it.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 fn missing(rule: RuleId, weight: u32) -> Backend {

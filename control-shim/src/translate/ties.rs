@@ -78,7 +78,7 @@ pub(super) fn ties(entry: &Entry, domain: &str) -> Tied {
         }
         Object::VirtualService(service) => virtual_service(service, domain),
         Object::HttpRoute(route) => {
-            let backends: Vec<_> = route.rules.iter().flat_map(backends).collect();
+            let backends: Vec<_> = route.rules.iter().flat_map(Rule::destinations).collect();
             of_route(own(), &route.parents, &backends, host)
         }
         Object::OpaqueRoute(route) => {
@@ -178,26 +178,4 @@ fn destinations(route: &HttpRoute) -> impl Iterator<Item = &Destination> {
         cors: _,
     } = route;
     destinations.iter().chain(mirrors.iter().map(|mirror| &mirror.destination))
-}
-
-/// Everywhere that a rule of an HTTPRoute sends requests, or copies of them.
-fn backends(rule: &Rule) -> impl Iterator<Item = &BackendRef> {
-    let Rule {
-        backends,
-        mirrors,
-        path: _,
-        spot: _,
-        name: _,
-        matches: _,
-        redirect: _,
-        rewrite: _,
-        authority: _,
-        request: _,
-        response: _,
-        cors: _,
-        timeout_ms: _,
-        retry: _,
-        unfit: _,
-    } = rule;
-    backends.iter().chain(mirrors.iter().map(|(backend, _)| backend))
 }

@@ -271,6 +271,7 @@ impl Pass<'_> {
                     weight: destination.weight,
                     rule: self.rule(&service.meta, &destination.path, &destination.spot),
                     missing_status: MISSING_STATUS,
+                    action: None,
                     request: destination.request.clone(),
                     response: destination.response.clone(),
                 };

@@ -165,9 +165,10 @@ fn a_listener_that_cannot_be_served_leaves_the_others_alone() {
 }
 
 #[test]
-fn filters_of_a_backend_are_the_rules_where_it_is_the_only_one() {
+fn filters_of_a_backend() {
     let redirect = "{type: RequestRedirect, requestRedirect: {port: 81}}";
     let rewrite = "{type: URLRewrite, urlRewrite: {hostname: in.test}}";
+    let cors = "{type: CORS, cors: {allowOrigins: ['https://a.test']}}";
     let rules = |backends: &str| format!("  rules: [{{backendRefs: [{backends}]}}]\n");
     for (backends, codes, answer) in [
         (format!("{{name: web, port: 80, filters: [{redirect}]}}"), &[][..], Answer::Status(302)),
@@ -175,8 +176,9 @@ fn filters_of_a_backend_are_the_rules_where_it_is_the_only_one() {
         (format!("{{name: nobody, port: 80, filters: [{redirect}]}}"), &["unknown-backend"], Answer::Status(500)),
         (format!("{{name: web, port: 80, weight: 0, filters: [{redirect}]}}"), &[], Answer::Status(500)),
         (format!("{{name: web, port: 80, filters: [{rewrite}]}}"), &[], to(WEB)),
+        (format!("{{name: web, port: 80, filters: [{rewrite}]}}, {{name: other, port: 80, weight: 0}}"), &[], to(WEB)),
         (
-            format!("{{name: web, port: 80, filters: [{rewrite}]}}, {{name: other, port: 80}}"),
+            format!("{{name: web, port: 80, filters: [{cors}]}}, {{name: other, port: 80}}"),
             &["not-supported-yet"],
             Answer::Status(404),
         ),

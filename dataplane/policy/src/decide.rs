@@ -78,6 +78,8 @@ pub struct Local {
     pub host: u32,
     /// Index of the route that matched; [`Plan::NONE`] when none did.
     pub route: u32,
+    /// Index of its action, or of the one that the destination drawn has of its own; [`Plan::NONE`] without a route.
+    pub action: u32,
     /// Index of the destination that was drawn; [`Plan::NONE`] when none was.
     pub backend: u32,
     /// Why.
@@ -221,7 +223,7 @@ pub fn decide(
     let compiled = &host.program.routes[route as usize];
     let (rule, action) = (compiled.rule, compiled.action);
     trace.note(|| Note::Route(rule));
-    let mut found = Found { host: host_id, route, ..Found::NOTHING };
+    let mut found = Found { host: host_id, route, action, ..Found::NOTHING };
     if compiled.faulty
         && let Some(fault) = host.program.fault(action)
         && let Some(injected) = inject(fault, facts.delayed, rng)
@@ -232,6 +234,9 @@ pub fn decide(
                 // Whose edits the answer gets.
                 if let Answer::Forward(split) = &host.program.answers[action as usize] {
                     found.backend = split.draw(rng).unwrap_or(Plan::NONE);
+                    if let Some(own) = split.own(found.backend) {
+                        (found.action, found.backend) = (own, 0);
+                    }
                 }
                 found.reply(status, fault.rule, LocalKind::Fault)
             }
@@ -353,26 +358,38 @@ impl Met<'_> {
         trace: &mut impl Trace,
     ) -> Step {
         let Met { host, route, action, rule, facts, query, now } = self;
-        let Some(backend) = split.draw(rng) else { return self.missing(Plan::NONE, split.shares.first()) };
-        let share = &split.shares[backend as usize];
-        trace.note(|| Note::Backend(share.rule));
-        let Some(cluster) = view.host(host).cluster_of(share) else { return self.missing(backend, Some(share)) };
+        let found = Found { host, route, action, backend: Plan::NONE };
+        let Some(backend) = split.draw(rng) else { return found.missing(rule, split.shares.first()) };
+        trace.note(|| Note::Backend(split.shares[backend as usize].rule));
+        let own = split.own(backend).map(|action| (action, view.host(host).program.answers.get(action as usize)));
+        let (split, found) = match own {
+            None | Some((_, None)) => (split, Found { backend, ..found }),
+            Some((action, Some(answer))) => {
+                let found = Found { action, backend: 0, ..found };
+                match answer {
+                    Answer::Forward(own) => (own, found),
+                    Answer::Redirect { status } => {
+                        return found.reply(*status, rule, LocalKind::Redirect { host, action });
+                    }
+                    Answer::Respond { status } => {
+                        return found.reply(*status, rule, LocalKind::Respond { host, action });
+                    }
+                }
+            }
+        };
+        let Found { action, backend, .. } = found;
+        let Some(share) = split.shares.get(backend as usize) else { return found.missing(rule, None) };
+        let Some(cluster) = view.host(host).cluster_of(share) else { return found.missing(rule, Some(share)) };
         let hash = view.clusters().get(cluster as usize).and_then(|c| c.consistent_hash());
         let key = hash.map(|hash| key::of_request(hash, facts, query, rng));
         let (key, cookie) = key.map_or((0, None), |key| (key.hash, key.cookie));
         let choose = Choose { now, key, avoid: None };
         let Some((endpoint, slot)) = pick(view, cluster, state, rng, choose) else {
-            return Found { host, route, backend }.reply(503, rule, LocalKind::NoHealthyUpstream);
+            return found.reply(503, rule, LocalKind::NoHealthyUpstream);
         };
         trace.note(|| Note::Endpoint(state.address(slot)));
         let timeout_ms = split.timeout_ms;
         Step::Forward(Plan { rule, host, route, action, backend, cluster, endpoint, slot, timeout_ms, key, cookie })
-    }
-
-    fn missing(&self, backend: u32, share: Option<&Share>) -> Step {
-        let status = share.map_or(0, |s| s.missing_status);
-        let found = Found { host: self.host, route: self.route, backend };
-        found.reply(if status == 0 { 503 } else { status }, self.rule, LocalKind::ClusterNotFound)
     }
 }
 
@@ -410,14 +427,20 @@ fn note_misses(
 struct Found {
     host: u32,
     route: u32,
+    action: u32,
     backend: u32,
 }
 
 impl Found {
-    const NOTHING: Found = Found { host: Plan::NONE, route: Plan::NONE, backend: Plan::NONE };
+    const NOTHING: Found = Found { host: Plan::NONE, route: Plan::NONE, action: Plan::NONE, backend: Plan::NONE };
 
     fn reply(self, status: u16, rule: RuleId, kind: LocalKind) -> Step {
-        let Found { host, route, backend } = self;
-        Step::Reply(Local { status, rule, host, route, backend, kind })
+        let Found { host, route, action, backend } = self;
+        Step::Reply(Local { status, rule, host, route, action, backend, kind })
+    }
+
+    fn missing(self, rule: RuleId, share: Option<&Share>) -> Step {
+        let status = share.map_or(0, |s| s.missing_status);
+        self.reply(if status == 0 { 503 } else { status }, rule, LocalKind::ClusterNotFound)
     }
 }

@@ -111,12 +111,12 @@ impl<I: Io> Worker<I> {
         }
         match step {
             Step::Forward(plan) => {
-                view.cors_lines(plan.host, plan.route, &facts, &mut exchange.cors);
+                view.cors_lines(plan.host, plan.action, &facts, &mut exchange.cors);
                 self.forward(key, exchange, asked, pinned, plan);
             }
             Step::Reply(local) => {
                 if matches!(local.kind, LocalKind::ClusterNotFound | LocalKind::NoHealthyUpstream) {
-                    view.cors_lines(local.host, local.route, &facts, &mut exchange.cors);
+                    view.cors_lines(local.host, local.action, &facts, &mut exchange.cors);
                 }
                 let reply = LocalReply::decided(&pinned.view, &local, &mut facts);
                 let reads = view.reply_edits(&local).read_request();

@@ -42,6 +42,26 @@ pub(super) fn verify(c: &mut Checker<'_>) -> Result<(), VerifyError> {
     for (i, a) in (0..).zip(c.span::<ActionRecord>(head.field("actions"), section::ACTION, h.actions)?) {
         action(c, c.at(section::ACTION, i), a)?;
     }
+    own_actions(c, h.actions)
+}
+
+/// What a backend points to instead is there, and draws no further.
+fn own_actions(c: &Checker<'_>, actions: Span) -> Result<(), VerifyError> {
+    let backends = |span| c.view.records::<BackendRecord>(section::BACKEND, span).into_iter().flatten();
+    let all = Span { start: 0.into(), count: (c.view.count(section::BACKEND) as u32).into() };
+    for (i, b) in (0..).zip(backends(all)) {
+        let index = b.action.get();
+        if index == tag::NO_ACTION {
+            continue;
+        }
+        let at = c.at(section::BACKEND, i).field("action");
+        at.need(index < actions.count.get(), Fault::Index)?;
+        let one = Span { start: (actions.start.get() + index).into(), count: 1.into() };
+        let own = c.view.records::<ActionRecord>(section::ACTION, one).and_then(|mut records| records.next());
+        let own = own.ok_or_else(|| at.fail(Fault::Index))?;
+        let further = || backends(own.backends).any(|b| b.action.get() != tag::NO_ACTION);
+        at.need(own.kind != tag::FORWARD || (own.backends.count.get() == 1 && !further()), Fault::NotOne)?;
+    }
     Ok(())
 }
 
@@ -174,6 +194,11 @@ fn retry(c: &mut Checker<'_>, at: At, r: &RetryRecord) -> Result<(), VerifyError
 
 fn backend(c: &mut Checker<'_>, at: At, b: &BackendRecord) -> Result<(), VerifyError> {
     at.field("reserved").zero(b.reserved.get() == 0)?;
+    if b.action.get() != tag::NO_ACTION {
+        let empty = b.cluster == Str::default() && b.missing_status.get() == 0;
+        let unedited = b.request == Span::default() && b.response == Span::default();
+        return at.field("fields beside an action").zero(empty && unedited);
+    }
     let cluster = c.text(at.field("cluster"), b.cluster, Text::NameOrNone)?;
     let status = b.missing_status.get();
     let in_range = (400..=599).contains(&status) || (status == 0 && !cluster.is_empty());

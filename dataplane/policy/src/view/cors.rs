@@ -73,10 +73,9 @@ impl View {
     }
 
     /// Appends the header lines that tell a browser that it may read the response to a forwarded request. They replace lines of the same names.
-    /// The host and the route are those of a plan or a local answer.
-    pub fn cors_lines(&self, host: u32, route: u32, facts: &Facts<'_>, out: &mut Vec<u8>) {
-        let action = self.route_of(host, route).map(|route| route.action);
-        if let Some((cors, sharing)) = action.and_then(|action| self.sharing(host, action)) {
+    /// The host and the action are those of a plan or a local answer.
+    pub fn cors_lines(&self, host: u32, action: u32, facts: &Facts<'_>, out: &mut Vec<u8>) {
+        if let Some((cors, sharing)) = self.sharing(host, action) {
             origin_lines(cors, sharing, facts.fields, out);
         }
     }

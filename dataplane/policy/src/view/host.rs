@@ -86,6 +86,8 @@ struct Rare {
     sharing: Option<Sharing>,
     copies: Box<[Copies]>,
     rewrite: Option<RegexRewrite>,
+    /// Beside the shares: the actions that some of them have of their own. Empty where none has.
+    own: Box<[Option<u32>]>,
 }
 
 /// A destination of copies.
@@ -249,8 +251,10 @@ impl Rare {
             _ => None,
         };
         let sharing = forward.cors.as_ref().map(|cors| Sharing::compile(cors, patterns)).transpose()?;
-        let none = sharing.is_none() && copies.is_empty() && rewrite.is_none();
-        Ok((!none).then_some(Rare { sharing, copies, rewrite }))
+        let has_own = forward.backends.iter().any(|b| b.action.is_some());
+        let own = forward.backends.iter().map(|b| b.action).filter(|_| has_own).collect();
+        let none = sharing.is_none() && copies.is_empty() && rewrite.is_none() && !has_own;
+        Ok((!none).then_some(Rare { sharing, copies, rewrite, own }))
     }
 }
 
@@ -267,6 +271,12 @@ impl Split {
     #[inline]
     pub(crate) fn sharing(&self) -> Option<&Sharing> {
         self.rare.as_ref()?.sharing.as_ref()
+    }
+
+    /// The action that a share has of its own.
+    #[inline]
+    pub(crate) fn own(&self, share: u32) -> Option<u32> {
+        *self.rare.as_ref()?.own.get(share as usize)?
     }
 
     /// Draws a share by weight. None when there is none to draw: no share, or several that all weigh nothing.

@@ -235,8 +235,7 @@ impl View {
         if matches!(local.kind, LocalKind::RouteNotFound | LocalKind::Preflight { .. }) {
             return Layers::NONE;
         }
-        let action = self.route_of(local.host, local.route).and_then(|route| self.action(local.host, route.action));
-        let (outer, inner) = match action {
+        let (outer, inner) = match self.action(local.host, local.action) {
             Some(Action::Forward(forward)) => {
                 (&forward.response, &forward.backends.get(local.backend as usize).unwrap_or(&NO_BACKEND).response)
             }
@@ -255,8 +254,7 @@ impl View {
 
     /// Name of the cluster in whose place the proxy answers; empty when none was drawn, or the one that was does not exist.
     pub fn reply_cluster(&self, local: &Local) -> &str {
-        let action = self.route_of(local.host, local.route).and_then(|route| self.action(local.host, route.action));
-        let Some(Action::Forward(forward)) = action else { return "" };
+        let Some(Action::Forward(forward)) = self.action(local.host, local.action) else { return "" };
         let name = forward.backends.get(local.backend as usize).map_or("", |backend| &backend.cluster);
         if self.cluster_named(name).is_some() { name } else { "" }
     }
@@ -341,6 +339,7 @@ static NO_BACKEND: Backend = Backend {
     missing_status: 0,
     request: no_edits(),
     response: no_edits(),
+    action: None,
 };
 
 static NO_ROUTE: Route = Route {

@@ -94,7 +94,7 @@ fn responses() {
         let view = view(cors);
         let plan = plan(&view, request);
         let mut lines = Vec::new();
-        view.cors_lines(plan.host, plan.route, &request.facts(), &mut lines);
+        view.cors_lines(plan.host, plan.action, &request.facts(), &mut lines);
         String::from_utf8(lines).unwrap().replace("\r\n", "; ").replace("access-control-", "")
     };
     let bare = Cors { expose: String::new(), credentials: false, ..cors() };

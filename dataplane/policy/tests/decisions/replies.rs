@@ -118,6 +118,51 @@ fn a_rewritten_path() {
     assert_eq!(out, b"/v2/x?y");
 }
 
+#[test]
+fn a_share_with_an_action_of_its_own() {
+    let to = |cluster: &str| Backend { cluster: cluster.into(), weight: 1, rule: RuleId(9), ..Backend::default() };
+    let own = |action, weight| Backend { weight, rule: RuleId(9), action: Some(action), ..Backend::default() };
+    let set = |value: &str| HeaderEdits { set: vec![("x".into(), value.into())], ..HeaderEdits::default() };
+    let world = |weights: [u32; 3], to_own: &str| {
+        let shared = Forward {
+            backends: vec![Backend { weight: weights[0], ..to("c") }, own(1, weights[1]), own(2, weights[2])],
+            response: set("shared"),
+            timeout_ms: 100,
+            ..Forward::default()
+        };
+        let alone = Forward {
+            backends: vec![Backend { missing_status: 500, ..to(to_own) }],
+            path: PathRewrite::Full("/own".into()),
+            response: set("own"),
+            timeout_ms: 200,
+            ..Forward::default()
+        };
+        let redirect = Redirect { status: 307, path: PathRewrite::Full("/else".into()), ..Redirect::default() };
+        let mut world = one(PathMatch::Any, Action::Forward(shared));
+        world.hosts[0].actions.extend([Action::Forward(alone), Action::Redirect(redirect)]);
+        world
+    };
+    let rewritten = |view: &View, plan: &Plan| {
+        let mut out = Vec::new();
+        view.rewrite_path(plan, b"/", &mut out).then(|| String::from_utf8(out).unwrap())
+    };
+    let view = world([1, 0, 0], "c").view();
+    let chosen = plan(&view, &get("/"));
+    assert_eq!((chosen.action, chosen.backend, chosen.timeout_ms, rewritten(&view, &chosen)), (0, 0, 100, None));
+    let view = world([0, 1, 0], "c").view();
+    let chosen = plan(&view, &get("/"));
+    let sent = (chosen.action, chosen.backend, chosen.timeout_ms, rewritten(&view, &chosen), chosen.rule);
+    assert_eq!(sent, (1, 0, 200, Some("/own".into()), RuleId(5)));
+    let view = world([0, 1, 0], "").view();
+    let answer = local(decided(&view, &get("/")));
+    assert_eq!((answer.status, answer.action, answer.backend), (500, 1, 0));
+    assert_eq!(*view.reply_edits(&answer).outer, set("own"));
+    let view = world([0, 0, 1], "c").view();
+    let (answer, mut out) = (local(decided(&view, &get("/"))), Vec::new());
+    view.location(&answer, &get("/").authority("a").facts(), &mut out);
+    assert_eq!((answer.status, &*out), (307, &b"http://a/else"[..]));
+}
+
 fn forward_to_c() -> Action {
     forward(&[("c", 1)])
 }

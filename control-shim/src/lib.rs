@@ -14,6 +14,7 @@ pub mod object;
 pub mod plan;
 pub mod publish;
 pub mod run;
+mod sorted;
 pub mod source;
 pub mod status;
 pub mod translate;

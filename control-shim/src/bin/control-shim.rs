@@ -112,24 +112,27 @@ struct Source<'a> {
     arguments: &'a Arguments,
     placement: placement::Manifest,
     manifests: Manifests,
-    objects: Objects,
+    mesh: Option<Mesh>,
 }
 
 impl<'a> Source<'a> {
     fn new(arguments: &'a Arguments) -> Self {
         let placement = placement::Manifest::new(arguments.privileged_ports);
-        Source { arguments, placement, manifests: Manifests::default(), objects: Objects::default() }
+        Source { arguments, placement, manifests: Manifests::default(), mesh: None }
     }
 
     /// Reads and compiles everything, says what was found, and counts the errors.
     fn advance(&mut self, previous: Option<&Compiled>) -> (Compiled, usize) {
         let options = decode::Options { allow_unenforced: self.arguments.allow_unenforced };
         let loaded = folder::load_again(&mut self.manifests, &self.arguments.source, options);
-        self.objects = Objects::update(&self.objects, &loaded);
         let mut options = Options { stand_in_gateways: false, ..Options::default() };
         self.arguments.heads.apply(&mut options);
-        let mesh = Mesh::new(self.objects.clone(), &mut self.placement, options);
-        let compiled = translate(&mesh, previous);
+        let mesh = match &self.mesh {
+            Some(mesh) => mesh.edited(Objects::update(&mesh.objects, &loaded), &mut self.placement, options),
+            None => Mesh::new(loaded.objects.clone(), &mut self.placement, options),
+        };
+        let mesh = self.mesh.insert(mesh);
+        let compiled = translate(mesh, previous);
         let found = loaded.diagnostics.iter().chain(&mesh.diagnostics).chain(&compiled.diagnostics);
         let colour = control_shim::cli::colour_on_stderr();
         found.clone().for_each(|diagnostic| eprintln!("{}", diagnostic.render(colour)));

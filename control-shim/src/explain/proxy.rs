@@ -11,6 +11,7 @@ use ringway_config::{FILE_MAGIC, Order, Snapshot};
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where configuration comes from.
 pub enum Source {
@@ -178,7 +179,7 @@ pub fn is_snapshot(path: &Path) -> bool {
 
 /// The pod that `from` names. Without a name, the only gateway that serves the URL's port.
 fn pod<'m>(mesh: &'m Mesh, from: Option<&str>, url: &TargetUrl) -> Result<&'m Pod, String> {
-    let with_proxy = || mesh.pods.iter().filter(|pod| pod.sidecar);
+    let with_proxy = || mesh.pods.iter().map(Arc::as_ref).filter(|pod: &&Pod| pod.sidecar);
     let Some(from) = from else {
         let serving: Vec<&Pod> =
             with_proxy().filter(|pod| url.port().is_some_and(|p| pod.gateway.contains_key(&p))).collect();
@@ -201,7 +202,7 @@ fn pod<'m>(mesh: &'m Mesh, from: Option<&str>, url: &TargetUrl) -> Result<&'m Po
 /// # Errors
 /// Who there is instead.
 pub fn pod_named<'m>(mesh: &'m Mesh, from: &str) -> Result<&'m Pod, String> {
-    let with_proxy = || mesh.pods.iter().filter(|pod| pod.sidecar);
+    let with_proxy = || mesh.pods.iter().map(Arc::as_ref).filter(|pod: &&Pod| pod.sidecar);
     let (namespace, name) = from.split_once('/').map_or((None, from), |(namespace, name)| (Some(namespace), name));
     let here = |pod: &&Pod| namespace.is_none_or(|namespace| pod.namespace == namespace);
     let tests: [fn(&Pod) -> &str; 3] = [|pod| &pod.name, |pod| &pod.workload.name, |pod| &pod.workload.app];

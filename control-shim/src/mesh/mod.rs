@@ -25,7 +25,7 @@ pub struct Mesh {
     /// The objects in force.
     pub objects: Objects,
     /// The pods that run, by (namespace, name).
-    pub pods: Arc<Vec<Pod>>,
+    pub pods: Arc<Vec<Arc<Pod>>>,
     /// Gateways that got a pod made for them.
     pub stand_ins: Vec<StandIn>,
     /// Settings of the whole mesh.
@@ -206,6 +206,23 @@ impl Mesh {
     /// Plans the pods of `objects` and places them. `placement` keeps its answers from one call to the next, so that pods stay where they are.
     pub fn new(objects: Objects, placement: &mut dyn Placement, options: Options) -> Mesh {
         let options = options.settled(&objects);
+        Mesh::planned(objects, placement, options, &[])
+    }
+
+    /// The mesh after a change of its objects. Its pods are planned again when an object that they are planned of is another, and those that are as they
+    /// were are the very same.
+    pub fn edited(&self, objects: Objects, placement: &mut dyn Placement, options: Options) -> Mesh {
+        let options = options.settled(&objects);
+        let edited = self.objects.differences(&objects, usize::MAX).unwrap_or_default();
+        let mut edited = edited.iter().flat_map(|(before, after)| [before, after]).flatten();
+        if options == self.options && !edited.any(|entry| is_planned_of(&entry.object)) {
+            return Mesh { objects, ..self.clone() };
+        }
+        Mesh::planned(objects, placement, options, &self.pods)
+    }
+
+    /// `known` are pods of which those that come to the same are taken.
+    fn planned(objects: Objects, placement: &mut dyn Placement, options: Options, known: &[Arc<Pod>]) -> Mesh {
         let mut diagnostics = Vec::new();
         let mut plans = plan_pods(&objects, &options);
         let stand_ins =
@@ -239,7 +256,10 @@ impl Mesh {
         let mut pods = Vec::new();
         for (plan, ports) in plans.iter().zip(ports) {
             match place(plan, ports, &tcp, &objects, placement) {
-                Some(pod) => pods.push(pod),
+                Some(pod) => {
+                    let known = position(known, (&pod.namespace, &pod.name)).map(|at| &known[at]);
+                    pods.push(known.filter(|known| ***known == pod).cloned().unwrap_or_else(|| Arc::new(pod)));
+                }
                 None => {
                     let message = format!(
                         "pod {}/{} of {} has no address and is left out",
@@ -255,10 +275,30 @@ impl Mesh {
 
     /// The pod with this `namespace/name`.
     pub fn pod(&self, node: &str) -> Option<&Pod> {
-        let (namespace, name) = node.split_once('/')?;
-        let found =
-            self.pods.binary_search_by(|pod| (pod.namespace.as_str(), pod.name.as_str()).cmp(&(namespace, name)));
-        found.ok().map(|index| &self.pods[index])
+        position(&self.pods, node.split_once('/')?).map(|at| &*self.pods[at])
+    }
+}
+
+/// Where the pod with this namespace and name is among those of a mesh.
+pub(crate) fn position(pods: &[Arc<Pod>], wanted: (&str, &str)) -> Option<usize> {
+    pods.binary_search_by(|pod| (pod.namespace.as_str(), pod.name.as_str()).cmp(&wanted)).ok()
+}
+
+/// Whether pods, or where they and their proxies listen, may be others when this object is.
+fn is_planned_of(object: &Object) -> bool {
+    match object {
+        Object::Workload(_) | Object::Namespace(_) | Object::MeshConfig(_) => true,
+        Object::Service(_) | Object::ServiceEntry(_) | Object::Gateway(_) | Object::K8sGateway(_) => true,
+        Object::VirtualService(_)
+        | Object::DestinationRule(_)
+        | Object::EndpointSlice(_)
+        | Object::HttpRoute(_)
+        | Object::OpaqueRoute(_)
+        | Object::ReferenceGrant(_)
+        | Object::WorkloadEntry(_)
+        | Object::Sidecar(_)
+        | Object::ServiceAccount(_)
+        | Object::GatewayClass(_) => false,
     }
 }
 

@@ -7,14 +7,14 @@ use super::reading::{Decoded, Document, Memory, Outcome, Parts};
 use super::workload::WorkloadKind;
 use super::*;
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::sorted::Sorted;
 use crate::yaml::{Node, Value};
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Objects by name. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Objects {
-    map: Arc<BTreeMap<ObjectRef, Arc<Entry>>>,
+    map: Sorted<ObjectRef, Arc<Entry>>,
 }
 
 /// An object with its place in the order of files.
@@ -63,55 +63,33 @@ impl Loaded {
 impl Objects {
     /// From entries; later ones replace earlier ones of the same name.
     pub fn from_entries(entries: impl IntoIterator<Item = Entry>) -> Self {
-        let map = entries.into_iter().map(|entry| (entry.object.meta().reference.clone(), Arc::new(entry))).collect();
-        Objects { map: Arc::new(map) }
+        Objects::sharing(entries.into_iter().map(Arc::new))
     }
 
     /// From entries that others hold as well.
     pub fn sharing(entries: impl IntoIterator<Item = Arc<Entry>>) -> Self {
-        let map = entries.into_iter().map(|entry| (entry.object.meta().reference.clone(), entry)).collect();
-        Objects { map: Arc::new(map) }
+        Objects { map: entries.into_iter().map(|entry| (entry.object.meta().reference.clone(), entry)).collect() }
     }
 
     /// The entries that are not the very same in both, as they are here and there. None when there are more than `max`.
     #[allow(clippy::type_complexity)]
     pub fn differences(&self, other: &Objects, max: usize) -> Option<Vec<(Option<Arc<Entry>>, Option<Arc<Entry>>)>> {
-        let mut found = Vec::new();
-        if Arc::ptr_eq(&self.map, &other.map) {
-            return Some(found);
-        }
-        let (mut here, mut there) = (self.map.iter().peekable(), other.map.iter().peekable());
-        loop {
-            let order = match (here.peek(), there.peek()) {
-                (None, None) => return Some(found),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some((_, a)), Some((_, b))) if Arc::ptr_eq(a, b) => {
-                    here.next();
-                    there.next();
-                    continue;
-                }
-                (Some((a, _)), Some((b, _))) => a.cmp(b),
-            };
-            let before = if order.is_le() { here.next() } else { None };
-            let after = if order.is_ge() { there.next() } else { None };
-            if found.len() == max {
-                return None;
-            }
-            found.push((before.map(|(_, entry)| entry.clone()), after.map(|(_, entry)| entry.clone())));
-        }
+        let entry = |found: Option<&(ObjectRef, Arc<Entry>)>| found.map(|(_, entry)| entry.clone());
+        let found = self.map.differences(&other.map, Arc::ptr_eq).map(|(here, there)| (entry(here), entry(there)));
+        let found: Vec<_> = found.take(max.saturating_add(1)).collect();
+        (found.len() <= max).then_some(found)
     }
 
     /// In order of (kind, namespace, name).
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.map.values()
+        self.map.iter().map(|(_, entry)| entry)
     }
 
     /// Those of one kind, in order of (namespace, name).
     pub fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Arc<Entry>> {
         let first = ObjectRef::new(kind, "", "");
-        let (last, from) = (first.kind.clone(), self.map.range(first..));
-        from.take_while(move |(reference, _)| reference.kind == last).map(|(_, entry)| entry)
+        let (kind, all) = (first.kind.clone(), self.map.from(&first));
+        all.take_while(move |(reference, _)| reference.kind == kind).map(|(_, entry)| entry)
     }
 
     /// One object.
@@ -126,61 +104,58 @@ impl Objects {
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        self.map.len() == 0
     }
 
     /// The same with one object put in.
     pub fn with(&self, entry: Arc<Entry>) -> Self {
-        let mut map = (*self.map).clone();
-        map.insert(entry.object.meta().reference.clone(), entry);
-        Objects { map: Arc::new(map) }
+        let mut objects = self.clone();
+        objects.put(entry.object.meta().reference.clone(), Some(entry));
+        objects
     }
 
     /// The same without one object.
     pub fn without(&self, reference: &ObjectRef) -> Self {
-        let mut map = (*self.map).clone();
-        map.remove(reference);
-        Objects { map: Arc::new(map) }
+        let mut objects = self.clone();
+        objects.put(reference.clone(), None);
+        objects
     }
 
     /// The same with some objects as others have them, or have them not.
     pub fn with_those_of(&self, other: &Objects, references: &[&ObjectRef]) -> Self {
-        let mut map = (*self.map).clone();
+        let mut objects = self.clone();
         for reference in references {
-            match other.get(reference) {
-                Some(entry) => map.insert((*reference).clone(), entry.clone()),
-                None => map.remove(reference),
-            };
+            objects.put((*reference).clone(), other.get(reference).cloned());
         }
-        Objects { map: Arc::new(map) }
+        objects
+    }
+
+    fn put(&mut self, reference: ObjectRef, entry: Option<Arc<Entry>>) {
+        match entry {
+            Some(entry) => drop(self.map.insert(reference, entry)),
+            None => drop(self.map.remove(&reference)),
+        }
     }
 
     /// What is in force after a change: a broken object keeps its last good version, a file that cannot be read keeps all it held, everything else
     /// is as loaded. An object whose file did not change is the very same, so that [`Objects::differences`] tells what was edited.
     pub fn update(previous: &Objects, loaded: &Loaded) -> Objects {
         let mut unchanged = Unchanged::default();
-        let mut kept = BTreeMap::new();
+        let mut objects = loaded.objects.clone();
         for (before, after) in previous.differences(&loaded.objects, usize::MAX).into_iter().flatten() {
             let holds = match (&before, &after) {
                 (Some(before), Some(after)) => unchanged.holds(before, after),
                 (Some(before), None) => loaded.unreadable.contains(&before.object.meta().spot.file.name),
                 (None, _) => false,
             };
-            kept.extend(before.filter(|_| holds).map(|before| (before.object.meta().reference.clone(), Some(before))));
+            if let Some(before) = before.filter(|_| holds) {
+                objects.put(before.object.meta().reference.clone(), Some(before));
+            }
         }
-        let last_good = |reference: &ObjectRef| (reference.clone(), previous.map.get(reference).cloned());
-        kept.extend(loaded.broken.iter().map(last_good));
-        if kept.is_empty() {
-            return loaded.objects.clone();
+        for reference in &loaded.broken {
+            objects.put(reference.clone(), previous.get(reference).cloned());
         }
-        let mut map = (*loaded.objects.map).clone();
-        for (reference, entry) in kept {
-            match entry {
-                Some(entry) => map.insert(reference, entry),
-                None => map.remove(&reference),
-            };
-        }
-        Objects { map: Arc::new(map) }
+        objects
     }
 
     /// A digest-free way to see whether two sets mean the same: contents without places.
@@ -234,8 +209,9 @@ impl Manifests {
         };
         let files: Vec<Vec<_>> = groups.iter().map(|group| group.iter().map(&mut read).collect()).collect();
         memory.keep(&groups.iter().flatten().map(|file| &*file.name).collect());
+        let before = self.last.as_ref().map(|last| last.loaded.objects.clone()).unwrap_or_default();
         let last = self.last.take().and_then(|last| last.edited(&files));
-        let reading = last.unwrap_or_else(|| Reading::new(files));
+        let reading = last.unwrap_or_else(|| Reading::new(files, &before));
         self.last.insert(reading).loaded.clone()
     }
 }
@@ -253,11 +229,14 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(files: Vec<Vec<Read>>) -> Self {
+    /// Objects that are the very same as `before` take no memory of their own.
+    fn new(files: Vec<Vec<Read>>, before: &Objects) -> Self {
         let mut loader = Loader::default();
         files.iter().for_each(|group| loader.group(group));
         let repeated = std::mem::take(&mut loader.repeated);
-        Reading { files, loaded: loader.finish(), repeated }
+        let mut loaded = loader.finish();
+        loaded.objects.map = loaded.objects.map.sharing(&before.map, Arc::ptr_eq);
+        Reading { files, loaded, repeated }
     }
 
     /// The same after an edit within documents, each of which is about the object that it was about, and the only one about it.
@@ -291,8 +270,8 @@ impl Reading {
                 }
             }
         }
-        if !edited.is_empty() {
-            Arc::make_mut(&mut self.loaded.objects.map).extend(edited);
+        for (reference, entry) in edited {
+            self.loaded.objects.put(reference, Some(entry));
         }
         Some(Reading { files: files.to_vec(), ..self })
     }
@@ -397,7 +376,7 @@ impl Loader {
             };
             self.loaded.diagnostics.push(Diagnostic::new(severity, "foreign-kind", message, mend).at(spot.place()));
         }
-        self.loaded.objects = Objects { map: Arc::new(self.map) };
+        self.loaded.objects = Objects { map: self.map.into_iter().collect() };
         self.loaded
     }
 }

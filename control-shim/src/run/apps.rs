@@ -76,7 +76,7 @@ impl Apps {
 
     /// Stops the apps of pods that are not in `mesh`. Connections to stand-ins live on until their clients close them.
     pub fn retain(&mut self, mesh: &Mesh) {
-        let kept: HashSet<String> = mesh.pods.iter().map(Pod::node).collect();
+        let kept: HashSet<String> = mesh.pods.iter().map(|pod| pod.node()).collect();
         self.pods.retain(|node, apps| {
             let keep = kept.contains(node);
             if !keep && let PodApps::StandIn { ports, .. } = apps {

@@ -135,7 +135,7 @@ impl Running {
             network: self.placement.network().to_string(),
             backend,
             gateways: doors(&self.mesh),
-            pods: self.mesh.pods.iter().map(report).collect(),
+            pods: self.mesh.pods.iter().map(|pod| report(pod)).collect(),
             list_ports: self.options.list_ports,
         };
         self.tell(Event::Ready(Box::new(ready))).await
@@ -145,15 +145,15 @@ impl Running {
         let began = Instant::now();
         let loaded = load(&mut self.manifests, &self.options);
         let objects = Objects::update(&self.compiled.objects, &loaded);
-        let mut mesh = Mesh::new(objects, &mut self.placement, mesh_options(&self.options));
+        let mut mesh = self.mesh.edited(objects, &mut self.placement, mesh_options(&self.options));
+        let mut found = mesh.diagnostics.clone();
         if let Some(why) = self.folder_gone(&loaded).or_else(|| unfit(&mesh)) {
             // More likely a file that is being written, or a folder being moved, than a wish.
-            mesh.diagnostics.push(Diagnostic::error("edit-refused", why, "what runs stays as it is until then"));
-            mesh = Mesh { diagnostics: mesh.diagnostics, ..self.mesh.clone() };
+            found.push(Diagnostic::error("edit-refused", why, "what runs stays as it is until then"));
+            mesh = self.mesh.clone();
         }
         let compiled = Arc::new(translate(&mesh, Some(&self.compiled)));
-        let mut found = loaded.diagnostics;
-        found.extend(mesh.diagnostics.iter().cloned());
+        found.splice(..0, loaded.diagnostics);
         found.extend(compiled.diagnostics.iter().cloned());
         let mut news = self.findings.news(found);
         // Said once by nature.
@@ -231,7 +231,7 @@ impl Running {
 fn unseen(mesh: &Mesh, added: &[String]) -> Mesh {
     let mut mesh = mesh.clone();
     for pod in Arc::make_mut(&mut mesh.pods).iter_mut().filter(|pod| added.contains(&pod.node())) {
-        pod.labels.clear();
+        Arc::make_mut(pod).labels.clear();
     }
     mesh
 }

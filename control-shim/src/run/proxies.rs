@@ -92,7 +92,7 @@ impl Proxies {
 
     /// Ends those that `mesh` has no more, gracefully and in the background; their nodes are returned.
     pub fn retain(&mut self, mesh: &Mesh) -> Vec<String> {
-        let kept: HashSet<String> = mesh.pods.iter().filter(|pod| pod.sidecar).map(Pod::node).collect();
+        let kept: HashSet<String> = mesh.pods.iter().filter(|pod| pod.sidecar).map(|pod| pod.node()).collect();
         let gone: Vec<String> = self.running.keys().filter(|node| !kept.contains(*node)).cloned().collect();
         for node in &gone {
             if let Some(proxy) = self.running.remove(node) {

@@ -11,6 +11,7 @@ use super::shards::Shards;
 use crate::diagnostic::Diagnostic;
 use crate::mesh::{Options, Pod};
 use crate::object::{ObjectRef, Objects, Spot};
+use crate::sorted::Sorted;
 use ringway_config::model::{Kind, Model, PolicySet, Provenance, ProvenanceEntry, RuleId};
 use ringway_config::{Blob, EncodeError, Order, Snapshot, VerifyError};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -27,7 +28,8 @@ pub struct Compiled {
     /// Counts translations.
     pub version: u64,
     pub(super) cluster_domain: String,
-    pub(super) proxies: Arc<BTreeMap<String, Arc<ProxyConfig>>>,
+    /// By node.
+    pub(super) proxies: Sorted<String, Arc<ProxyConfig>>,
     /// By view.
     pub(super) hosts: BTreeMap<String, Hosts>,
     pub(super) rules: Rules,
@@ -41,11 +43,11 @@ pub(super) type Hosts = Shards<(String, u16), Arc<HostConfig>>;
 /// What a translation after an edit has to know about the one before.
 #[derive(Clone, Debug)]
 pub(super) struct Basis {
-    pub pods: Arc<Vec<Pod>>,
+    pub pods: Arc<Vec<Arc<Pod>>>,
     pub options: Options,
     pub index: Index,
     /// What was found in the objects in force.
-    pub found: Arc<Found>,
+    pub found: Found,
     /// Labels of their own that all proxies know.
     pub labels: Arc<BTreeSet<String>>,
     /// Authorities that more than one host wanted.
@@ -134,12 +136,12 @@ impl Compiled {
 
     /// What `node` (`namespace/pod`) holds from the start; `None` when it has no proxy.
     pub fn proxy(&self, node: &str) -> Option<&Arc<ProxyConfig>> {
-        self.proxies.get(node)
+        self.proxies.get(&node.to_string())
     }
 
     /// Every proxy.
     pub fn proxies(&self) -> impl Iterator<Item = &Arc<ProxyConfig>> {
-        self.proxies.values()
+        self.proxies.iter().map(|(_, proxy)| proxy)
     }
 
     /// The host that answers to `authority` (`host[:port]`, 80 when it has no port) for proxies of a namespace that no Sidecar limits.
@@ -211,7 +213,7 @@ impl Compiled {
     /// Every blob of every proxy and of every host that one may ask for; one that is shared comes more than once.
     pub fn every_blob(&self) -> impl Iterator<Item = &Blob> {
         let hosts = self.hosts.values().flat_map(Shards::values).flat_map(|host| &host.blobs);
-        self.proxies.values().flat_map(|proxy| &proxy.blobs).chain(hosts)
+        self.proxies().flat_map(|proxy| &proxy.blobs).chain(hosts)
     }
 
     /// The object, field and place of a rule.

@@ -10,6 +10,7 @@ use crate::object::locality::LocalitySetting;
 use crate::object::patterns::ExportTo;
 use crate::object::{Meta, Object, Objects, Spot, selects};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// All of them, expanded and in order of age.
 pub(super) struct DestinationRules<'a> {
@@ -39,7 +40,7 @@ impl<'a> DestinationRules<'a> {
         objects: &'a Objects,
         registry: &Registry<'_>,
         options: &'a Options,
-        pods: &[Pod],
+        pods: &[Arc<Pod>],
         findings: &Findings,
     ) -> Self {
         let mut all: Vec<_> = objects
@@ -143,12 +144,12 @@ impl<'a> DestinationRules<'a> {
 }
 
 /// The views of pods by node: their namespace and the names of the rules there that select them.
-fn selected(rules: &[&DestinationRule], pods: &[Pod]) -> HashMap<String, String> {
+fn selected(rules: &[&DestinationRule], pods: &[Arc<Pod>]) -> HashMap<String, String> {
     let rules: Vec<_> = rules.iter().filter_map(|rule| Some((&rule.meta, rule.selector.as_ref()?))).collect();
     if rules.is_empty() {
         return HashMap::new();
     }
-    let view = |pod: &Pod| {
+    let view = |pod: &Arc<Pod>| {
         let own =
             rules.iter().filter(|(meta, labels)| meta.namespace() == pod.namespace && selects(labels, &pod.labels));
         let names: BTreeSet<&str> = own.map(|(meta, _)| meta.name()).collect();

@@ -83,8 +83,8 @@ pub(super) fn after_edit(mesh: &Mesh, previous: &Compiled) -> Option<Compiled> {
         ids.extend(is.into_iter().flat_map(ProxyConfig::all_rules));
         match (is, known) {
             (Some(is), Some(known)) if is.is(known) => {}
-            (Some(is), _) => drop(Arc::make_mut(&mut compiled.proxies).insert(node.clone(), Arc::new(is.clone()))),
-            (None, Some(_)) => drop(Arc::make_mut(&mut compiled.proxies).remove(node)),
+            (Some(is), _) => drop(compiled.proxies.insert(node.clone(), Arc::new(is.clone()))),
+            (None, Some(_)) => drop(compiled.proxies.remove(node)),
             (None, None) => {}
         }
     }
@@ -92,7 +92,7 @@ pub(super) fn after_edit(mesh: &Mesh, previous: &Compiled) -> Option<Compiled> {
     let objects: BTreeSet<ObjectRef> = objects.map(|entry| entry.object.meta().reference.clone()).collect();
     compiled.rules.renew(&before.rules, &objects, &after.rules, &ids);
     if before.found != after.found {
-        replace_findings(Arc::make_mut(&mut compiled.basis.found), &before, &after)?;
+        replace_findings(&mut compiled.basis.found, &before, &after)?;
     }
     compiled.basis.index = index;
     compiled.basis.pods = mesh.pods.clone();
@@ -126,8 +126,8 @@ fn reached<'s>(edited: &Edited<Arc<Entry>>, pods: &Edited<&'s Pod>, old: State<'
 
 /// The pods that are not the same in both, as they are here and there.
 fn other_pods<'p>(
-    here: &'p Arc<Vec<Pod>>,
-    there: &'p Arc<Vec<Pod>>,
+    here: &'p Arc<Vec<Arc<Pod>>>,
+    there: &'p Arc<Vec<Arc<Pod>>>,
 ) -> Option<Vec<(Option<&'p Pod>, Option<&'p Pod>)>> {
     let mut found = Vec::new();
     if Arc::ptr_eq(here, there) {
@@ -143,8 +143,9 @@ fn other_pods<'p>(
         };
         let before = if order.is_le() { here.next() } else { None };
         let after = if order.is_ge() { there.next() } else { None };
-        if before != after {
-            found.push((before, after));
+        let same = before.zip(after).is_some_and(|(before, after)| Arc::ptr_eq(before, after) || before == after);
+        if !same {
+            found.push((before.map(|pod| &**pod), after.map(|pod| &**pod)));
         }
         if found.len() > PODS_CHANGED_MAX {
             return None;
@@ -173,7 +174,8 @@ fn part_of(state: State<'_>, previous: &Compiled, around: &Around, changed: &BTr
     make(true);
     let own_views = pass.views().into_iter().map(String::from).collect();
     let found = pass.findings.into_found();
-    let found_at_pods = found.keys().filter(|name| !found_before.contains(*name)).cloned().collect();
+    let found_at_pods =
+        found.iter().map(|(name, _)| name).filter(|name| !found_before.contains(*name)).cloned().collect();
     Part {
         views: own_views,
         labels,
@@ -214,13 +216,13 @@ fn replace_hosts(
 
 /// Forgets what was found in the part as it was, and is not any more; learns what is found in it now.
 fn replace_findings(found: &mut Found, before: &Part, after: &Part) -> Option<()> {
-    for (name, finding) in before.found.iter().filter(|(name, finding)| after.found.get(*name) != Some(finding)) {
+    for (name, finding) in before.found.iter().filter(|(name, finding)| after.found.get(name) != Some(finding)) {
         // Other pods of the same kind may have it still.
         if before.found_at_pods.contains(name) || found.remove(name).as_ref() != Some(finding) {
             return None;
         }
     }
-    for (name, finding) in after.found.iter().filter(|(name, finding)| before.found.get(*name) != Some(finding)) {
+    for (name, finding) in after.found.iter().filter(|(name, finding)| before.found.get(name) != Some(finding)) {
         if found.insert(name.clone(), finding.clone()).is_some_and(|known| known != *finding) {
             return None;
         }

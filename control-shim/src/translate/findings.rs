@@ -3,8 +3,9 @@
 use crate::diagnostic::Diagnostic;
 use crate::mesh::service_host;
 use crate::object::{Object, ObjectRef, Objects, Spot, decode};
+use crate::sorted::Sorted;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Findings of a pass.
@@ -14,7 +15,7 @@ pub(super) struct Findings {
 }
 
 /// Findings by where they are, their codes and messages: what has these three alike is one finding.
-pub(super) type Found = BTreeMap<Name, Finding>;
+pub(super) type Found = Sorted<Name, Finding>;
 
 /// What tells one finding from another. Those without a place come first.
 pub(super) type Name = (Option<(Arc<str>, u32, u32)>, &'static str, String);
@@ -51,7 +52,10 @@ impl Findings {
     fn put(&self, diagnostic: Diagnostic, missing: Option<Missing>) {
         let place = diagnostic.place.as_ref().map(|place| (place.file.clone(), place.line, place.column));
         let name = (place, diagnostic.code, diagnostic.message.clone());
-        self.all.borrow_mut().entry(name).or_insert(Finding { diagnostic, missing, near: None });
+        let mut all = self.all.borrow_mut();
+        if all.get(&name).is_none() {
+            all.insert(name, Finding { diagnostic, missing, near: None });
+        }
     }
 
     pub fn error(&self, object: &ObjectRef, spot: &Spot, code: &'static str, message: String, mend: impl Into<String>) {
@@ -76,7 +80,7 @@ impl Findings {
 
     /// Those that there are so far.
     pub fn names(&self) -> BTreeSet<Name> {
-        self.all.borrow().keys().cloned().collect()
+        self.all.borrow().iter().map(|(name, _)| name.clone()).collect()
     }
 
     pub fn into_found(self) -> Found {
@@ -85,15 +89,15 @@ impl Findings {
 }
 
 /// What is said to people. `anew`: other things have names than when somebody looked for those that are called alike.
-pub(super) fn tell(found: &mut Arc<Found>, objects: &Objects, domain: &str, anew: bool) -> Vec<Diagnostic> {
+pub(super) fn tell(found: &mut Found, objects: &Objects, domain: &str, anew: bool) -> Vec<Diagnostic> {
     let asks = |finding: &Finding| finding.missing.is_some() && (anew || finding.near.is_none());
-    if found.values().any(asks) {
-        let mut names = Names { hosts: None, gateways: None };
-        for finding in Arc::make_mut(found).values_mut().filter(|finding| asks(finding)) {
-            finding.near = finding.missing.as_ref().map(|missing| names.nearest(missing, objects, domain));
-        }
+    let asking: Vec<_> = found.iter().filter(|(_, finding)| asks(finding)).cloned().collect();
+    let mut names = Names { hosts: None, gateways: None };
+    for (name, finding) in asking {
+        let near = finding.missing.as_ref().map(|missing| names.nearest(missing, objects, domain));
+        found.insert(name, Finding { near, ..finding });
     }
-    found.values().map(Finding::told).collect()
+    found.iter().map(|(_, finding)| finding.told()).collect()
 }
 
 impl Finding {

@@ -36,6 +36,7 @@ pub use status::statuses;
 use crate::diagnostic::Diagnostic;
 use crate::mesh::{Mesh, Pod, Selectors};
 use crate::object::{Meta, Object, Spot};
+use crate::sorted::Sorted;
 use cluster::Clusters;
 use compiled::Basis;
 use destination_rule::DestinationRules;
@@ -86,7 +87,7 @@ fn namespace_of(view: View<'_>) -> &str {
 
 impl<'a> Pass<'a> {
     fn new(mesh: &'a Mesh) -> Self {
-        Pass::near(mesh, mesh.pods.iter())
+        Pass::near(mesh, mesh.pods.iter().map(|pod| &**pod))
     }
 
     /// A pass over a part of a mesh, whose endpoints are at no other pods than these.
@@ -163,7 +164,7 @@ impl<'a> Pass<'a> {
     fn compile(self) -> Compiled {
         let views = self.views();
         let hosts = views.iter().map(|view| (view.to_string(), self.outbound_hosts(view, |_| true))).collect();
-        let mut proxies = std::collections::BTreeMap::new();
+        let mut proxies = Sorted::default();
         for pod in self.mesh.pods.iter().filter(|pod| pod.sidecar) {
             if let Some(proxy) = self.proxy(pod, self.view_of(pod, &views)) {
                 proxies.insert(pod.node(), Arc::new(proxy));
@@ -171,13 +172,13 @@ impl<'a> Pass<'a> {
         }
         self.check_references();
         let (objects, options) = (&self.mesh.objects, &self.mesh.options);
-        let mut found = Arc::new(self.findings.into_found());
+        let mut found = self.findings.into_found();
         Compiled {
             diagnostics: findings::tell(&mut found, objects, &options.cluster_domain, true),
             objects: objects.clone(),
             cluster_domain: options.cluster_domain.clone(),
             version: 1,
-            proxies: Arc::new(proxies),
+            proxies,
             hosts,
             rules: self.rules.into_inner(),
             basis: Basis {

@@ -6,10 +6,9 @@
 
 use super::gateway::is_gateway_of;
 use super::index::Index;
-use super::ties::{Key, Tied, carries_bytes, ties};
+use super::ties::{Key, Tied, addresses, carries_bytes, network, ties};
 use crate::mesh::{Mesh, Pod};
 use crate::object::objects::{Entry, K8S_GATEWAY};
-use crate::object::service_entry::{EntryAddress, EntryEndpoint};
 use crate::object::{Labels, Object, ObjectRef, Objects, selects};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -88,22 +87,18 @@ impl<'s> Reach<'s> {
         for (state, pod) in pods {
             self.selecting(*state, &pod.namespace, &pod.labels)?;
         }
-        // Few, and looked for in every EndpointSlice.
         let addresses: BTreeSet<IpAddr> = pods.iter().map(|(_, pod)| pod.address).collect();
-        if addresses.is_empty() {
-            return Some(());
-        }
+        let networks: BTreeSet<Key> = addresses.iter().map(|address| network(*address)).collect();
         let now = self.states[1];
-        for kind in ["EndpointSlice", "ServiceEntry", "WorkloadEntry"] {
-            for entry in now.mesh.objects.of_kind(kind) {
-                if !self::addresses(&entry.object).any(|address| addresses.contains(&address)) {
-                    continue;
-                }
-                if let Object::WorkloadEntry(one) = &entry.object {
-                    self.selecting(now, one.meta.namespace(), &one.endpoint.labels)?;
-                }
-                self.ties(entry).made.into_iter().try_for_each(|key| self.touch(key))?;
+        for reference in networks.iter().flat_map(|network| now.index.of(network)) {
+            let Some(entry) = now.mesh.objects.get(reference) else { continue };
+            if !self::addresses(&entry.object).any(|address| addresses.contains(&address)) {
+                continue;
             }
+            if let Object::WorkloadEntry(one) = &entry.object {
+                self.selecting(now, one.meta.namespace(), &one.endpoint.labels)?;
+            }
+            self.ties(entry).made.into_iter().try_for_each(|key| self.touch(key))?;
         }
         Some(())
     }
@@ -121,7 +116,7 @@ impl<'s> Reach<'s> {
 
     fn proxies(&mut self, wanted: impl Fn(&Pod) -> bool) {
         let pods = self.states.iter().flat_map(|state| state.mesh.pods.iter());
-        self.nodes.extend(pods.filter(|pod| pod.sidecar && wanted(pod)).map(Pod::node));
+        self.nodes.extend(pods.filter(|pod| pod.sidecar && wanted(pod)).map(|pod| pod.node()));
     }
 
     /// The proxies of the pods that are behind a host, or those that it covers.
@@ -131,7 +126,7 @@ impl<'s> Reach<'s> {
                 for entry in index.of(&key).filter_map(|reference| mesh.objects.get(reference)) {
                     let Object::Service(service) = &entry.object else { continue };
                     let pods = index.selected(&mesh.pods, service.meta.namespace(), &service.selector);
-                    self.nodes.extend(pods.map(|at| &mesh.pods[at]).filter(|pod| pod.sidecar).map(Pod::node));
+                    self.nodes.extend(pods.map(|at| &mesh.pods[at]).filter(|pod| pod.sidecar).map(|pod| pod.node()));
                 }
             }
         }
@@ -171,7 +166,7 @@ impl<'s> Reach<'s> {
         if let Key::Host(host) = key
             && host.starts_with('*')
         {
-            all.extend(self.states.iter().flat_map(|state| state.index.covered(host)).cloned());
+            all.extend(self.states.iter().flat_map(|state| state.index.covered(host)));
         }
         all
     }
@@ -216,8 +211,7 @@ impl<'s> Reach<'s> {
             _ => None,
         });
         let gates: Vec<&Entry> = gates.flat_map(|gate| self.entries(&Key::Object(gate.clone()))).collect();
-        let doors = self.states.iter().flat_map(|state| state.mesh.pods.iter());
-        let doors = doors.filter(|pod| pod.sidecar && !pod.gateway.is_empty());
+        let doors = self.states.iter().flat_map(|state| state.index.doors().filter_map(|node| state.mesh.pod(node)));
         let serves = |pod: &Pod| gates.iter().any(|gate| is_gateway_of(&gate.object, pod));
         let reached: Vec<&Pod> = doors.filter(|pod| self.nodes.contains(&pod.node()) || serves(pod)).collect();
         if reached.is_empty() {
@@ -287,7 +281,7 @@ impl Around {
                 .extend(selector(&entry.object).into_iter().flat_map(|own| index.selected(&mesh.pods, namespace, own)));
             found.extend(addresses(&entry.object).flat_map(|address| index.at(&mesh.pods, address)));
         }
-        found.into_iter().map(|at| &mesh.pods[at])
+        found.into_iter().map(|at| &*mesh.pods[at])
     }
 }
 
@@ -303,19 +297,4 @@ fn selector(object: &Object) -> Option<&Labels> {
         Object::ServiceEntry(entry) => entry.selector.as_ref(),
         _ => None,
     }
-}
-
-/// The addresses of endpoints that an object writes down.
-fn addresses(object: &Object) -> impl Iterator<Item = IpAddr> {
-    let (slice, written): (_, &[EntryEndpoint]) = match object {
-        Object::EndpointSlice(slice) => (&slice.endpoints[..], &[]),
-        Object::ServiceEntry(entry) => (&[][..], &entry.endpoints),
-        Object::WorkloadEntry(one) => (&[][..], std::slice::from_ref(&one.endpoint)),
-        _ => (&[][..], &[]),
-    };
-    let written = written.iter().filter_map(|endpoint| match endpoint.address {
-        EntryAddress::Ip(address) => Some(address),
-        EntryAddress::Name(_) => None,
-    });
-    slice.iter().map(|endpoint| endpoint.address).chain(written)
 }

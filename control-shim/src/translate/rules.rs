@@ -5,14 +5,15 @@ use crate::object::{ObjectRef, Spot};
 use ringway_config::model::{Action, ListenerProtocol, Model, ProvenanceEntry, RuleId};
 use ringway_config::rules::rule_id;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Every rule of a translation.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    map: Shards<RuleId, Rule>,
+    map: Shards<RuleId, Arc<Rule>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Rule {
     object: ObjectRef,
     field: String,
@@ -24,7 +25,8 @@ impl Rules {
     pub(super) fn add(&mut self, object: &ObjectRef, field: &str, spot: &Spot) -> (RuleId, Option<String>) {
         let id = rule_id(&object.kind, &object.namespace, &object.name, field);
         let Some(known) = self.map.get(&id) else {
-            self.map.insert(id, Rule { object: object.clone(), field: field.into(), spot: spot.clone() });
+            let rule = Rule { object: object.clone(), field: field.into(), spot: spot.clone() };
+            self.map.insert(id, Arc::new(rule));
             return (id, None);
         };
         let same = known.object == *object && known.field == field;

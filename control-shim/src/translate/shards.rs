@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 use std::sync::Arc;
 
 /// Maps that a large one is split into. A change copies one of them.
-const SHARDS: usize = 256;
+const SHARDS: usize = 1024;
 
 /// The map.
 #[derive(Clone, Debug)]

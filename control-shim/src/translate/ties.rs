@@ -8,8 +8,11 @@ use crate::mesh::service_host;
 use crate::object::http_route::{BackendRef, Parent, ParentKind, Rule};
 use crate::object::objects::{Entry, K8S_GATEWAY};
 use crate::object::service::Carried;
+use crate::object::service_entry::{EntryAddress, EntryEndpoint};
 use crate::object::virtual_service::{Destination, HttpAction, HttpRoute, HttpRule, VirtualService};
 use crate::object::{Labels, Object, ObjectRef};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// Something that a translation makes of objects, or looks them up by.
@@ -25,12 +28,24 @@ pub(super) enum Key {
     Selecting(Arc<str>, String, String),
     /// The WorkloadEntries of a namespace.
     Entries(Arc<str>),
+    /// What writes down addresses of endpoints in a network, so that those at a pod's are found.
+    Network(IpAddr),
     /// The Sidecars of a namespace.
     Sidecars(Arc<str>),
     /// Ports that carry bytes: every sidecar listens for them from the start.
     Opaque,
     /// What applies to more than can be listed: patterns of hosts, rules that select their clients, Namespaces. Every part of a mesh has them.
     Everything,
+}
+
+impl Key {
+    /// The host, if it is one.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Key::Host(host) => Some(host),
+            _ => None,
+        }
+    }
 }
 
 /// The reach of an object.
@@ -62,18 +77,20 @@ pub(super) fn ties(entry: &Entry, domain: &str) -> Tied {
             Tied { made: vec![Key::Host(service_host(service, domain))], listed, inbound, ..Tied::default() }
         }
         Object::EndpointSlice(slice) => {
-            Tied { made: vec![host(&slice.service, slice.meta.namespace())], ..Tied::default() }
+            let listed = networks(&entry.object).collect();
+            Tied { made: vec![host(&slice.service, slice.meta.namespace())], listed, ..Tied::default() }
         }
         Object::DestinationRule(rule) => {
             let host = expand(&rule.host, rule.meta.namespace(), domain);
             let listed = everything(host.starts_with('*') || rule.selector.is_some());
             Tied { made: vec![Key::Host(host)], listed, inbound: rule.policy.has_pool(), ..Tied::default() }
         }
-        Object::ServiceEntry(entry) => {
+        object @ Object::ServiceEntry(entry) => {
             let made: Vec<_> = entry.hosts.iter().map(|(host, _)| Key::Host(host.clone())).collect();
             let mut listed = everything(entry.hosts.iter().any(|(host, _)| host.starts_with('*')));
             listed.extend(selecting(&own(), entry.selector.as_ref()));
             listed.extend(opaque());
+            listed.extend(networks(object));
             Tied { made, listed, ..Tied::default() }
         }
         Object::VirtualService(service) => virtual_service(service, domain),
@@ -92,7 +109,10 @@ pub(super) fn ties(entry: &Entry, domain: &str) -> Tied {
             let made = grant.from.iter().map(|(_, _, from)| Key::Grant(from.as_str().into(), own()));
             Tied { made: made.collect(), ..Tied::default() }
         }
-        Object::WorkloadEntry(_) => Tied { listed: vec![Key::Entries(own())], ..Tied::default() },
+        Object::WorkloadEntry(_) => {
+            let listed = networks(&entry.object).chain([Key::Entries(own())]);
+            Tied { listed: listed.collect(), ..Tied::default() }
+        }
         Object::Sidecar(_) => Tied { listed: vec![Key::Sidecars(own())], ..Tied::default() },
         Object::Namespace(_) | Object::MeshConfig(_) => {
             Tied { listed: vec![Key::Everything], unbounded: true, ..Tied::default() }
@@ -106,6 +126,34 @@ pub(super) fn ties(entry: &Entry, domain: &str) -> Tied {
 fn selecting(namespace: &Arc<str>, selector: Option<&Labels>) -> impl Iterator<Item = Key> {
     let first = selector.and_then(Labels::first_key_value);
     first.map(|(name, value)| Key::Selecting(namespace.clone(), name.clone(), value.clone())).into_iter()
+}
+
+/// The addresses of endpoints that an object writes down.
+pub(super) fn addresses(object: &Object) -> impl Iterator<Item = IpAddr> {
+    let (slice, written): (_, &[EntryEndpoint]) = match object {
+        Object::EndpointSlice(slice) => (&slice.endpoints[..], &[]),
+        Object::ServiceEntry(entry) => (&[][..], &entry.endpoints),
+        Object::WorkloadEntry(one) => (&[][..], std::slice::from_ref(&one.endpoint)),
+        _ => (&[][..], &[]),
+    };
+    let written = written.iter().filter_map(|endpoint| match endpoint.address {
+        EntryAddress::Ip(address) => Some(address),
+        EntryAddress::Name(_) => None,
+    });
+    slice.iter().map(|endpoint| endpoint.address).chain(written)
+}
+
+/// The networks of those.
+fn networks(object: &Object) -> impl Iterator<Item = Key> {
+    addresses(object).map(network).collect::<BTreeSet<_>>().into_iter()
+}
+
+/// The network of an address: small enough to tell few objects, and wide enough that few are to be kept of an object.
+pub(super) fn network(address: IpAddr) -> Key {
+    Key::Network(match address {
+        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & !0xff).into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !0xff).into(),
+    })
 }
 
 /// Whether a host of an object has a port that carries bytes.

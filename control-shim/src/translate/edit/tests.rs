@@ -475,6 +475,7 @@ fn entry(slot: usize, variant: usize) -> Option<Arc<Entry>> {
 struct Edited {
     slots: Vec<Option<Arc<Entry>>>,
     placement: placement::Sequential,
+    mesh: Mesh,
     compiled: Compiled,
 }
 
@@ -482,19 +483,26 @@ impl Edited {
     fn new(start: impl IntoIterator<Item = usize>) -> Self {
         let slots: Vec<_> = start.into_iter().enumerate().map(|(slot, variant)| entry(slot, variant)).collect();
         let mut placement = placement::Sequential::default();
-        let compiled = translate(&mesh(&slots, &mut placement), None);
-        Edited { slots, placement, compiled }
+        let mesh = Mesh::new(objects(&slots), &mut placement, Options::default());
+        let compiled = translate(&mesh, None);
+        Edited { slots, placement, mesh, compiled }
     }
 
+    /// The mesh as a run plans it after an edit; planned anew it is the same.
     fn set(&mut self, slot: usize, variant: usize) -> Mesh {
         self.slots[slot] = entry(slot, variant);
-        mesh(&self.slots, &mut self.placement)
+        let objects = objects(&self.slots);
+        let edited = self.mesh.edited(objects.clone(), &mut self.placement, Options::default());
+        let anew = Mesh::new(objects, &mut self.placement, Options::default());
+        assert_eq!((&edited.pods, &edited.stand_ins), (&anew.pods, &anew.stand_ins));
+        assert_eq!((&edited.diagnostics, &edited.options), (&anew.diagnostics, &anew.options));
+        self.mesh = edited.clone();
+        edited
     }
 }
 
-fn mesh(slots: &[Option<Arc<Entry>>], placement: &mut placement::Sequential) -> Mesh {
-    let objects = Objects::sharing(slots.iter().flatten().cloned());
-    Mesh::new(objects, placement, Options::default())
+fn objects(slots: &[Option<Arc<Entry>>]) -> Objects {
+    Objects::sharing(slots.iter().flatten().cloned())
 }
 
 /// What is in force of a mesh after another one, with nothing taken from its translation.

@@ -46,10 +46,10 @@ impl Writer {
         }
     }
 
-    /// Passes the batch on.
-    pub fn flush(&mut self) {
+    /// Passes the batch on; false when it is empty.
+    pub fn flush(&mut self) -> bool {
         if self.batch.is_empty() {
-            return;
+            return false;
         }
         let batch = std::mem::replace(&mut self.batch, String::with_capacity(BATCH_BYTES));
         let thread = self.thread.get_or_insert_with(|| {
@@ -65,6 +65,7 @@ impl Writer {
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = thread.try_send(batch) {
             self.dropped_batches += 1;
         }
+        true
     }
 }
 

@@ -40,6 +40,9 @@ const ABSENT_MAX: usize = 4096;
 /// Until housekeeping looks at everything again: while something waits, and otherwise.
 const LOOK_OFTEN: Duration = Duration::from_millis(250);
 const LOOK_SELDOM: Duration = Duration::from_secs(1);
+/// After lines for the access log, more of them are let come together: a wake-up of ours, one of the worker and a write for each would cost as much as
+/// the request.
+const LOG_GATHER: Duration = Duration::from_millis(10);
 
 /// A listener that was bound.
 #[derive(Clone, Debug)]
@@ -137,11 +140,12 @@ async fn main_loop(options: Options) -> i32 {
     let outcomes = house.borrow_mut().names.outcomes();
     let Some(mut outcomes) = outcomes else { return 1 };
     house.borrow_mut().load_at_start();
+    let mut read_from = Instant::now();
     loop {
         let outliers_due = house.borrow().outliers_due();
         let look = house.borrow().look_again_in();
         tokio::select! {
-            () = notify.notified() => {}
+            () = mail(&notify, read_from) => {}
             Some(event) = events.recv() => house.borrow_mut().on_shim(event),
             Some(outcome) = outcomes.recv() => house.borrow_mut().names.take(outcome),
             within = stop.asked() => house.borrow_mut().drain(within),
@@ -149,7 +153,9 @@ async fn main_loop(options: Options) -> i32 {
             () = at(outliers_due) => house.borrow_mut().sweep_outliers(),
         }
         let mut house = house.borrow_mut();
-        house.read_mail();
+        if house.read_mail() {
+            read_from = Instant::now() + LOG_GATHER;
+        }
         house.apply_pending();
         house.apply_names();
         if let Some(code) = house.exit_code() {
@@ -158,6 +164,12 @@ async fn main_loop(options: Options) -> i32 {
             return code;
         }
     }
+}
+
+/// Mail of workers, once it is time to read it.
+async fn mail(notify: &tokio::sync::Notify, from: Instant) {
+    tokio::time::sleep_until(from.into()).await;
+    notify.notified().await;
 }
 
 /// At this time, or never.
@@ -442,13 +454,14 @@ impl House {
         }
     }
 
-    fn read_mail(&mut self) {
+    /// True when there were lines for the access log.
+    fn read_mail(&mut self) -> bool {
         for worker in 0..self.workers.len() {
             while let Some(message) = self.workers.recv(worker) {
                 self.on_worker(worker, message);
             }
         }
-        self.log.flush();
+        self.log.flush()
     }
 
     fn on_worker(&mut self, worker: usize, message: FromWorker) {

@@ -1,5 +1,7 @@
 //! Istio's metrics with Istio's labels, peer metadata between sidecars, access logs.
 
+use std::time::Instant;
+
 use ringway_config::model::{
     AccessLog, Action, Backend, Fault, Forward, PathMatch, Protocol, Redirect, Respond, Role, RuleId,
 };
@@ -12,6 +14,7 @@ matrix!(
     two_sidecars_know_each_other,
     peer_metadata_stays_in_the_mesh,
     access_logs_tell_what_happened,
+    lines_of_requests_in_a_row_are_written_together,
     lines_of_our_own_answers_tell_as_much,
     a_line_has_the_format_that_is_asked_for,
     answers_of_our_own_name_their_rule_inside_the_mesh,
@@ -116,6 +119,26 @@ fn peer_metadata_stays_in_the_mesh(case: Case) {
         assert!(!leaks(&seen.headers), "{role:?}: {}", seen.text());
         assert!(role == Role::Inbound || !leaks(&response.headers), "{role:?}: {response:?}");
     }
+}
+
+/// A line wakes housekeeping, which wakes the thread that writes and the worker that has its record back: once in a while, not once a request.
+fn lines_of_requests_in_a_row_are_written_together(case: Case) {
+    const REQUESTS: u64 = 300;
+    let upstream = Upstream::serve(|_| Reply::ok("x"));
+    let mut config = Config::http(Role::Outbound).upstream(upstream.address());
+    config.policy.access_log = AccessLog::Text;
+    let proxy = ProxyBuilder::new(case, config).start();
+    let mut client = proxy.client();
+    assert_eq!(client.get("up.test", "/first").status, 200);
+    let (sleeps, begun) = (proxy.program.sleeps(), Instant::now());
+    for _ in 0..REQUESTS {
+        assert_eq!(client.get("up.test", "/more").status, 200);
+    }
+    // The worker sleeps until a request is there, and until its answer is. Lines may be written every 10 ms.
+    let (slept, writes) = (proxy.program.sleeps() - sleeps, begun.elapsed().as_millis() as u64 / 10 + 1);
+    assert!(slept <= 3 * REQUESTS + 5 * writes, "{slept} sleeps for {REQUESTS} requests and {writes} writes");
+    let lines = || proxy.program.stdout().lines().filter(|line| line.contains("/more")).count() as u64;
+    until("all lines", || (lines() == REQUESTS).then_some(()));
 }
 
 fn access_logs_tell_what_happened(case: Case) {

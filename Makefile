@@ -8,10 +8,10 @@ MESH    ?= examples/bookshop
 CHECKED := --profile checked --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint tools fmt-check clippy binaries suite corpus deny fields budgets instructions times history bench race compared yardsticks clean
+.PHONY: help run build test lint tools fmt-check clippy binaries suite corpus deny fields budgets instructions times history bench bench-load race compared yardsticks clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Build and run the example mesh (MESH=folder-or-file for another)
 	@echo "Starting: ringway run $(MESH)   (Ctrl-C ends it)"
@@ -95,6 +95,11 @@ bench: compared ## CPU per request beside nginx, HAProxy, Envoy and bare forward
 
 race: compared ## Every workload of the race with its bars and verdicts, many hours (ARGS='--rounds 5 -d 2s --rest 10s' for a short form)
 	@$(TARGET)/release/ringway-load compare --race --yardsticks $(TARGET)/yardsticks/release $(ARGS)
+
+# Budgets and figures of the generator itself, docs/load.md. Two minutes and a half.
+bench-load: ## What ringway-load itself costs and how true its times are, beside wrk (needs a quiet machine with two cores; ARGS='--rounds 3')
+	@$(CARGO) build --locked --release -p ringway-load --bin ringway-load -p ringway-generator --bin generator
+	@$(TARGET)/release/generator --load $(TARGET)/release/ringway-load $(ARGS)
 
 compared:
 	@$(CARGO) build --locked --release -p dataplane --bin dataplane -p ringway-load --bin ringway-load

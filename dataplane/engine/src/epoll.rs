@@ -6,14 +6,13 @@
 //! epoll_wait. Listeners are level-triggered. Owned by one worker.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno as Os;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, sendmsg};
+use rustix::net::{RecvFlags, SocketFlags};
 
 use crate::arenas::Arenas;
 use crate::buf::Buf;
@@ -24,7 +23,8 @@ use crate::io::{
 };
 use crate::listeners::Listeners;
 use crate::net::{self, AcceptError, Connecting};
-use crate::send_queue::{Fin, PIECES_PER_CALL, SendQueue, SendState, Sender, Sending};
+use crate::offer::offer;
+use crate::send_queue::{Fin, SendQueue, SendState, Sender, Sending};
 use crate::splice::{Pipes, Pump, Stopped};
 use crate::table::Table;
 use crate::wake::EventWaker;
@@ -57,6 +57,8 @@ pub struct Epoll {
     to_read: ToRead,
     /// The last turn reported what was sent and asked for no events.
     only_reported: bool,
+    /// Completions of this turn that may be late.
+    late: usize,
     /// Connects decided at once; reported by the next turn.
     connected: Vec<(Sock, Result<(), Errno>)>,
     waker: Arc<EventWaker>,
@@ -131,6 +133,7 @@ impl Epoll {
             sending: Sending::new(&limits),
             to_read: ToRead::default(),
             only_reported: false,
+            late: 0,
             connected: Vec::new(),
             waker,
             random: Random::from_kernel(),
@@ -312,7 +315,9 @@ impl Epoll {
         for sock in &list {
             if let Some(socket) = self.sockets.get_mut(*sock) {
                 self.sending.flushing(&mut socket.queue);
-                flush_one(*sock, socket, &mut self.sending, self.now, &mut self.stats.system_calls, out);
+                let calls = &mut self.stats.system_calls;
+                let may_be_late = flush_one(*sock, socket, &mut self.sending, self.now, calls, out);
+                self.late += usize::from(may_be_late);
             }
         }
         self.sending.put_flush_list(list);
@@ -539,6 +544,12 @@ impl Io for Epoll {
         }
     }
 
+    fn hurry(&mut self, sock: Sock, hurry: bool) {
+        if let Some(socket) = self.sockets.get_mut(sock) {
+            socket.queue.hurry = hurry;
+        }
+    }
+
     fn queued(&self, sock: Sock) -> usize {
         self.sockets.get(sock).map_or(0, |socket| socket.queue.bytes())
     }
@@ -591,6 +602,7 @@ impl Io for Epoll {
 
     fn turn(&mut self, deadline: Time, out: &mut Vec<Completion>) {
         let before = out.len();
+        self.late = 0;
         while let Some((sock, result)) = self.connected.pop() {
             self.connect_ended(sock, result, out);
         }
@@ -598,10 +610,11 @@ impl Io for Epoll {
         let arenas = &self.arenas;
         self.sending.relieve(&mut self.sockets, self.now, || arenas.are_low(), out);
         // What was sent is reported at once, without asking the kernel for more; but never twice in a row.
-        let only_report = out.len() > before && !self.only_reported;
+        let has_completions = out.len() > before + self.late;
+        let only_report = has_completions && !self.only_reported;
         self.only_reported = only_report;
         if !only_report {
-            let timeout = self.timeout(deadline, out.len() > before);
+            let timeout = self.timeout(deadline, has_completions);
             self.wait(timeout);
         }
         self.now = monotonic();
@@ -625,7 +638,7 @@ impl Io for Epoll {
     }
 }
 
-/// Sends what is queued until the kernel takes no more, then FIN if it is due. One `Sent` reports it all.
+/// Sends what is queued until the kernel takes no more, then FIN if it is due. One `Sent` reports it all; true when it may be late.
 fn flush_one(
     sock: Sock,
     socket: &mut Socket,
@@ -633,15 +646,15 @@ fn flush_one(
     now: Time,
     calls: &mut u64,
     out: &mut Vec<Completion>,
-) {
+) -> bool {
     if socket.queue.state != SendState::Ready {
-        return;
+        return false;
     }
     let mut sent = 0;
     let mut failed = None;
     while !socket.queue.is_empty() {
         *calls += 1;
-        match send_once(socket, sending) {
+        match offer(&socket.fd, &socket.queue, sending) {
             Ok((n, offered)) => {
                 sent += n;
                 sending.consume(&mut socket.queue, n);
@@ -661,6 +674,7 @@ fn flush_one(
             }
         }
     }
+    let may_be_late = sent > 0 && failed.is_none() && socket.queue.may_report_late(sent);
     if sent > 0 {
         let drained = socket.queue.is_empty();
         out.push(Completion::Sent { token: socket.token, bytes: u32::try_from(sent).unwrap_or(u32::MAX), drained });
@@ -672,17 +686,7 @@ fn flush_one(
         *calls += 1;
         net::finish(&socket.fd);
     }
-}
-
-/// One call: how many bytes were taken, and how many were offered.
-fn send_once(socket: &Socket, sending: &Sending) -> Result<(usize, usize), Os> {
-    if let Some(piece) = sending.only_piece(&socket.queue) {
-        return Ok((rustix::net::send(&socket.fd, piece, SendFlags::NOSIGNAL)?, piece.len()));
-    }
-    let mut slices = [IoSlice::new(&[]); PIECES_PER_CALL];
-    let (count, offered) = sending.gather(&socket.queue, &mut slices);
-    let sent = sendmsg(&socket.fd, &slices[..count], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?;
-    Ok((sent, offered))
+    may_be_late
 }
 
 fn end(socket: &mut Socket, end: End, out: &mut Vec<Completion>) {

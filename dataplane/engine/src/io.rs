@@ -11,6 +11,7 @@
 //! * **Sending is queued.** [`Io::send`] takes the piece; pieces of one socket leave in order, at most one send in flight per socket,
 //!   everything queued in one turn goes out as one call. Short writes are the driver's business. [`Completion::Sent`] reports progress and says when
 //!   the queue ran dry. The first error drops the queue and is reported once, by [`Completion::SendFailed`].
+//!   Where nobody waits for that ([`Io::hurry`]), a turn does not end for it alone: it comes with the next completion, or at the deadline.
 //! * [`Io::shutdown`] sends FIN after the queue has drained.
 //! * [`Io::close`] drops the queue, and **no completion of that socket is delivered afterwards**, also none already reaped: the owner may
 //!   free its state at once. Memory that the kernel still uses stays with the driver until the kernel is done with it.
@@ -29,6 +30,8 @@ use crate::buf::Buf;
 pub const CREDIT_UNLIMITED: u32 = u32::MAX;
 /// How long a queued send may hold ring buffers while the peer does not read.
 pub const SEND_BLOCKED_MAX: Duration = Duration::from_millis(10);
+/// That more bytes than this were sent is always reported at once: somebody may have been paused until there is room.
+pub const SENT_LATE_BYTES_MAX: usize = 16 << 10;
 
 /// Monotonic time in nanoseconds; an argument everywhere, read from the clock only by the driver, once a turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -353,6 +356,9 @@ pub trait Io {
     fn recv(&mut self, sock: Sock, class: Class, credit: u32);
     /// Queues bytes.
     fn send(&mut self, sock: Sock, piece: Piece);
+    /// Whether somebody waits for [`Completion::Sent`] of this socket, as is the case until told otherwise. If not, one that says that the queue ran dry,
+    /// after at most [`SENT_LATE_BYTES_MAX`] bytes and without a FIN to follow, may be late.
+    fn hurry(&mut self, sock: Sock, hurry: bool);
     /// Bytes queued and not yet taken by the kernel.
     fn queued(&self, sock: Sock) -> usize;
     /// The kernel has a call with the first of these bytes: whether it took any is not known yet.

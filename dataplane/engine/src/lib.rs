@@ -14,6 +14,7 @@ mod listeners;
 pub mod mailbox;
 mod mapping;
 pub mod net;
+mod offer;
 mod send_queue;
 pub mod sim;
 pub mod slab;

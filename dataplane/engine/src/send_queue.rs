@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use crate::buf::Buf;
-use crate::io::{Completion, Errno, Limits, Piece, SEND_BLOCKED_MAX, Sock, Time, Token};
+use crate::io::{Completion, Errno, Limits, Piece, SEND_BLOCKED_MAX, SENT_LATE_BYTES_MAX, Sock, Time, Token};
 use crate::table::Table;
 
 /// End of a list of nodes.
@@ -52,6 +52,8 @@ pub(crate) struct SendQueue {
     charged: u32,
     pub(crate) state: SendState,
     pub(crate) fin: Fin,
+    /// See [`Io::hurry`](crate::Io::hurry).
+    pub(crate) hurry: bool,
     to_flush: bool,
     enlisted: bool,
     bytes: usize,
@@ -66,6 +68,7 @@ impl SendQueue {
             charged: 0,
             state,
             fin: Fin::No,
+            hurry: true,
             to_flush: false,
             enlisted: false,
             bytes: 0,
@@ -80,6 +83,11 @@ impl SendQueue {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.head == NIL
+    }
+
+    /// That so many bytes were taken may be reported late.
+    pub(crate) fn may_report_late(&self, sent: usize) -> bool {
+        !self.hurry && self.is_empty() && self.fin == Fin::No && sent <= SENT_LATE_BYTES_MAX
     }
 }
 

@@ -108,7 +108,12 @@ impl<I: Io> Worker<I> {
             down.sock = sock;
         }
         match view.protocol {
-            ListenerProtocol::Http { .. } | ListenerProtocol::Tls { .. } => {
+            ListenerProtocol::Http { .. } => {
+                self.io.hurry(sock, false);
+                self.io.recv(sock, Class::Small, CREDIT);
+                self.arm_down(key);
+            }
+            ListenerProtocol::Tls { .. } => {
                 self.io.recv(sock, Class::Small, CREDIT);
                 self.arm_down(key);
             }

@@ -174,8 +174,10 @@ impl<I: Io> Worker<I> {
         down.phase = Phase::Tunnel(Box::new(tunnel));
         if let Some(up) = self.ups.get_mut(up_key) {
             up.phase = UpPhase::Tunnel(key);
+            self.io.hurry(up.sock, true);
             self.io.recv(up.sock, Class::Small, CREDIT);
         }
+        self.io.hurry(down_sock, true);
         self.io.recv(down_sock, Class::Small, CREDIT);
         if !rest.is_empty() {
             self.tunnel_from_up(key, rest);

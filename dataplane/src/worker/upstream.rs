@@ -109,7 +109,11 @@ impl<I: Io> Worker<I> {
 
     fn connect(&mut self, slot: Slot, cluster: u32, down: Key, exchange: &Exchange) -> Result<Key, Errno> {
         let life = exchange.pinned.as_ref().map_or(Life::default(), |p| Life::of(&p.view.cluster(cluster).model));
-        self.open(slot, UpPhase::Connecting(down), life)
+        let key = self.open(slot, UpPhase::Connecting(down), life)?;
+        if let Some(up) = self.ups.get(key) {
+            self.io.hurry(up.sock, false);
+        }
+        Ok(key)
     }
 
     /// Starts a connect to the endpoint of `slot`.

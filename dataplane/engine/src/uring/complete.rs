@@ -130,6 +130,12 @@ impl Uring {
         if socket.closing {
             return self.vacate_if_done(name.index);
         }
+        self.taken(sock, result, out);
+    }
+
+    /// What a send came to: bytes that the kernel took, or an error.
+    pub(super) fn taken(&mut self, sock: Sock, result: i32, out: &mut Vec<Completion>) {
+        let Some(socket) = self.sockets.get_mut(sock) else { return };
         match -result {
             errno @ 1.. if errno != libc::EAGAIN && errno != libc::EINTR => {
                 self.sending.fail(&mut socket.queue, socket.token, Errno(errno), out);
@@ -151,6 +157,7 @@ impl Uring {
         }
         let drained = socket.queue.is_empty();
         if sent > 0 {
+            self.late += usize::from(socket.queue.may_report_late(sent as usize));
             out.push(Completion::Sent { token: socket.token, bytes: sent, drained });
         }
         if drained {

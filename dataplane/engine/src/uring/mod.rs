@@ -4,7 +4,8 @@
 //! parts: say what is wanted (receives armed or cancelled, queues flushed), enter the ring once, and turn its completions into ours.
 //! Entries are made in the first part only, so that nothing the owner does between turns can pull a descriptor from under one.
 //!
-//! Sends never wait in the kernel: they take what fits and report it, and the rest waits here for a poll of the socket. A socket's
+//! Sends never wait in the kernel: they take what fits and report it, and the rest waits here for a poll of the socket. One or two are
+//! system calls of their own, more go through the ring. A socket's
 //! slot, descriptor and memory stay until the last of its operations has completed, whatever the owner did to it.
 //! Owned by one worker, and bound to the thread that opened it.
 
@@ -48,6 +49,9 @@ const SMALL_LENT_MIN: usize = 16;
 const BULK_LENT_MIN: usize = 2;
 /// Turns in which a driver that is dropped waits for its operations to end.
 const LAST_TURNS_MAX: u32 = 1_000;
+
+/// So few sends are made by a system call each: what came of them is known at once, and the ring is then entered to wait, not to hear of them.
+const SENDS_BY_CALL_MAX: usize = 2;
 
 /// Operations of a socket that the kernel has.
 const OP_RECV: u8 = 1;
@@ -101,6 +105,8 @@ pub struct Uring {
     messages: Messages,
     arenas: Arenas,
     recv_has_limit: bool,
+    /// A turn with so many sends makes them by system calls.
+    sends_by_call_max: usize,
     sockets: Table<Socket>,
     listeners: Listeners,
     pumps: Table<Pump>,
@@ -121,6 +127,10 @@ pub struct Uring {
     wake_armed: bool,
     /// Operations the kernel has, of all sockets and listeners.
     in_flight: usize,
+    /// The last turn reported what it had and did not enter the ring.
+    only_reported: bool,
+    /// Completions of this turn that may be late.
+    late: usize,
     entries: Vec<cqueue::Entry>,
     waker: Arc<EventWaker>,
     random: Random,
@@ -172,7 +182,7 @@ impl Uring {
         Uring::open_with(limits, Kernel::AsItIs)
     }
 
-    /// As [`Uring::open`], but does without everything that is optional, as on the oldest kernel that will do. For tests.
+    /// As [`Uring::open`], but does without everything that is optional, as on the oldest kernel that will do, and sends by the ring alone. For tests.
     #[doc(hidden)]
     pub fn open_as_on_an_old_kernel(limits: Limits) -> Result<Uring, OpenError> {
         Uring::open_with(limits, Kernel::Old)
@@ -194,6 +204,7 @@ impl Uring {
             messages: Messages::new(),
             arenas,
             recv_has_limit,
+            sends_by_call_max: if kernel == Kernel::Old { 0 } else { SENDS_BY_CALL_MAX },
             sockets: Table::new(limits.sockets_max),
             listeners: Listeners::new(),
             pumps: Table::new(limits.sockets_max),
@@ -208,6 +219,8 @@ impl Uring {
             accepts_to_cancel: Vec::new(),
             wake_armed: false,
             in_flight: 0,
+            only_reported: false,
+            late: 0,
             entries: Vec::new(),
             waker,
             random: Random::from_kernel(),
@@ -353,6 +366,12 @@ impl Io for Uring {
         }
     }
 
+    fn hurry(&mut self, sock: Sock, hurry: bool) {
+        if let Some(socket) = self.sockets.get_mut(sock) {
+            socket.queue.hurry = hurry;
+        }
+    }
+
     fn queued(&self, sock: Sock) -> usize {
         self.sockets.get(sock).map_or(0, |socket| socket.queue.bytes())
     }
@@ -415,8 +434,9 @@ impl Io for Uring {
 
     fn turn(&mut self, deadline: Time, out: &mut Vec<Completion>) {
         let before = out.len();
+        self.late = 0;
         self.prepare(out);
-        self.enter(deadline, out.len() > before);
+        self.enter(deadline, out.len() > before + self.late);
         self.now = monotonic();
         self.reap(out);
         self.run_pumps(out);

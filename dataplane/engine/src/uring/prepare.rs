@@ -13,6 +13,7 @@ use super::{
 };
 use crate::clock::monotonic;
 use crate::io::{CREDIT_UNLIMITED, Class, Completion, Sock, Time};
+use crate::offer::offer;
 use crate::send_queue::{PIECES_PER_CALL, SendState, Sending};
 
 impl Uring {
@@ -31,7 +32,7 @@ impl Uring {
         }
         self.arm_listeners();
         self.cancel_closed();
-        self.flush();
+        self.flush(out);
         let arenas = &self.arenas;
         self.sending.relieve(&mut self.sockets, self.now, || arenas.are_low(), out);
         self.small.top_up();
@@ -81,11 +82,12 @@ impl Uring {
         }
     }
 
-    pub(super) fn flush(&mut self) {
+    pub(super) fn flush(&mut self, out: &mut Vec<Completion>) {
         if !self.sending.has_flushes() {
             return;
         }
         let list = self.sending.take_flush_list();
+        let by_call = list.len() <= self.sends_by_call_max;
         for sock in &list {
             let Some(socket) = self.sockets.get_mut(*sock) else { continue };
             self.sending.flushing(&mut socket.queue);
@@ -94,6 +96,18 @@ impl Uring {
             }
             if socket.queue.is_empty() {
                 self.stats.system_calls += u64::from(finish(socket));
+                continue;
+            }
+            if by_call {
+                self.stats.system_calls += 1;
+                let result = match offer(&socket.fd, &socket.queue, &self.sending) {
+                    Ok((taken, offered)) => {
+                        socket.offered = offered as u32;
+                        taken as i32
+                    }
+                    Err(e) => -e.raw_os_error(),
+                };
+                self.taken(*sock, result, out);
                 continue;
             }
             let entry = send_entry(*sock, socket, &self.sending, &mut self.messages);
@@ -215,6 +229,11 @@ impl Uring {
         let has_more = self.ring.has_completions();
         let is_idle = !has_completions && !has_more && self.pumps_to_run.is_empty();
         if has_more && self.ring.is_submitted() {
+            return;
+        }
+        // What was sent is reported at once, without asking the kernel for more; but never twice in a row.
+        self.only_reported = has_completions && !self.only_reported && self.ring.is_submitted();
+        if self.only_reported {
             return;
         }
         let timeout = if is_idle { self.timeout(deadline) } else { None };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringway_engine::io::{CREDIT_UNLIMITED, End, Io, Limits, Stats};
+use ringway_engine::io::{CREDIT_UNLIMITED, End, Io, Limits, SENT_LATE_BYTES_MAX, Stats};
 use ringway_engine::{Class, Errno, Piece};
 
 use crate::harness::Harness;
@@ -198,6 +198,49 @@ pub fn finishes_short_sends<W: World>() {
     assert!(h.peer_reads(&peer, bytes.len()) == bytes);
     h.peer_reads_eof(&peer);
     assert_eq!((h.heard(token).sent, h.heard(token).drained), (bytes.len() as u64, true));
+}
+
+/// A deadline that a test that fails waits for.
+const LONG: Duration = Duration::from_secs(5);
+
+pub fn reports_at_once_what_somebody_may_wait_for<W: World>() {
+    let mut h = Harness::<W>::new(Limits::default());
+    for (hurry, bytes, fin) in [(true, 5, false), (false, SENT_LATE_BYTES_MAX + 1, false), (false, 5, true)] {
+        let (sock, token, peer) = h.open_pair();
+        h.settle();
+        h.io().hurry(sock, hurry);
+        h.send(sock, &pattern(bytes));
+        if fin {
+            h.io().shutdown(sock);
+        }
+        let deadline = h.io().clock().after(LONG);
+        while h.heard(token).sent < bytes as u64 {
+            h.turn_until(deadline);
+            assert!(h.io().now() < deadline, "{:?} of {bytes} bytes, {hurry}, {fin}", h.heard(token));
+        }
+        h.peer_reads(&peer, bytes);
+        h.close(sock, token);
+    }
+}
+
+pub fn reports_late<W: World>() {
+    let mut h = Harness::<W>::new(Limits::default());
+    let (sock, token, peer) = h.open_pair();
+    h.settle();
+    h.io().hurry(sock, false);
+    h.io().send(sock, Piece::Static(b"first"));
+    let deadline = h.world.soon();
+    while h.heard(token).sent == 0 {
+        h.turn_until(deadline);
+    }
+    assert!(h.io().now() >= deadline);
+    assert_eq!((h.heard(token).sent, h.heard(token).drained), (5, true));
+    // It comes with whatever happens next.
+    h.io().send(sock, Piece::Static(b"second"));
+    assert_eq!(h.peer_reads(&peer, 5), b"first");
+    h.peer_writes(&peer, b"answer");
+    h.until("the answer", |h| !h.heard(token).received.is_empty());
+    assert_eq!(h.heard(token).sent, 11);
 }
 
 pub fn half_closes_from_the_peer<W: World>() {

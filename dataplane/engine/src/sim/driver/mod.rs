@@ -51,6 +51,8 @@ pub struct Sim {
     waker: Arc<SimWaker>,
     dice: Dice,
     now: Time,
+    /// Reports that nobody waits for: bytes that were sent, all that were queued. They are held back as long as a driver may.
+    late: Vec<(Sock, u32)>,
     limits: Limits,
     stats: Stats,
     scratch: Box<[u8]>,
@@ -134,6 +136,7 @@ impl Sim {
             waker: Arc::default(),
             dice,
             now,
+            late: Vec::new(),
             limits,
             stats: Stats::default(),
             scratch: vec![0; SPLICE_BYTES].into_boxed_slice(),
@@ -368,6 +371,12 @@ impl Io for Sim {
         }
     }
 
+    fn hurry(&mut self, sock: Sock, hurry: bool) {
+        if let Some(socket) = self.sockets.get_mut(sock) {
+            socket.queue.hurry = hurry;
+        }
+    }
+
     fn queued(&self, sock: Sock) -> usize {
         self.sockets.get(sock).map_or(0, |socket| socket.queue.bytes())
     }
@@ -428,6 +437,9 @@ impl Io for Sim {
             }
         }
         self.now = Time(self.net.borrow().now);
+        if out.len() > before || self.now >= deadline {
+            self.report_late(before, out);
+        }
         self.stats.turns += 1;
         self.stats.completions += (out.len() - before) as u64;
     }

@@ -62,6 +62,16 @@ impl Sim {
         }
     }
 
+    /// Reports what was held back, before what happened since. Sockets that were closed meanwhile say nothing.
+    pub(super) fn report_late(&mut self, at: usize, out: &mut Vec<Completion>) {
+        let sockets = &self.sockets;
+        let reports = self.late.drain(..).filter_map(|(sock, bytes)| {
+            let token = sockets.get(sock)?.token;
+            Some(Completion::Sent { token, bytes, drained: true })
+        });
+        out.splice(at..at, reports);
+    }
+
     /// Reports a call that has ended by now, and makes the queue ready for the next or blocked.
     pub(super) fn finish_send(&mut self, sock: Sock, out: &mut Vec<Completion>) {
         let now = self.net.borrow().now;
@@ -70,7 +80,11 @@ impl Sim {
         self.sending.consume(&mut socket.queue, sent);
         if sent > 0 {
             let (bytes, drained) = (u32::try_from(sent).unwrap_or(u32::MAX), socket.queue.is_empty());
-            out.push(Completion::Sent { token: socket.token, bytes, drained });
+            if socket.queue.may_report_late(sent) {
+                self.late.push((sock, bytes));
+            } else {
+                out.push(Completion::Sent { token: socket.token, bytes, drained });
+            }
         }
         let pump = socket.splice_from.filter(|_| socket.queue.is_empty());
         if sent < wanted && !self.net.borrow().writable(socket.end) {

@@ -118,9 +118,11 @@ impl<I: Io> Worker<I> {
         let cluster = view.cluster(view.cluster_named(account.cluster())?);
         cluster.endpoints.clone().find_map(|endpoint| {
             let slot = self.state.slot(endpoint);
-            let up = *self.pools.get(slot.0 as usize)?.first()?;
-            let own = self.ups.get(up)?.account.as_deref().is_some_and(|other| std::ptr::eq(other, account));
-            own.then_some((up, slot))
+            let pool = self.pools.get(slot.0 as usize)?;
+            // Those from before the cluster had limits are counted nowhere.
+            let own = |up: &&Key| self.ups.get(**up)?.account.as_deref().map(|other| std::ptr::eq(other, account));
+            let up = pool.iter().find(|up| own(up) == Some(true))?;
+            Some((*up, slot))
         })
     }
 

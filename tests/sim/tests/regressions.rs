@@ -109,3 +109,13 @@ fn a_reset_that_a_send_learns_of_does_not_make_half_an_answer_look_whole() {
     plan.profile = Profile::Hostile;
     holds(&plan);
 }
+
+#[test]
+fn a_limit_that_comes_while_connections_are_pooled_holds_nobody_up() {
+    let mut requests: Vec<Request> = (0..200).map(|_| get(Road::Plain, 200)).collect();
+    requests.iter_mut().for_each(|r| r.answer.delay = Duration::from_millis(2));
+    let clients = (0..10).map(|i| client(20 * i..20 * i + 20, 1, FAST, false)).collect();
+    let mut plan = plan(Faults::timing(), requests, clients);
+    plan.swaps = (0..8).map(|i| Duration::from_millis(5) * i).collect();
+    holds(&plan);
+}

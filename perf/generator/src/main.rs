@@ -109,7 +109,6 @@ impl Figures {
                 rounds.iter().filter_map(|(ours, wrk)| Some((of(ours), of(wrk.as_ref()?)))).collect();
             self.tell(&format!("{name}_of_a_busy_server"), median(rounds.iter().map(|(ours, _)| of(ours))), "us", None);
             if let Some(ratio) = statistics::ratio(&pairs) {
-                self.tell(&format!("{name}_beside_wrk"), ratio.median, "times", None);
                 let apart = (ratio.median - 1.0).abs();
                 self.tell(&format!("{name}_apart_from_wrk"), apart, "part", Some(Budget::AtMost(budget)));
             }
@@ -128,7 +127,7 @@ impl Figures {
         self.tell("rate_on_one_core", report.rate, "requests/s", Some(Budget::AtLeast(RATE as f64 * 0.999)));
         let late = generator.lateness_p999_ns as f64 / 1e6;
         self.tell("lateness_p99.9", late, "ms", Some(Budget::AtMost(1.0)));
-        self.tell("share_of_the_core", generator.cpu_share, "part", None);
+        self.tell("share_of_the_core_at_that_rate", generator.cpu_share, "part", None);
         Ok(())
     }
 
@@ -142,17 +141,17 @@ impl Figures {
         let seconds = self.options.seconds;
         let closed = ["--closed", "-c", "16", "--insecure"];
         let long = self.report(&format!("https://{address}/{LONG_BYTES}"), seconds, &closed)?;
-        self.tell("tls_bytes_per_cpu_second", long.generator.bytes_per_cpu_second / f64::from(1 << 20), "MiB", None);
+        self.tell("tls_bytes_per_cpu_second", long.generator.bytes_per_cpu_second / f64::from(1 << 20), "MiB/s", None);
         for (name, more) in
             [("full", &["--new-connections", "--no-resumption"][..]), ("resumed", &["--new-connections"])]
         {
             let flags = [&closed, more].concat();
             let report = self.report(&format!("https://{address}/128"), seconds, &flags)?;
-            self.tell(&format!("tls_handshakes_{name}"), report.rate, "1/s", None);
+            self.tell(&format!("tls_handshakes_{name}"), report.rate, "handshakes/s", None);
             self.tell(
                 &format!("tls_handshakes_{name}_per_cpu_second"),
                 1e6 / report.generator.cpu_us_per_request,
-                "1/s",
+                "handshakes/s",
                 None,
             );
         }
@@ -188,7 +187,7 @@ impl Figures {
     fn tell_cost(&mut self, name: &str, rounds: &[(Run, Option<Run>)], budget: Option<Budget>) {
         self.tell(&format!("{name}_rate"), median(rounds.iter().map(|(ours, _)| ours.rate)), "requests/s", None);
         let ours = median(rounds.iter().map(|(ours, _)| ours.per_cpu_second));
-        self.tell(&format!("{name}_requests_per_cpu_second"), ours, "requests", None);
+        self.tell(&format!("{name}_requests_per_cpu_second"), ours, "requests/s", None);
         let pairs: Vec<(f64, f64)> =
             rounds.iter().filter_map(|(ours, wrk)| Some((ours.per_cpu_second, wrk.as_ref()?.per_cpu_second))).collect();
         if let Some(ratio) = statistics::ratio(&pairs) {

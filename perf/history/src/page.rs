@@ -35,7 +35,7 @@ pub fn draw(history: &History) -> String {
     let mut page = String::from(HEAD);
     let span = match (history.0.first(), history.0.last()) {
         (Some(first), Some(last)) => format!(
-            "{} revisions, from {} ({}) to {} ({}). Lower is better. Point at a dot for its revision.",
+            "{} revisions, from {} ({}) to {} ({}). Lower is better, but for what is per second (/s) or so many times another. Point at a dot for its revision.",
             history.0.len(),
             escape(&first.revision),
             escape(&first.date),

@@ -43,23 +43,45 @@ Server: gunicorn\r\nCache-Control: no-store\r\nx-envoy-upstream-service-time: 3\
 const PEER: &[u8] = b"x-envoy-peer-metadata-id: sidecar~10.1.2.3~front-0.shop~shop.svc.cluster.local\r\n\
 x-envoy-peer-metadata: ChkKDkFQUF9DT05UQUlORVJTEgcaBWZyb250ChoKCkNMVVNURVJfSUQSDBoKS3ViZXJuZXRlcw==\r\n";
 
+/// A head at the start of a buffer, as reads bring it. Constants lie where the linker puts them, and what goes by the word takes more instructions at
+/// one place than at another.
+#[repr(align(64))]
+struct Received {
+    buffer: [u8; 2048],
+    len: usize,
+}
+
+impl Received {
+    fn new(head: &[u8]) -> Box<Received> {
+        let mut received = Box::new(Received { buffer: [0; 2048], len: head.len() });
+        received.buffer[..head.len()].copy_from_slice(head);
+        received
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
+}
+
 pub fn paths() -> Vec<HotPath> {
     let mut paths = Vec::new();
     for (what, head) in [("a request head of 3 lines", SHORT), ("a request head of 16 lines", LONG)] {
         paths.push(HotPath::new(format!("parse {what}"), OPERATIONS, move || {
-            let (mut request, limits) = (RequestHead::default(), HeadLimits::default());
+            let (mut request, limits, received) = (RequestHead::default(), HeadLimits::default(), Received::new(head));
             Box::new(move || {
                 for _ in 0..OPERATIONS {
-                    assert_eq!(request.parse(black_box(head), 0, &limits), Ok(Parse::Complete));
+                    assert_eq!(request.parse(black_box(received.bytes()), 0, &limits), Ok(Parse::Complete));
                 }
             })
         }));
     }
     paths.push(HotPath::new("parse a response head of 6 lines", OPERATIONS, || {
-        let (mut response, limits) = (ResponseHead::default(), HeadLimits::default());
+        let (mut response, limits, received) =
+            (ResponseHead::default(), HeadLimits::default(), Received::new(RESPONSE));
         Box::new(move || {
             for _ in 0..OPERATIONS {
-                assert_eq!(response.parse(black_box(RESPONSE), 0, Method::Get, &limits), Ok(Parse::Complete));
+                let head = black_box(received.bytes());
+                assert_eq!(response.parse(head, 0, Method::Get, &limits), Ok(Parse::Complete));
             }
         })
     }));

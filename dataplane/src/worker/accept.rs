@@ -57,8 +57,12 @@ impl<I: Io> Worker<I> {
         }
     }
 
-    /// The other worker with fewer connections than this one, if any. Connections are what a burst of accepts changes at once; busy time lags behind.
+    /// The other worker with fewer connections than this one, if any. A worker that drains keeps what it accepts: the other may have drained already, and
+    /// nobody waits for it any more. Connections are what a burst of accepts changes at once; busy time lags behind.
     fn least_loaded(&self) -> Option<usize> {
+        if self.drain.is_some() {
+            return None;
+        }
         let load = |id: usize| {
             let stats = &self.wiring.stats[id];
             stats.downstream.load(Relaxed)
@@ -73,6 +77,10 @@ impl<I: Io> Worker<I> {
 
     /// Takes a connection over, from this worker's own listener or another worker's.
     pub(super) fn adopt(&mut self, conn: Conn, listener: u32, peer: SocketAddr) {
+        if self.drained {
+            // Handed over by a worker that had not heard of the drain: nothing of it was read, so its client may try again.
+            return;
+        }
         let Some(pinned) = self.active.clone() else { return };
         let Some(index) = pinned.listener(listener) else { return };
         let view = &pinned.view.listeners()[index as usize];

@@ -3,16 +3,16 @@
 use super::findings::Missing;
 use super::gateway_api::K8S_GATEWAY_LABEL;
 use super::virtual_service::{MESH, Routes, Seat, gateway_key};
-use super::{Pass, View, expand, intersect};
+use super::{Pass, View, expand, intersect, seniority};
 use crate::diagnostic::Diagnostic;
 use crate::mesh::Pod;
 use crate::object::gateway::{Gateway, Server, ServerHost, ServerProtocol};
 use crate::object::objects::K8S_GATEWAY;
 use crate::object::virtual_service::VirtualService;
-use crate::object::{K8sGateway, Object, selects};
+use crate::object::{K8sGateway, Labels, Object, selects};
 use ringway_config::Blob;
-use ringway_config::model::{Domain, Host, Listener, ListenerProtocol, Model, Role, RuleId};
-use std::collections::BTreeMap;
+use ringway_config::model::{Domain, Host, Listener, ListenerProtocol, Match, Model, PathMatch, Role, Route, RuleId};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// One port of a gateway's pod while it is put together.
 pub(super) struct GatewayPort<'p> {
@@ -94,6 +94,7 @@ impl Pass<'_> {
                 _ => {}
             }
         }
+        istio.sort_by_key(|gateway| seniority(&gateway.meta));
         (istio, k8s)
     }
 
@@ -124,7 +125,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Merges the hosts of all servers on a port: VirtualServices of one host add up in order of age.
+    /// Merges the hosts of all servers on a port: the VirtualServices of one host add up, those of the oldest Gateway first, of each in order of age.
     fn http_servers(&self, servers: &[(&Gateway, &Server)], pod: &Pod, port: &mut GatewayPort<'_>) {
         let mut by_domain: BTreeMap<String, Vec<(&VirtualService, String)>> = BTreeMap::new();
         for (gateway, server) in servers {
@@ -135,17 +136,20 @@ impl Pass<'_> {
                 }
                 for domain in self.domains(server, service) {
                     let list = by_domain.entry(domain).or_default();
-                    if !list.iter().any(|(other, _)| other.meta.reference == service.meta.reference) {
+                    if !list.iter().any(|(other, at)| other.meta.reference == service.meta.reference && *at == key) {
                         list.push((service, key.clone()));
                     }
                 }
             }
         }
-        for (domain, mut services) in by_domain {
-            services.sort_by_key(|(service, _)| self.virtual_services.age(service));
+        for (domain, services) in by_domain {
             let mut routes = Routes::default();
             for (service, gateway) in &services {
+                let before = routes.routes.len();
                 self.virtual_service_routes(service, Seat { view: port.view, port: port.number, gateway }, &mut routes);
+                if services.len() > 1 {
+                    routes.keep_reachable(before, &pod.labels);
+                }
             }
             if services.len() > 1 {
                 routes.catch_alls_last();
@@ -219,6 +223,48 @@ impl Pass<'_> {
         }
         self.check_http_route_parents();
         self.check_opaque_routes();
+    }
+}
+
+/// The rules of several VirtualServices for one host.
+impl Routes {
+    /// A rule that matches everything that comes to the gateway, as Envoy would sort it last.
+    fn is_catch_all(route: &Route) -> bool {
+        let matches = &route.matches;
+        let any_path = match &matches.path {
+            PathMatch::Any => true,
+            PathMatch::Prefix(prefix) | PathMatch::Segments(prefix) => prefix == "/",
+            PathMatch::Regex(regex) => regex == ".*",
+            PathMatch::Exact(_) => false,
+        };
+        let rest = Match { path: PathMatch::Any, ignore_case: false, source: Vec::new(), ..matches.clone() };
+        any_path && rest == Match::default()
+    }
+
+    /// Takes out what a VirtualService put behind `from` in vain: rules that another Gateway has brought already, and those behind a catch-all of its
+    /// own, which stay unreachable when that goes to the end. `labels` are those of the gateway's pod.
+    fn keep_reachable(&mut self, from: usize, labels: &Labels) {
+        let added = self.routes.split_off(from);
+        let holds = |route: &Route| route.matches.source.iter().all(|(name, value)| labels.get(name) == Some(value));
+        let end = added.iter().position(|route| Self::is_catch_all(route) && holds(route));
+        let end = end.map_or(added.len(), |at| at + 1);
+        let known: HashSet<RuleId> = self.routes.iter().map(|route| route.rule).collect();
+        let is_known = |route: &Route| {
+            let same = |other: &Route| other.rule == route.rule && other.matches == route.matches;
+            known.contains(&route.rule) && self.routes.iter().any(same)
+        };
+        let new: Vec<Route> = added.into_iter().take(end).filter(|route| !is_known(route)).collect();
+        self.routes.extend(new);
+        let used: BTreeSet<u32> = self.routes.iter().map(|route| route.action).collect();
+        let mut number = 0..;
+        self.actions.retain(|_| number.next().is_some_and(|number| used.contains(&number)));
+        let places: HashMap<u32, u32> = used.into_iter().zip(0..).collect();
+        self.routes.iter_mut().for_each(|route| route.action = places[&route.action]);
+    }
+
+    /// Puts catch-alls last, else keeps the order.
+    fn catch_alls_last(&mut self) {
+        self.routes.sort_by_key(Self::is_catch_all);
     }
 }
 

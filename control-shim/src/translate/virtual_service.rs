@@ -11,7 +11,7 @@ use crate::object::service::Carried;
 use crate::object::virtual_service::{Destination, HttpAction, HttpMatch, HttpRoute, HttpRule, Mirror, VirtualService};
 use crate::object::{Object, ObjectRef, Objects};
 use ringway_config::model as config;
-use ringway_config::model::{Action, Backend, Fault, Forward, Match, PathMatch, Redirect, Respond, Route};
+use ringway_config::model::{Action, Backend, Fault, Forward, Match, Redirect, Respond, Route};
 use std::collections::{BTreeSet, HashMap};
 
 /// All of them in order of age, indexed by host.
@@ -149,26 +149,6 @@ pub(super) fn gateway_key(name: &str, namespace: &str) -> String {
         MESH => MESH.to_string(),
         _ if name.contains('/') => name.to_string(),
         _ => format!("{namespace}/{name}"),
-    }
-}
-
-impl Routes {
-    /// A rule that matches everything, as Envoy would sort it last when several VirtualServices share a host.
-    fn is_catch_all(route: &Route) -> bool {
-        let matches = &route.matches;
-        let any_path = match &matches.path {
-            PathMatch::Any => true,
-            PathMatch::Prefix(prefix) | PathMatch::Segments(prefix) => prefix == "/",
-            PathMatch::Regex(regex) => regex == ".*",
-            PathMatch::Exact(_) => false,
-        };
-        let rest = Match { path: PathMatch::Any, ignore_case: false, source: Vec::new(), ..matches.clone() };
-        any_path && rest == Match::default()
-    }
-
-    /// Puts catch-alls last, else keeps the order.
-    pub fn catch_alls_last(&mut self) {
-        self.routes.sort_by_key(Self::is_catch_all);
     }
 }
 

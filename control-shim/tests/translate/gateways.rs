@@ -50,6 +50,55 @@ fn virtual_services_of_one_host_add_up_with_the_catch_all_last() {
     assert_eq!((knock("/other/1"), knock("/")), (to(OTHER), to(WEB)));
 }
 
+/// `door` and a younger Gateway for the same port.
+fn two_doors() -> String {
+    let older = GATEWAY.replace("{name: door}", "{name: door, creationTimestamp: '2024-01-01T00:00:00Z'}");
+    let younger = GATEWAY.replace("{name: door}", "{name: a-younger, creationTimestamp: '2024-01-02T00:00:00Z'}");
+    app("web", &["v1"]) + &app("other", &["v1"]) + &older + &younger
+}
+
+#[test]
+fn the_rules_of_the_older_gateway_come_first() {
+    let rule = |host| format!("[{{match: [{{uri: {{prefix: /x}}}}], route: [{{destination: {{host: {host}}}}}]}}]");
+    for (of_the_older, of_the_younger) in [("a", "b"), ("b", "a")] {
+        let text = two_doors()
+            + &service(of_the_older, "[a.example.com]", &rule("web"))
+            + &service(of_the_younger, "[a.example.com]", &rule("other")).replace("[door]", "[a-younger]");
+        let request = Request { path: "/x", ..Request::default() };
+        assert_eq!(good(&text).knock("istio-ingressgateway", 80, "a.example.com", request), to(WEB), "{of_the_older}");
+    }
+}
+
+#[test]
+fn a_rule_for_the_second_of_two_gateways_holds_at_their_port() {
+    let rules = "[{match: [{gateways: [a-younger], uri: {prefix: /x}}], route: [{destination: {host: other}}]}, {route: [{destination: {host: web}}]}]";
+    let text = two_doors() + &service("a", "[a.example.com]", rules).replace("[door]", "[door, a-younger]");
+    let world = good(&text);
+    let knock = |path| world.knock("istio-ingressgateway", 80, "a.example.com", Request { path, ..Request::default() });
+    assert_eq!((knock("/x"), knock("/")), (to(OTHER), to(WEB)));
+    // What both Gateways bring is there once.
+    let routes = world.compiled.proxy("istio-system/istio-ingressgateway").expect("it is planned").blobs.iter();
+    let routes = routes.filter_map(|blob| match blob.model() {
+        Model::Host(host) => Some((host.routes.len(), host.actions.len())),
+        _ => None,
+    });
+    assert_eq!(routes.collect::<Vec<_>>(), [(2, 2)]);
+}
+
+#[test]
+fn what_stands_behind_a_rule_for_everything_stays_unreachable() {
+    let rule =
+        |path, host| format!("{{match: [{{uri: {{prefix: {path}}}}}], route: [{{destination: {{host: {host}}}}}]}}");
+    // This one is for other proxies.
+    let elsewhere = rule("/", "other").replace("uri:", "sourceLabels: {app: own}, uri:");
+    let text = apps()
+        + &service("a", "[a.example.com]", &format!("[{elsewhere}, {}, {}]", rule("/", "web"), rule("/x", "other")))
+        + &service("b", "[a.example.com]", &format!("[{}]", rule("/y", "other")));
+    let world = good(&text);
+    let knock = |path| world.knock("istio-ingressgateway", 80, "a.example.com", Request { path, ..Request::default() });
+    assert_eq!((knock("/x"), knock("/y")), (to(WEB), to(OTHER)));
+}
+
 #[test]
 fn gateway_and_port_conditions_are_decided_here() {
     let rules = "[{match: [{gateways: [mesh]}], route: [{destination: {host: other}}]}, {match: [{port: 81}], route: [{destination: {host: other}}]}, {route: [{destination: {host: web}}]}]";

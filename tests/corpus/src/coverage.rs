@@ -43,6 +43,18 @@ impl Coverage {
         for met in met {
             let object = mesh.documents.iter().find(|document| met.is(document));
             object.into_iter().for_each(|object| of_object(object, &met.field, &mut features));
+            object.into_iter().for_each(|object| of_others(&mesh.documents, object, &mut features));
+        }
+        let holds = |one: &&Value| match one["kind"].as_str() {
+            Some("Sidecar") => place == Place::Sidecar,
+            Some("Gateway") => place == Place::Edge && one["spec"]["selector"]["istio"] == "edge",
+            _ => false,
+        };
+        let around: Vec<&Value> = mesh.documents.iter().filter(holds).collect();
+        let gateways = around.iter().filter(|one| one["kind"] == "Gateway").count();
+        features.extend((gateways > 1).then(|| "Gateway, several at one port".to_owned()));
+        for one in around {
+            of_fields(&one["spec"], one["kind"].as_str().unwrap_or_default(), ("", None), &mut features);
         }
         self.cases += 1;
         features.into_iter().for_each(|feature| *self.counts.entry(feature).or_default() += 1);
@@ -77,6 +89,20 @@ impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} cases by what decided on them:", self.cases)?;
         self.counts.iter().try_for_each(|(feature, count)| writeln!(f, "{count:8} {feature}"))
+    }
+}
+
+/// What an object has to do with others: who sees it, and who else has its hosts.
+fn of_others(all: &[Value], object: &Value, features: &mut BTreeSet<String>) {
+    let (kind, spec) = (object["kind"].as_str().unwrap_or_default(), &object["spec"]);
+    let annotation = &object["metadata"]["annotations"]["networking.istio.io/exportTo"];
+    if spec["exportTo"].is_array() || annotation.is_string() {
+        features.insert(format!("{kind} exportTo"));
+    }
+    let hosts = if kind == "HTTPRoute" { "hostnames" } else { "hosts" };
+    let same = |one: &&Value| one["kind"] == *kind && one["spec"][hosts] == spec[hosts];
+    if spec[hosts].is_array() && all.iter().filter(same).count() > 1 {
+        features.insert(format!("{kind} {hosts}, of several"));
     }
 }
 

@@ -9,6 +9,7 @@ use control_shim::explain::Subject;
 use control_shim::mesh::{self, Options, Placement, PodPlan};
 use control_shim::object::{SourceFile, decode, objects};
 use control_shim::translate::{Compiled, translate};
+use ringway_config::message::Message;
 use ringway_config::model::{AccessLog, Role};
 use ringway_config::{Order, Snapshot};
 use ringway_tests::harness::{Case, Client, Config, Link, Proxy, ProxyBuilder, until};
@@ -58,6 +59,12 @@ impl Program {
         Program { snapshots, compiled }
     }
 
+    /// Those of these authorities that a proxy asks for in vain, as it asks for them.
+    pub fn unknown<'a>(&self, place: Place, authorities: impl Iterator<Item = &'a String>) -> Vec<String> {
+        let names = authorities.map(|name| name.to_ascii_lowercase());
+        names.filter(|name| self.compiled.host_for(place.node(), name).is_none()).collect()
+    }
+
     /// What the evaluator says at a place.
     pub fn oracle(&self, place: Place) -> Oracle {
         Oracle::new(&self.snapshots[&place], place.listener())
@@ -97,7 +104,18 @@ impl Proxies {
     /// Brings them another mesh; their listeners and connections stay.
     pub fn publish(&mut self, program: &Program) {
         for (place, running) in &mut self.running {
-            running.link.publish(&program.snapshots[place]);
+            running.link.push(&program.snapshots[place]);
+            // It may have asked for a host before it was told that there is none.
+            while !matches!(running.link.message(), Message::Ack { .. }) {}
+        }
+    }
+
+    /// Says before they ask which hosts of a mesh there are not.
+    pub fn tell_unknown(&mut self, mesh: &Mesh, program: &Program) {
+        let sites = mesh.sites.iter().filter(|site| site.place == Place::Sidecar);
+        let names = program.unknown(Place::Sidecar, sites.flat_map(|site| &site.authorities));
+        if let Some(running) = self.running.get_mut(&Place::Sidecar) {
+            running.link.send(&Message::Absent { names, lifetime_ms: u32::MAX });
         }
     }
 

@@ -21,7 +21,7 @@ pub const REQUESTS: usize = 250;
 /// Meshes that one set of processes runs, one after the other.
 const MESHES: usize = 12;
 /// Requests, when nothing else is said.
-const CASES: usize = 6_000;
+const CASES: usize = 8_000;
 /// What requests are called whose frequencies are counted.
 const AGAIN: &str = "again";
 /// Equal requests behind one χ².
@@ -105,7 +105,7 @@ impl Bench {
         let sequence = bench.as_ref().map_or(1, |bench| bench.sequence + 1);
         let program = Program::compile(&mesh.yaml(addresses), addresses, sequence);
         let oracles = Place::ALL.into_iter().map(|place| (place, program.oracle(place))).collect();
-        match bench {
+        let bench = match bench {
             Some(bench) => {
                 bench.proxies.publish(&program);
                 (bench.program, bench.oracles, bench.sequence) = (program, oracles, sequence);
@@ -115,7 +115,9 @@ impl Bench {
                 let proxies = Proxies::start(case, &program);
                 none.insert(Bench { proxies, program, oracles, sequence, rules: BTreeMap::new() })
             }
-        }
+        };
+        bench.proxies.tell_unknown(mesh, &bench.program);
+        bench
     }
 
     fn oracle(&mut self, place: Place) -> &mut Oracle {

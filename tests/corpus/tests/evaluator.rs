@@ -7,7 +7,7 @@ use ringway_tests::harness::{Backend, Case};
 use std::io::Write;
 
 /// Cases in which every feature occurs, and how often at least.
-const EVERY_FEATURE: (usize, usize) = (3_000, 1);
+const EVERY_FEATURE: (usize, usize) = (4_000, 1);
 
 #[test]
 fn what_a_proxy_does_is_what_the_evaluator_says_uring() {

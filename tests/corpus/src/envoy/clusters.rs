@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 use std::net::IpAddr;
 
 impl Manifests<'_> {
-    /// A cluster for each port of each service and host outside, and for each of its subsets.
+    /// A cluster for each port of each service and host outside that the proxy may know, and for each of its subsets.
     pub fn clusters(&self) -> Vec<Value> {
         let mut clusters = Vec::new();
-        for service in self.of_kind("Service") {
+        for service in self.seen("Service") {
             let host = full_host(name(service), namespace(service));
             let endpoints: Vec<Endpoint> = self.pods(namespace(service), &service["spec"]["selector"]).collect();
             for port in list(&service["spec"]["ports"]) {
                 clusters.extend(self.with_subsets(&host, port["port"].as_u64().unwrap_or_default(), &endpoints));
             }
         }
-        for entry in self.of_kind("ServiceEntry") {
+        for entry in self.seen("ServiceEntry") {
             for port in list(&entry["spec"]["ports"]) {
                 let wanted = &entry["spec"]["workloadSelector"]["labels"];
                 let endpoints: Vec<Endpoint> = if wanted.is_object() {
@@ -113,6 +113,11 @@ impl Manifests<'_> {
 
     /// What routes to a destination have to hash.
     pub fn hash_policy(&self, host: &str, port: u64, subset: &str) -> Option<Value> {
+        let services = self.seen("Service").into_iter().map(|one| full_host(name(one), namespace(one)));
+        let entries = self.seen("ServiceEntry").into_iter().flat_map(|one| list(&one["spec"]["hosts"]));
+        if !services.chain(entries.map(|one| text(one).to_owned())).any(|one| one == host) {
+            return None;
+        }
         let rule = self.rule_of(host);
         let subset = list(&rule["subsets"]).iter().find(|one| one["name"] == *subset).unwrap_or(&Value::Null);
         TrafficPolicy::new(rule, subset, port).hash()

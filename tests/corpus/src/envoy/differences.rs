@@ -3,10 +3,12 @@
 use super::reading::AsRead;
 use crate::generate::Place;
 use crate::generate::request::{ID, Request};
-use crate::message::{Answer, Head};
+use crate::generate::words::HEADERS;
+use crate::message::{Answer, Head, is_edited};
 use crate::predict::{BROKEN, Keys, Layers, Oracle, PEER, Prediction, Reading, Retries};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 /// Rows that were looked up.
 pub type Rows = BTreeSet<&'static str>;
@@ -20,9 +22,10 @@ const THEIR_HEADERS: [(&str, &str); 4] = [
 ];
 
 /// The rows of the table, by name. The table and this list are compared.
-pub const ROWS: [&str; 18] = [
+pub const ROWS: [&str; 21] = [
     "answers-that-break-off",
     "authority-as-sent",
+    "client-address-at-sidecars",
     "consistent-hash-choice",
     "content-length-zero",
     "copies-are-requests-from-inside",
@@ -39,6 +42,8 @@ pub const ROWS: [&str; 18] = [
     "redirect-listener-port",
     "request-id-at-gateways",
     "retries-by-default",
+    "status-of-own-answers",
+    "unknown-hosts-of-sidecars",
 ];
 
 /// Whether rules look at the authority, and this request writes it unlike they do: Envoy compares it as it was sent.
@@ -96,14 +101,33 @@ pub fn settle(oracle: &mut Oracle, request: &Request, ours: &Prediction, theirs:
         rows.extend((reading.retries != Retries::Safe).then_some("retries-by-default"));
         let same_rule = read.rows.is_empty();
         rows.extend(&read.rows);
-        Some(Settled { rows, theirs: prediction, same_rule, other_hash, keeps: other_hash && told.outcomes.len() == 1 })
+        let keeps = other_hash && told.outcomes.len() == 1 && !edits_a_key(request, theirs);
+        Some(Settled { rows, theirs: prediction, same_rule, other_hash, keeps })
     })
+}
+
+/// Whether a header that keys are made of reached the endpoint otherwise than it was sent: Envoy hashes what rules made of it.
+fn edits_a_key(request: &Request, answer: &Answer) -> bool {
+    let Answer::Endpoint { head, .. } = answer else { return false };
+    let of = |fields: &[(String, String)], name: &str| -> Vec<String> {
+        let own = fields.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        own.map(|(_, value)| value.clone()).collect()
+    };
+    HEADERS.iter().any(|name| of(&request.headers, name) != of(&head.fields, name))
 }
 
 fn settle_one_of(request: &Request, ours: &Prediction, theirs: &Answer) -> Option<Rows> {
     ours.outcomes.iter().find_map(|outcome| {
         let mut rows = Rows::new();
         let (mut theirs, mut ours) = (theirs.clone(), outcome.answer.clone());
+        if let (Answer::Local { reply: theirs, .. }, Answer::Local { reply: ours, status, body, .. }) =
+            (&mut theirs, &ours)
+        {
+            // Whose answer broke off is known too.
+            theirs.retain(|line| body != BROKEN || ours.contains(line) || line.1.parse::<SocketAddr>().is_err());
+            settle_statuses(*status, theirs, ours, &mut rows);
+        }
+        settle_clients(request, &mut theirs, &ours, &mut rows);
         match (&mut theirs, &mut ours) {
             (Answer::Endpoint { head: theirs, .. }, Answer::Endpoint { head: ours, .. }) => {
                 settle_heads(request, theirs, ours, &mut rows);
@@ -119,10 +143,47 @@ fn settle_one_of(request: &Request, ours: &Prediction, theirs: &Answer) -> Optio
                 *their_status = *status;
                 rows.insert("answers-that-break-off");
             }
+            (Answer::Local { status: theirs @ 502, .. }, Answer::Local { status: 404, .. })
+                if request.place == Place::Sidecar =>
+            {
+                *theirs = 404;
+                rows.insert("unknown-hosts-of-sidecars");
+            }
             _ => {}
         }
         (theirs == ours).then_some(rows)
     })
+}
+
+/// Where a rule of a sidecar writes the client's address.
+fn settle_clients(request: &Request, theirs: &mut Answer, ours: &Answer, rows: &mut Rows) {
+    let mut lines = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-forwarded-for"));
+    let last = lines.next_back().and_then(|(_, value)| value.rsplit(',').next()).map(str::trim);
+    let Some(last) = last.filter(|_| request.place == Place::Sidecar) else { return };
+    let mut settle = |theirs: &mut [(String, String)], ours: &[(String, String)]| {
+        let (theirs, ours) =
+            (theirs.iter_mut().filter(|(n, _)| is_edited(n)), ours.iter().filter(|(n, _)| is_edited(n)));
+        for (theirs, ours) in theirs.zip(ours).filter(|(theirs, ours)| theirs.1 == last && ours.1 == "127.0.0.1") {
+            theirs.1.clone_from(&ours.1);
+            rows.insert("client-address-at-sidecars");
+        }
+    };
+    if let (Answer::Endpoint { head: theirs, .. }, Answer::Endpoint { head: ours, .. }) = (&mut *theirs, ours) {
+        settle(&mut theirs.fields, &ours.fields);
+    }
+    let (Answer::Endpoint { reply: theirs, .. } | Answer::Local { reply: theirs, .. }) = theirs;
+    let (Answer::Endpoint { reply: ours, .. } | Answer::Local { reply: ours, .. }) = ours;
+    settle(theirs, ours);
+}
+
+/// Where a rule writes the status into an answer that nobody else gave.
+fn settle_statuses(status: u16, theirs: &mut [(String, String)], ours: &[(String, String)], rows: &mut Rows) {
+    let status = status.to_string();
+    let pairs = theirs.iter_mut().zip(ours);
+    for (theirs, ours) in pairs.filter(|(theirs, ours)| theirs.0 == ours.0 && theirs.1 == "0" && ours.1 == status) {
+        theirs.1.clone_from(&ours.1);
+        rows.insert("status-of-own-answers");
+    }
 }
 
 fn settle_locations(request: &Request, theirs: &mut String, ours: &str, rows: &mut Rows) {

@@ -14,7 +14,7 @@ impl Manifests<'_> {
     /// What these routes say together.
     pub fn http_routes(&self, attached: &[&Value]) -> Vec<Value> {
         let mut attached = attached.to_vec();
-        attached.sort_by_key(|route| (namespace(route), name(route)));
+        attached.sort_by_key(|route| (text(&route["metadata"]["creationTimestamp"]), namespace(route), name(route)));
         let mut routes = Vec::new();
         for route in attached {
             for rule in list(&route["spec"]["rules"]) {

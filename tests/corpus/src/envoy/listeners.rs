@@ -1,5 +1,7 @@
 //! Gateways and the sidecar → listeners with their virtual hosts.
 
+use super::sight::{common_hosts, full_gateway};
+use super::virtual_service::{PORT, is_catch_all};
 use super::{Manifests, full_host, list, name, namespace, text};
 use crate::generate::Place;
 use serde_json::{Value, json};
@@ -24,12 +26,15 @@ impl Manifests<'_> {
             Place::Sidecar => self.sidecar_hosts(),
         };
         let gateway = place != Place::Sidecar;
+        let topology = &self.mesh_config()["defaultConfig"]["gatewayTopology"];
+        let trusted = topology["numTrustedProxies"].as_u64().filter(|_| gateway).unwrap_or(0);
         let listener_name = format!("{}/{}", self.number, place.name());
         // A gateway stands at the edge: it believes no client about who it is, and its hosts hold on every port.
         let manager = json!({
             "@type": MANAGER,
             "stat_prefix": listener_name,
             "use_remote_address": gateway,
+            "xff_num_trusted_hops": trusted,
             "normalize_path": true,
             "route_config": {
                 "name": listener_name,
@@ -43,12 +48,30 @@ impl Manifests<'_> {
         json!({"name": listener_name, "address": address("127.0.0.1", 0), "filter_chains": [{"filters": [filter]}]})
     }
 
+    /// The Gateways' hosts: server by server, then VirtualService by VirtualService. What is for everything comes last.
     fn edge_hosts(&self) -> Vec<Value> {
-        let bound = |service: &&Value| {
-            list(&service["spec"]["gateways"]).iter().any(|gateway| matches!(text(gateway), "edge" | "shop/edge"))
+        let mut by_host: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for gateway in self.seen("Gateway").into_iter().filter(|one| one["spec"]["selector"]["istio"] == "edge") {
+            let own_name = full_gateway(name(gateway), namespace(gateway));
+            let at_port = list(&gateway["spec"]["servers"]).iter().filter(|server| server["port"]["number"] == PORT);
+            for server in at_port {
+                for service in self.seen("VirtualService") {
+                    let named = |one: &Value| full_gateway(text(one), namespace(service)) == own_name;
+                    if !list(&service["spec"]["gateways"]).iter().any(named) {
+                        continue;
+                    }
+                    let routes = self.virtual_service(service, &own_name);
+                    for host in common_hosts(server, gateway, service, &hosts_of(service)) {
+                        by_host.entry(host).or_default().extend(routes.iter().cloned());
+                    }
+                }
+            }
+        }
+        let host = |(host, mut routes): (String, Vec<Value>)| {
+            routes.sort_by_key(is_catch_all);
+            virtual_host(&[host], routes)
         };
-        let services = self.of_kind("VirtualService").filter(bound);
-        services.map(|service| virtual_host(&hosts_of(service), self.virtual_service(service, "shop/edge"))).collect()
+        by_host.into_iter().map(host).collect()
     }
 
     fn side_hosts(&self) -> Vec<Value> {
@@ -75,21 +98,27 @@ impl Manifests<'_> {
             let gateways = list(&service["spec"]["gateways"]);
             gateways.is_empty() || gateways.iter().any(|gateway| text(gateway) == "mesh")
         };
-        let rules: Vec<&Value> = self.of_kind("VirtualService").filter(in_mesh).collect();
+        let rules: Vec<&Value> = self.seen("VirtualService").into_iter().filter(in_mesh).collect();
         let mut hosts = Vec::new();
         let mut known = Vec::new();
-        let services = self.of_kind("Service").map(|service| {
+        let services = self.seen("Service").into_iter().map(|service| {
             let (name, namespace) = (name(service), namespace(service));
             let host = full_host(name, namespace);
             let mut names = vec![host.clone(), format!("{name}.{namespace}"), format!("{name}.{namespace}.svc")];
             if namespace == "shop" {
                 names.push(name.into());
             }
-            (host, names, name)
+            (host, names, name, namespace)
         });
-        let entries = self.of_kind("ServiceEntry").flat_map(|entry| list(&entry["spec"]["hosts"]));
-        let outside = entries.map(|host| (text(host).to_owned(), vec![text(host).to_owned()], ""));
-        for (host, names, name) in services.chain(outside) {
+        let entries = self.seen("ServiceEntry").into_iter();
+        let hosts_of_entry = |entry: &Value| list(&entry["spec"]["hosts"]).to_vec();
+        let outside = entries.flat_map(|entry| hosts_of_entry(entry).into_iter().map(|host| (host, namespace(entry))));
+        let outside = outside.map(|(host, of)| (text(&host).to_owned(), vec![text(&host).to_owned()], "", of));
+        for (host, names, name, of) in services.chain(outside) {
+            known.push(host.clone());
+            if !self.in_scope(of, &host) {
+                continue;
+            }
             let attached: Vec<&Value> = self
                 .of_kind("HTTPRoute")
                 .filter(|route| {
@@ -112,14 +141,18 @@ impl Manifests<'_> {
                 })],
             };
             hosts.push(virtual_host(&with_port(names), routes));
-            known.push(host);
         }
         for rule in rules {
-            let unknown: Vec<String> = hosts_of(rule).into_iter().filter(|host| !known.contains(host)).collect();
+            let own = hosts_of(rule).into_iter().filter(|host| self.in_scope(namespace(rule), host));
+            let unknown: Vec<String> = own.filter(|host| !known.contains(host)).collect();
             if !unknown.is_empty() {
+                known.extend(unknown.iter().cloned());
                 hosts.push(virtual_host(&with_port(unknown), self.virtual_service(rule, "mesh")));
             }
         }
+        // Nobody declares them, and nobody is asked.
+        let block_all = json!({"match": {"prefix": "/"}, "direct_response": {"status": 502}, "name": "block_all"});
+        hosts.push(virtual_host(&["*".into()], vec![block_all]));
         hosts
     }
 }

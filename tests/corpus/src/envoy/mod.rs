@@ -3,12 +3,14 @@
 
 mod actions;
 mod clusters;
+mod delegates;
 pub mod differences;
 mod edits;
 mod http_route;
 mod listeners;
 mod localities;
 mod reading;
+mod sight;
 mod traffic_policy;
 mod virtual_service;
 

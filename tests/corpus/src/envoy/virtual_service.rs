@@ -2,6 +2,7 @@
 
 use super::actions::{cors_policy, direct_response, fault, mirror_policy, redirect, retry_policy, seconds};
 use super::edits::Edits;
+use super::sight::full_gateway;
 use super::{Manifests, full_host, list, namespace, text};
 use serde_json::{Value, json};
 
@@ -9,39 +10,24 @@ use serde_json::{Value, json};
 pub const PORT: u64 = 80;
 
 impl Manifests<'_> {
-    /// What a VirtualService says at `mesh` or a gateway.
+    /// What a VirtualService says at `mesh` or a gateway, down to what matches everything: nothing comes behind that, whatever is added later.
     pub fn virtual_service(&self, service: &Value, gateway: &str) -> Vec<Value> {
         let mut routes = Vec::new();
         for rule in &self.rules(service) {
             let all = [json!({})];
             let matches = if rule["match"].is_null() { &all[..] } else { list(&rule["match"]) };
-            for one in matches.iter().filter(|one| self.applies(one, gateway)) {
+            for one in matches.iter().filter(|one| self.applies(service, one, gateway)) {
                 let mut route = self.act(service, rule);
                 route["match"] = condition(one);
                 route["name"] = rule["name"].as_str().unwrap_or_default().into();
+                let last = is_catch_all(&route);
                 routes.push(route);
+                if last {
+                    return routes;
+                }
             }
         }
         routes
-    }
-
-    /// A VirtualService's rules, with those of delegates where they are delegated to.
-    fn rules(&self, service: &Value) -> Vec<Value> {
-        let mut rules = Vec::new();
-        for rule in list(&service["spec"]["http"]) {
-            let to = &rule["delegate"];
-            if to.is_null() {
-                rules.push(rule.clone());
-                continue;
-            }
-            let delegate = self
-                .of_kind("VirtualService")
-                .find(|one| super::name(one) == text(&to["name"]) && namespace(one) == text(&to["namespace"]));
-            rules.extend(
-                delegate.map_or(&[][..], |one| list(&one["spec"]["http"])).iter().map(|sub| delegated(rule, sub)),
-            );
-        }
-        rules
     }
 
     fn act(&self, service: &Value, rule: &Value) -> Value {
@@ -129,12 +115,12 @@ impl Manifests<'_> {
     }
 
     /// Port, gateways and who sends on are decided before any request comes.
-    fn applies(&self, one: &Value, gateway: &str) -> bool {
+    fn applies(&self, service: &Value, one: &Value, gateway: &str) -> bool {
         let gateways = list(&one["gateways"]);
         let (own, labels) = self.client();
         let wanted = one["sourceLabels"].as_object().into_iter().flatten();
         one["port"].as_u64().is_none_or(|port| port == PORT)
-            && (gateways.is_empty() || gateways.iter().any(|g| text(g) == gateway))
+            && (gateways.is_empty() || gateways.iter().any(|g| full_gateway(text(g), namespace(service)) == gateway))
             && one["sourceNamespace"].as_str().is_none_or(|namespace| namespace == own)
             && wanted.into_iter().all(|(name, value)| labels[name] == *value)
     }
@@ -152,28 +138,10 @@ impl Manifests<'_> {
     }
 }
 
-/// A delegate's rule: its matches within the root's, and the root's settings where it has none.
-fn delegated(root: &Value, sub: &Value) -> Value {
-    let mut rule = sub.clone();
-    for setting in ["timeout", "retries", "rewrite", "headers", "fault", "corsPolicy"] {
-        if rule[setting].is_null() {
-            rule[setting] = root[setting].clone();
-        }
-    }
-    let all = [json!({})];
-    let own = if sub["match"].is_null() { &all[..] } else { list(&sub["match"]) };
-    let within = |own: &Value| -> Vec<Value> {
-        let narrowed = list(&root["match"]).iter().map(|outer| {
-            let mut one = outer.clone();
-            for (field, value) in own.as_object().into_iter().flatten() {
-                one[field] = value.clone();
-            }
-            one
-        });
-        narrowed.collect()
-    };
-    rule["match"] = own.iter().flat_map(within).collect();
-    rule
+/// A prefix `/` and nothing else.
+pub fn is_catch_all(route: &Value) -> bool {
+    let one = &route["match"];
+    one["prefix"] == "/" && list(&one["headers"]).is_empty() && list(&one["query_parameters"]).is_empty()
 }
 
 fn condition(one: &Value) -> Value {

@@ -80,7 +80,7 @@ fn never_ejects() -> Value {
 }
 
 fn balancer(dice: &mut Dice) -> Value {
-    if dice.percent(25) {
+    if dice.percent(30) {
         return json!({"consistentHash": consistent_hash(dice)});
     }
     let mut balancer = json!({"simple": dice.pick(&["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST"])});
@@ -92,7 +92,7 @@ fn balancer(dice: &mut Dice) -> Value {
 
 fn locality_setting(dice: &mut Dice) -> Value {
     match dice.below(8) {
-        0..=3 => {
+        0..=2 => {
             let from = dice.pick(&["r1/z1/*", "r1/*", "*", "r2/*"]);
             let to = dice.pick(&[
                 &[("r1/z1/*", 70), ("r1/z2/*", 30)][..],
@@ -102,7 +102,7 @@ fn locality_setting(dice: &mut Dice) -> Value {
             let to: serde_json::Map<_, _> = to.iter().map(|(to, share)| ((*to).to_owned(), json!(share))).collect();
             json!({"distribute": [{"from": from, "to": to}]})
         }
-        4 => json!({"failover": [{"from": "r1", "to": dice.pick(&["r2", "r3"])}]}),
+        3..=4 => json!({"failover": [{"from": "r1", "to": dice.pick(&["r2", "r3"])}]}),
         5 => json!({"failoverPriority": ["topology.kubernetes.io/region", "topology.kubernetes.io/zone"]}),
         6 => json!({"failoverPriority": ["version=v2", "topology.kubernetes.io/region"]}),
         _ => json!({"enabled": false}),
@@ -110,7 +110,7 @@ fn locality_setting(dice: &mut Dice) -> Value {
 }
 
 fn consistent_hash(dice: &mut Dice) -> Value {
-    let mut hash = match dice.below(6) {
+    let mut hash = match dice.below(7) {
         0 | 1 => json!({"httpHeaderName": dice.pick(&HEADERS)}),
         2 => json!({"httpQueryParameterName": dice.pick(&QUERIES)}),
         3 | 4 => json!({"httpCookie": cookie(dice)}),

@@ -1,9 +1,12 @@
 //! One mesh from a seed: services with their pods, and routing rules of every kind at three places.
 
 pub mod destination_rule;
+mod edge;
 pub mod http_route;
+mod mesh_wide;
 pub mod request;
 mod service_entry;
+mod sight;
 pub mod virtual_service;
 pub mod words;
 
@@ -124,12 +127,7 @@ impl Mesh {
     pub fn new(seed: u64) -> Mesh {
         let mut mesh = Mesh { seed, documents: Vec::new(), sites: Vec::new() };
         let dice = &mut Dice::new(seed, 1);
-        if dice.percent(40) {
-            mesh.documents.push(mesh_config(dice));
-        }
-        if dice.percent(50) {
-            mesh.documents.push(reference_grant(dice));
-        }
+        mesh.mesh_wide(dice);
         let spread = dice.percent(70);
         for service in &SERVICES {
             mesh.service(dice, service, spread);
@@ -143,6 +141,7 @@ impl Mesh {
         mesh.edge(dice);
         mesh.side(dice);
         mesh.sidecar(dice);
+        mesh.sight(dice);
         mesh
     }
 
@@ -199,52 +198,6 @@ impl Mesh {
         }
     }
 
-    fn edge(&mut self, dice: &mut Dice) {
-        self.documents.push(json!({
-            "apiVersion": "networking.istio.io/v1",
-            "kind": "Gateway",
-            "metadata": {"name": "edge", "namespace": NAMESPACE},
-            "spec": {
-                "selector": {"istio": "edge"},
-                "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}],
-            },
-        }));
-        for number in 0..6 {
-            let host = format!("h{number}.example.com");
-            let both = dice.percent(20);
-            let gateways: &[&str] = if both { &["edge", "mesh"] } else { &["edge"] };
-            let (hosts, authorities) = match number {
-                0 => (vec!["*.w.example.com".to_owned()], vec!["x.w.example.com".into(), "y.z.w.example.com".into()]),
-                _ => (vec![host.clone()], vec![host.clone(), format!("{host}:80"), host.to_uppercase()]),
-            };
-            let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
-            let mut routed_by = vec![self.documents.len()];
-            let mut service = virtual_service::virtual_service(dice, &format!("edge-{number}"), &hosts, gateways);
-            if dice.percent(25) {
-                let (rule, delegate) = virtual_service::delegate(dice, &format!("below-{number}"));
-                if let Value::Array(rules) = &mut service["spec"]["http"] {
-                    rules.insert(0, rule);
-                }
-                routed_by.push(self.documents.len() + 1);
-                self.documents.push(service);
-                self.documents.push(delegate);
-            } else {
-                self.documents.push(service);
-            }
-            self.sites.push(Site {
-                place: Place::Edge,
-                authorities: authorities.clone(),
-                routed_by: routed_by.clone(),
-            });
-            if both {
-                self.sites.push(Site { place: Place::Sidecar, authorities, routed_by });
-            }
-        }
-        // Nobody's host.
-        let authorities = vec!["nobody.example.com".into()];
-        self.sites.push(Site { place: Place::Edge, authorities, routed_by: Vec::new() });
-    }
-
     fn side(&mut self, dice: &mut Dice) {
         self.documents.push(json!({
             "apiVersion": "gateway.networking.k8s.io/v1",
@@ -286,6 +239,12 @@ impl Mesh {
                 (_, 0..=6) => {
                     let host = service.name_for(dice);
                     self.documents.push(virtual_service::virtual_service(dice, &name, &[&host], &[]));
+                    // Of two for one host, one is in force.
+                    if dice.percent(25) {
+                        routed_by.push(self.documents.len());
+                        let (name, host) = (format!("a-{name}"), service.name_for(dice));
+                        self.documents.push(virtual_service::virtual_service(dice, &name, &[&host], &[]));
+                    }
                 }
                 _ => routed_by.clear(),
             }
@@ -324,53 +283,6 @@ pub fn endpoints_named(value: &Value) -> Vec<&str> {
         Value::String(text) => text.strip_prefix('@').into_iter().collect(),
         _ => Vec::new(),
     }
-}
-
-/// What holds for the whole mesh where nothing else is said.
-fn mesh_config(dice: &mut Dice) -> Value {
-    let mut config = json!({});
-    if dice.percent(60) {
-        let mut retries = json!({"attempts": dice.below(4), "backoff": "1ms"});
-        if dice.percent(70) {
-            retries["retryOn"] = dice.pick(&["5xx", "gateway-error,409", "unavailable,500"]).into();
-        }
-        config["defaultHttpRetryPolicy"] = retries;
-    }
-    if dice.percent(40) {
-        config["localityLbSetting"] = if dice.percent(50) {
-            json!({"enabled": false})
-        } else {
-            json!({"failover": [{"from": "r1", "to": "r2"}]})
-        };
-    }
-    if dice.percent(40) {
-        config["connectTimeout"] = "5s".into();
-    }
-    json!({
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": "istio", "namespace": "istio-system"},
-        "data": {"mesh": crate::yaml::write(&[config])},
-    })
-}
-
-/// Lets HTTPRoutes of `shop` name services of `back`: all, the one that there is, or another one.
-fn reference_grant(dice: &mut Dice) -> Value {
-    let mut to = json!({"group": "", "kind": "Service"});
-    match dice.below(4) {
-        0 => to["name"] = "omega".into(),
-        1 => to["name"] = "psi".into(),
-        _ => {}
-    }
-    json!({
-        "apiVersion": "gateway.networking.k8s.io/v1beta1",
-        "kind": "ReferenceGrant",
-        "metadata": {"name": "for-shop", "namespace": "back"},
-        "spec": {
-            "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": NAMESPACE}],
-            "to": [to],
-        },
-    })
 }
 
 /// A Service of the pods with its name as `app`.

@@ -28,6 +28,15 @@ const ODD_LINES: [(&str, &str); 10] = [
     ("X-Tier", ""),
 ];
 
+/// What proxies in front may have written.
+const FORWARDED: [&str; 5] = [
+    "203.0.113.9",
+    "198.51.100.7, 203.0.113.9",
+    "192.0.2.77,198.51.100.7 , 203.0.113.9",
+    "unknown, 203.0.113.9",
+    "2001:db8::1, unknown",
+];
+
 /// What endpoints do with the first tries of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fail {
@@ -135,6 +144,12 @@ impl Request {
         if dice.percent(5) {
             let (name, value) = dice.pick(&ODD_LINES);
             request.headers.push((name.into(), value.into()));
+        }
+        if dice.percent(8) {
+            request.headers.push(("x-forwarded-for".into(), dice.pick(&FORWARDED).into()));
+            if dice.percent(40) {
+                request.headers.push(("x-forwarded-proto".into(), dice.pick(&["http", "https"]).into()));
+            }
         }
         if dice.percent(8) {
             let other = format!("{COOKIE}x=1");

@@ -1,7 +1,8 @@
 //! VirtualServices as people might write them.
 
 use super::words::{
-    HEADERS, MADE_UP, METHODS, NEW_PATHS, PATH_REWRITES, PATHS, QUERIES, TAILS, edits, path_match, value_matches,
+    HEADERS, METHODS, NEW_PATHS, PATH_REWRITES, PATHS, QUERIES, TAILS, VALUES, edits, made_up, path_match,
+    value_matches,
 };
 use super::{NAMESPACE, SERVICES, SUBSETS, service_entry};
 use crate::dice::Dice;
@@ -39,7 +40,18 @@ pub fn delegate(dice: &mut Dice, name: &str) -> (Value, Value) {
     if dice.percent(30) {
         one["method"] = json!({"exact": dice.pick(&METHODS)});
     }
-    root.insert("match".into(), json!([one]));
+    if dice.percent(20) {
+        one["queryParams"] = json!({dice.pick(&QUERIES): {"exact": dice.pick(&VALUES)}});
+    }
+    let mut matches = vec![one];
+    if dice.percent(25) {
+        let header = json!({"x-env": {dice.pick(&["exact", "prefix"]): "prod"}});
+        matches.push(json!({"uri": path_match(dice), "headers": header}));
+    }
+    root.insert("match".into(), matches.into());
+    if dice.percent(30) {
+        root.insert("name".into(), "root".into());
+    }
     if dice.percent(40) {
         root.insert("headers".into(), headers(dice, false));
     }
@@ -59,20 +71,33 @@ pub fn delegate(dice: &mut Dice, name: &str) -> (Value, Value) {
     (Value::Object(root), below)
 }
 
-/// A rule for a part of what is below a path.
+/// A rule for a part of what is below a path; at times one that is no part of it, and left out.
 fn part(dice: &mut Dice, path: &str) -> Value {
     let mut rule = Map::new();
     if dice.percent(70) {
-        let mut one = json!({});
-        if dice.percent(60) {
-            let kind = dice.pick(&["exact", "prefix"]);
-            one["uri"] = json!({kind: format!("{path}{}", dice.pick(&TAILS))});
-        }
-        if dice.percent(40) {
-            one["headers"] = value_matches(dice, &HEADERS, 1);
-        }
-        if one != json!({}) {
-            rule.insert("match".into(), json!([one]));
+        let matches: Vec<Value> = (0..1 + usize::from(dice.percent(25)))
+            .map(|_| {
+                let mut one = json!({});
+                if dice.percent(60) {
+                    let path = if dice.percent(85) { path } else { dice.pick(&PATHS) };
+                    let kind = dice.pick(&["exact", "prefix"]);
+                    one["uri"] = json!({kind: format!("{path}{}", dice.pick(&TAILS))});
+                }
+                if dice.percent(40) {
+                    one["headers"] = value_matches(dice, &HEADERS, 1);
+                }
+                if dice.percent(15) {
+                    one["method"] = json!({"exact": dice.pick(&METHODS)});
+                }
+                if dice.percent(10) {
+                    one["queryParams"] = value_matches(dice, &QUERIES, 1);
+                }
+                one
+            })
+            .filter(|one| *one != json!({}))
+            .collect();
+        if !matches.is_empty() {
+            rule.insert("match".into(), matches.into());
         }
     }
     act(dice, &mut rule, false);
@@ -123,7 +148,7 @@ fn one_match(dice: &mut Dice) -> Value {
         one.insert("port".into(), dice.pick(&[80, 81]).into());
     }
     if dice.percent(5) {
-        one.insert("gateways".into(), json!([dice.pick(&["mesh", "shop/edge"])]));
+        one.insert("gateways".into(), json!([dice.pick(&["mesh", "shop/edge", "edge-two"])]));
     }
     if dice.percent(4) {
         one.insert("sourceNamespace".into(), dice.pick(&[NAMESPACE, "back", "istio-system"]).into());
@@ -300,7 +325,7 @@ fn redirect(dice: &mut Dice, prefixes: bool) -> Value {
     if dice.percent(30) {
         redirect.insert("scheme".into(), dice.pick(&["http", "https"]).into());
     }
-    match dice.below(6) {
+    match dice.below(4) {
         0 => drop(redirect.insert("port".into(), dice.pick(&[80, 443, 8080]).into())),
         1 => drop(
             redirect.insert("derivePort".into(), dice.pick(&["FROM_PROTOCOL_DEFAULT", "FROM_REQUEST_PORT"]).into()),
@@ -332,7 +357,7 @@ fn headers(dice: &mut Dice, host: bool) -> Value {
                     Value::Array(names) => names.push(name.into()),
                     none => *none = json!([name]),
                 },
-                _ if dice.percent(30) => operations[operation][name] = dice.pick(&MADE_UP).into(),
+                _ if dice.percent(30) => operations[operation][name] = made_up(dice, message).into(),
                 _ => operations[operation][name] = value.into(),
             }
         }

@@ -32,7 +32,24 @@ pub const EDITED: [&str; 5] = ["x-gone", "x-set", "x-add", "X-Upper", "x-user"];
 pub const WRITTEN: [&str; 4] = ["one", "two", "three four", "5"];
 
 /// The same where values may have variables. What they read is edited by nobody.
-pub const MADE_UP: [&str; 4] = ["%REQ(x-env)%", "is %REQ(x-tier?:method):3%", "%PROTOCOL% 100%%", "%REQ(:METHOD)%"];
+const MADE_UP: [&str; 6] = [
+    "%REQ(x-env)%",
+    "is %REQ(x-tier?:method):3%",
+    "%PROTOCOL% 100%%",
+    "%REQ(:METHOD)%",
+    "by %ROUTE_NAME%.",
+    "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+];
+/// What only a request may tell: afterwards it may have been rewritten.
+const OF_REQUESTS: [&str; 2] = ["%REQ(:authority)%", "%REQ(:scheme)%"];
+/// What only a response may tell.
+const OF_RESPONSES: [&str; 3] = ["%RESPONSE_CODE%", "%UPSTREAM_REMOTE_ADDRESS%", "%RESP(x-origin)%"];
+
+/// A value with a variable, for a `request` or a `response`.
+pub fn made_up(dice: &mut Dice, message: &str) -> &'static str {
+    let own = if message == "request" { &OF_REQUESTS[..] } else { &OF_RESPONSES };
+    if dice.percent(60) { dice.pick(&MADE_UP) } else { dice.pick(own) }
+}
 
 /// A pattern with what it matches as a whole, and what it does not.
 pub struct Pattern {

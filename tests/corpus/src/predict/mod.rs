@@ -4,6 +4,7 @@ mod edits;
 mod tries;
 
 pub use edits::Layers;
+use edits::Moment;
 pub use tries::Retries;
 
 use crate::generate::request::{Fail, Request, What};
@@ -134,9 +135,11 @@ impl Oracle {
         let told = self.subject.explain(self.listener, &asked, true).json();
         let outcome = &told["outcome"];
         let rule = id(&told["rule"]);
+        let trusted = self.subject.view().policy().trusted_proxies;
+        let moment = Moment { request, route: text(&told["route"]["name"]), trusted, answer: None };
         let answers = match outcome["kind"].as_str() {
-            Some("forward") => self.forward(request, &told),
-            Some("reply") => self.reply(request, outcome, &told["action"]),
+            Some("forward") => self.forward(moment, &told),
+            Some("reply") => self.reply(moment, outcome, &told["action"]),
             kind => panic!("{kind:?} for\n{request}\n{told:#}"),
         };
         // A fault that always happens is the outcome itself.
@@ -147,7 +150,7 @@ impl Oracle {
             .collect();
         if aborted > 0.0 {
             let (status, rule) = (status(&told["fault"]["abort_status"]), id(&told["fault"]["rule"]));
-            for (share, reply) in self.edits_of_faults(request, &told["action"]) {
+            for (share, reply) in self.edits_of_faults(moment.answered(status, None), &told["action"]) {
                 let answer = error(status, "fault filter abort", reply);
                 outcomes.push(Outcome { probability: share * aborted, rule: rule.clone(), answer });
             }
@@ -176,7 +179,8 @@ impl Oracle {
     }
 
     /// The answers of a route's destinations, with their shares.
-    fn forward(&self, request: &Request, told: &Value) -> Vec<(f64, Answer)> {
+    fn forward(&self, moment: Moment<'_>, told: &Value) -> Vec<(f64, Answer)> {
+        let request = moment.request;
         let (outcome, forward) = (&told["outcome"], &told["action"]["forward"]);
         let mut answers = Vec::new();
         let fail = Fail::of(&request.headers);
@@ -186,17 +190,20 @@ impl Oracle {
             let rule = &destination["rule"]["id"];
             let backend = list(&forward["backends"]).iter().find(|backend| backend["rule"] == *rule);
             let backend = backend.unwrap_or(&Value::Null);
-            let own =
-                || edited(&self.reading.layers.edit(request, Vec::new(), &forward["response"], &backend["response"]));
+            let edit = |moment: &Moment<'_>, fields: Vec<(String, String)>| {
+                edited(&self.reading.layers.edit(moment, fields, &forward["response"], &backend["response"]))
+            };
+            let own = |status| edit(&moment.answered(status, None), Vec::new());
             if !destination["status"].is_null() {
                 let body = if destination["cluster"].is_null() { "" } else { "no healthy upstream" };
-                let answer = error(status(&destination["status"]), body, own());
+                let status = status(&destination["status"]);
+                let answer = error(status, body, own(status));
                 answers.push((number(&destination["probability"]), answer));
                 continue;
             }
             let told = list(&destination["head"]).iter().map(|pair| owned((text(&pair[0]), text(&pair[1]))));
             let edits = [&forward["request"], &backend["request"]];
-            let mut fields = self.in_their_order(request, told.collect(), edits);
+            let mut fields = self.in_their_order(moment, told.collect(), edits);
             if !request.body.is_empty() {
                 fields.push(("content-length".into(), request.body.len().to_string()));
             }
@@ -206,19 +213,13 @@ impl Oracle {
             let status = match failed {
                 Some(What::Status(status)) => status,
                 Some(What::Cut) => {
-                    answers.push((number(&destination["probability"]), broken(tries, own())));
+                    answers.push((number(&destination["probability"]), broken(tries, own(503))));
                     continue;
                 }
                 Some(What::Grpc(_)) | None => 200,
             };
             let mut head = Head::new(&format!("{} {}", request.method, text(&outcome["target"])), fields);
             made_up(&mut head);
-            let reply = edited(&self.reading.layers.edit(
-                request,
-                REPLY.map(owned),
-                &forward["response"],
-                &backend["response"],
-            ));
             let endpoints: Vec<&Value> =
                 list(&destination["endpoints"]).iter().filter(|one| one["draining"] == false).collect();
             let keyed = destination["settings"]["hash"].is_object();
@@ -234,7 +235,8 @@ impl Oracle {
                 if probability == 0.0 && !is_elsewhere {
                     continue;
                 }
-                let answer = Answer::Endpoint { address, status, tries, head: head.clone(), reply: reply.clone() };
+                let reply = edit(&moment.answered(status, Some(address)), REPLY.map(owned).into());
+                let answer = Answer::Endpoint { address, status, tries, head: head.clone(), reply };
                 answers.push((probability, answer));
             }
         }
@@ -244,10 +246,11 @@ impl Oracle {
     /// The lines that `told` has, as they are when the edits among them are done in the order of [`Reading::layers`].
     fn in_their_order(
         &self,
-        request: &Request,
+        moment: Moment<'_>,
         told: Vec<(String, String)>,
         [rule, destination]: [&Value; 2],
     ) -> Vec<(String, String)> {
+        let request = moment.request;
         if self.reading.layers == Layers::RuleFirst {
             return told;
         }
@@ -257,18 +260,19 @@ impl Oracle {
         let received: Vec<_> =
             received.filter(|(name, _)| !IN_PLACE.contains(&name.to_ascii_lowercase().as_str())).collect();
         let own: Vec<_> = told.into_iter().filter(|(name, _)| !is(&received, name) && !is_edited(name)).collect();
-        let mut fields = self.reading.layers.edit(request, received, rule, destination);
+        let mut fields = self.reading.layers.edit(&moment, received, rule, destination);
         fields.extend(own);
         fields
     }
 
     /// The proxy's own answer. Its headers are edited unless no route decided, or it is that to a preflight.
-    fn reply(&self, request: &Request, outcome: &Value, action: &Value) -> Vec<(f64, Answer)> {
+    fn reply(&self, moment: Moment<'_>, outcome: &Value, action: &Value) -> Vec<(f64, Answer)> {
+        let moment = moment.answered(status(&outcome["status"]), None);
         let location = outcome["location"].as_str();
         let edits = match outcome["details"].as_str() {
             Some("route_not_found" | "cors_response") => vec![(1.0, Vec::new())],
-            Some("fault_filter_abort") => self.edits_of_faults(request, action),
-            _ => self.own_edits(request, action),
+            Some("fault_filter_abort") => self.edits_of_faults(moment, action),
+            _ => self.own_edits(moment, action),
         };
         let answer = |(share, reply)| {
             let answer = Answer::Local {
@@ -284,15 +288,15 @@ impl Oracle {
     }
 
     /// A fault is not edited where the rule would have answered itself.
-    fn edits_of_faults(&self, request: &Request, action: &Value) -> Vec<(f64, Vec<(String, String)>)> {
-        if action["forward"].is_object() { self.own_edits(request, action) } else { vec![(1.0, Vec::new())] }
+    fn edits_of_faults(&self, moment: Moment<'_>, action: &Value) -> Vec<(f64, Vec<(String, String)>)> {
+        if action["forward"].is_object() { self.own_edits(moment, action) } else { vec![(1.0, Vec::new())] }
     }
 
     /// What a rule writes into answers of the proxy's own, by the destination that was drawn, with its share.
-    fn own_edits(&self, request: &Request, action: &Value) -> Vec<(f64, Vec<(String, String)>)> {
+    fn own_edits(&self, moment: Moment<'_>, action: &Value) -> Vec<(f64, Vec<(String, String)>)> {
         let own = [&action["forward"], &action["redirect"], &action["respond"]].into_iter().find(|own| own.is_object());
         let rule = own.map_or(&Value::Null, |own| &own["response"]);
-        let edit = |destination| edited(&self.reading.layers.edit(request, Vec::new(), rule, destination));
+        let edit = |destination| edited(&self.reading.layers.edit(&moment, Vec::new(), rule, destination));
         let weight = |backend: &Value| backend["weight"].as_f64().unwrap_or(0.0);
         match own.map_or(&[][..], |own| list(&own["backends"])) {
             [] => vec![(1.0, edit(&Value::Null))],

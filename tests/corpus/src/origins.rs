@@ -1,18 +1,22 @@
 //! The endpoints of all meshes: servers that say who they are and what they saw, and that fail when a request asks for it.
 
 use crate::generate::request::{CASE, Fail, What};
-use crate::generate::{ENDPOINTS_MAX, endpoints_named};
+use crate::generate::{ENDPOINTS_MAX, endpoints_named, service_entry};
 use crate::message::{Head, ORIGIN};
 use crate::mirrors::SHADOW;
+use ringway_tests::harness::dns::{Dns, Says};
 use ringway_tests::harness::{Conn, Upstream, until};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// Headers of every endpoint's answer that rules may edit.
 pub const REPLY: [(&str, &str); 3] =
     [("x-gone", "origin"), ("x-set", "origin"), ("access-control-allow-origin", "origin")];
+
+/// Longer than any run.
+const NAMES_LIVE_S: u32 = 86_400;
 
 /// Pod name → where it is reached.
 pub type Addresses = BTreeMap<String, SocketAddr>;
@@ -20,6 +24,7 @@ pub type Addresses = BTreeMap<String, SocketAddr>;
 /// As many servers as a mesh has endpoints; every mesh uses them anew.
 pub struct Origins {
     servers: Vec<Upstream>,
+    dns: Dns,
     seen: Arc<Seen>,
 }
 
@@ -46,7 +51,16 @@ impl Origins {
     /// Starts them.
     pub fn start() -> Origins {
         let seen = Arc::<Seen>::default();
-        Origins { servers: (0..ENDPOINTS_MAX).map(|_| origin(seen.clone())).collect(), seen }
+        let dns = Dns::start();
+        for name in service_entry::names().into_iter().chain(["localhost".to_owned()]) {
+            dns.say(&name, Says::Addresses(vec![Ipv4Addr::LOCALHOST.into()], NAMES_LIVE_S));
+        }
+        Origins { servers: (0..ENDPOINTS_MAX).map(|_| origin(seen.clone())).collect(), dns, seen }
+    }
+
+    /// The server that knows the names of those outside: all of them are here.
+    pub fn dns(&self) -> SocketAddr {
+        self.dns.address()
     }
 
     /// Gives each pod of these manifests one, and each endpoint whose port they name.

@@ -10,8 +10,8 @@ use control_shim::mesh::{self, Options, Placement, PodPlan};
 use control_shim::object::{SourceFile, decode, objects};
 use control_shim::translate::{Compiled, translate};
 use ringway_config::message::Message;
-use ringway_config::model::{AccessLog, Role};
-use ringway_config::{Order, Snapshot};
+use ringway_config::model::{AccessLog, Endpoint, EndpointSet, Model, NamedEndpoint, Role};
+use ringway_config::{Blob, Order, Snapshot};
 use ringway_tests::harness::{Case, Client, Config, Link, Proxy, ProxyBuilder, until};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -34,6 +34,8 @@ struct Running {
     client: Client,
     /// `name=value` of the cookie that the last answer gave.
     cookie: Option<String>,
+    /// Authorities that it asks the shim for in vain.
+    unknown: Vec<String>,
 }
 
 impl Program {
@@ -65,9 +67,9 @@ impl Program {
         names.filter(|name| self.compiled.host_for(place.node(), name).is_none()).collect()
     }
 
-    /// What the evaluator says at a place.
+    /// What the evaluator says at a place, where every name is this machine's.
     pub fn oracle(&self, place: Place) -> Oracle {
-        Oracle::new(&self.snapshots[&place], place.listener())
+        Oracle::new(&looked_up(&self.snapshots[&place]), place.listener())
     }
 
     /// What the evaluator says of opaque connections there.
@@ -86,17 +88,19 @@ impl Program {
 }
 
 impl Proxies {
-    /// Starts one for each place that the mesh has a proxy at.
-    pub fn start(case: Case, program: &Program) -> Proxies {
+    /// Starts one for each place that the mesh has a proxy at. They ask `dns` for names.
+    pub fn start(case: Case, program: &Program, dns: Option<SocketAddr>) -> Proxies {
         let start = |place: Place| {
             let mut config = Config::http(Role::Outbound);
             config.listeners.name = place.node().into();
-            let (child, dir, shim) = ProxyBuilder::new(case, config).spawn_with_shim();
+            let builder = ProxyBuilder::new(case, config);
+            let builder = if let Some(server) = dns { builder.dns(server) } else { builder };
+            let (child, dir, shim) = builder.spawn_with_shim();
             let mut link = shim.accept();
             link.publish(&program.snapshots[&place]);
             let proxy = Proxy::when_ready(child, dir);
             let client = Client::connect(proxy.listener(place.listener()));
-            (place, Running { proxy, link, client, cookie: None })
+            (place, Running { proxy, link, client, cookie: None, unknown: Vec::new() })
         };
         Proxies { running: program.snapshots.keys().copied().map(start).collect() }
     }
@@ -110,12 +114,11 @@ impl Proxies {
         }
     }
 
-    /// Says before they ask which hosts of a mesh there are not.
-    pub fn tell_unknown(&mut self, mesh: &Mesh, program: &Program) {
+    /// From now on they are told, when they ask, which hosts of a mesh there are not.
+    pub fn expect_unknown(&mut self, mesh: &Mesh, program: &Program) {
         let sites = mesh.sites.iter().filter(|site| site.place == Place::Sidecar);
-        let names = program.unknown(Place::Sidecar, sites.flat_map(|site| &site.authorities));
         if let Some(running) = self.running.get_mut(&Place::Sidecar) {
-            running.link.send(&Message::Absent { names, lifetime_ms: u32::MAX });
+            running.unknown = program.unknown(Place::Sidecar, sites.flat_map(|site| &site.authorities));
         }
     }
 
@@ -127,7 +130,15 @@ impl Proxies {
     /// Sends a request and takes the answer.
     pub fn ask(&mut self, request: &Request, origins: &Origins) -> (Answer, Sharing) {
         let running = self.running.get_mut(&request.place).expect("every place has a proxy");
-        let response = exchange(&mut running.client, request, || running.proxy.listener(request.place.listener()));
+        let Running { proxy, link, client, unknown, .. } = running;
+        let name = request.authority.to_ascii_lowercase();
+        // It asks, unless it remembers what it was told: either way this is the answer.
+        let answer = || {
+            if unknown.contains(&name) {
+                link.send(&Message::Absent { names: vec![name], lifetime_ms: u32::MAX });
+            }
+        };
+        let response = exchange(client, request, answer, || proxy.listener(request.place.listener()));
         let cookie = response.header("set-cookie").and_then(|cookie| cookie.split(';').next());
         running.cookie = cookie.map(|cookie| cookie.replace('"', ""));
         let mut answer = Answer::received(&response, origins.take_tries(request.id()));
@@ -160,19 +171,41 @@ impl Proxies {
     }
 }
 
-/// One exchange on a kept connection; a new one where the server closed it.
+/// One exchange on a kept connection, with what is to be done once the request is sent; a new connection where the server closed it.
 pub fn exchange(
     client: &mut Client,
     request: &Request,
+    sent: impl FnOnce(),
     address: impl Fn() -> SocketAddr,
 ) -> ringway_tests::harness::Response {
-    let wire = request.wire();
-    let response = client.try_send(&wire).and_then(|()| client.try_response(request.method == "HEAD"));
+    let response = client.try_send(request.wire()).and_then(|()| {
+        sent();
+        client.try_response(request.method == "HEAD")
+    });
     let response = response.unwrap_or_else(|e| panic!("no answer ({e}) to the request {}", request.id()));
     if response.closes() {
         *client = Client::connect(address());
     }
     response
+}
+
+/// The snapshot with addresses in the places of names, which are all names of this machine.
+fn looked_up(snapshot: &Snapshot) -> Snapshot {
+    let made = |blob: &Blob| {
+        let Model::Endpoints(set) = blob.model() else { return blob.clone() };
+        let (mut set, names) = (EndpointSet { names: Vec::new(), ..set.clone() }, &set.names);
+        for NamedEndpoint { port, weight, place, .. } in names {
+            let address = SocketAddr::new(LOOPBACK, *port);
+            if !set.endpoints.iter().any(|other| other.address == address) {
+                let (weight, place) = (*weight, *place);
+                set.endpoints.push(Endpoint { address, weight, draining: false, workload: u32::MAX, place });
+            }
+        }
+        set.endpoints.sort_by_key(|endpoint| endpoint.address);
+        Blob::encode(&Model::Endpoints(set)).expect("addresses fit where names do")
+    };
+    Snapshot::from_blobs(snapshot.order(), snapshot.blobs().map(made).collect())
+        .expect("names are referred to by nobody")
 }
 
 /// Pods where the origins are; proxies on free ports of loopback.

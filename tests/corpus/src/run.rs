@@ -9,7 +9,7 @@ use crate::generate::request::{CASE, Fail, Request};
 use crate::generate::{Mesh, Place};
 use crate::message::{Answer, Sharing};
 use crate::mirrors;
-use crate::origins::{Addresses, Origins};
+use crate::origins::Origins;
 use crate::predict::{Oracle, Outcome, Prediction, destination};
 use crate::ringway::{Program, Proxies, reproducer};
 use ringway_tests::harness::Case;
@@ -68,8 +68,8 @@ pub fn requests(mesh: &Mesh) -> impl Iterator<Item = Request> + '_ {
 pub fn against_the_evaluator(case: Case, seeds: &[u64], origins: &Origins) -> Result<Coverage, String> {
     let mut bench: Option<Bench> = None;
     let mut coverage = Coverage::default();
-    for mesh in seeds.iter().map(|seed| Mesh::new(*seed)) {
-        let bench = Bench::next(&mut bench, case, &mesh, &origins.addresses(&mesh.documents));
+    for mesh in seeds.iter().map(|seed| Mesh::at(*seed, origins)) {
+        let bench = Bench::next(&mut bench, case, &mesh, origins);
         let mut uncertain = Vec::new();
         for request in requests(&mesh) {
             let (prediction, answer, _) = bench.ask(&mesh, &request, origins)?;
@@ -101,7 +101,8 @@ struct Bench {
 
 impl Bench {
     /// The bench with another mesh; the first time it is set up.
-    fn next<'a>(bench: &'a mut Option<Bench>, case: Case, mesh: &Mesh, addresses: &Addresses) -> &'a mut Bench {
+    fn next<'a>(bench: &'a mut Option<Bench>, case: Case, mesh: &Mesh, origins: &Origins) -> &'a mut Bench {
+        let addresses = &origins.addresses(&mesh.documents);
         let sequence = bench.as_ref().map_or(1, |bench| bench.sequence + 1);
         let program = Program::compile(&mesh.yaml(addresses), addresses, sequence);
         let oracles = Place::ALL.into_iter().map(|place| (place, program.oracle(place))).collect();
@@ -112,11 +113,11 @@ impl Bench {
                 bench
             }
             none => {
-                let proxies = Proxies::start(case, &program);
+                let proxies = Proxies::start(case, &program, Some(origins.dns()));
                 none.insert(Bench { proxies, program, oracles, sequence, rules: BTreeMap::new() })
             }
         };
-        bench.proxies.tell_unknown(mesh, &bench.program);
+        bench.proxies.expect_unknown(mesh, &bench.program);
         bench
     }
 
@@ -198,17 +199,17 @@ impl Bench {
 /// Sends every request to our proxies and to Envoy. Ours answer as the evaluator says, Envoy does too, or a documented difference says why not. `Ok`
 /// has the rows that were looked up.
 pub fn beside_envoy(case: Case, program: &Path, seeds: &[u64], origins: &Origins) -> Result<Rows, String> {
-    let meshes: Vec<Mesh> = seeds.iter().map(|seed| Mesh::new(*seed)).collect();
+    let meshes: Vec<Mesh> = seeds.iter().map(|seed| Mesh::at(*seed, origins)).collect();
     let manifests = |mesh: &Mesh| {
         let addresses = origins.addresses(&mesh.documents);
         (mesh.yaml(&addresses), addresses)
     };
     let manifests: Vec<_> = meshes.iter().map(manifests).collect();
-    let mut envoy = Envoy::start(program.to_owned(), &manifests);
+    let mut envoy = Envoy::start(program.to_owned(), &manifests, origins);
     let mut bench: Option<Bench> = None;
     let mut rows = Rows::new();
     for (number, mesh) in meshes.iter().enumerate() {
-        let bench = Bench::next(&mut bench, case, mesh, &manifests[number].1);
+        let bench = Bench::next(&mut bench, case, mesh, origins);
         let (mut uncertain, mut aside) = (Vec::new(), Vec::new());
         for request in requests(mesh) {
             let (prediction, ours, our_sharing) = bench.ask(mesh, &request, origins)?;

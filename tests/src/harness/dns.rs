@@ -153,6 +153,8 @@ fn reply(question: &[u8], shared: &Shared) -> Option<Vec<u8>> {
     let mut out = question.get(..end + 4)?.to_vec();
     (out[2], out[3]) = (0x81, 0x80 | code);
     out[6..8].copy_from_slice(&(records.len() as u16).to_be_bytes());
+    // What a question says beside its name is not repeated.
+    out[8..12].fill(0);
     out.extend(records.concat());
     Some(out)
 }

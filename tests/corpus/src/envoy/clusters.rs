@@ -1,10 +1,10 @@
 //! Services and the subsets of their DestinationRules → clusters.
 
+use super::listeners::address;
 use super::localities::{Endpoint, locality};
 use super::traffic_policy::TrafficPolicy;
 use super::{Manifests, full_host, list, name, namespace, text};
 use serde_json::{Value, json};
-use std::net::IpAddr;
 
 impl Manifests<'_> {
     /// A cluster for each port of each service and host outside that the proxy may know, and for each of its subsets.
@@ -14,23 +14,26 @@ impl Manifests<'_> {
             let host = full_host(name(service), namespace(service));
             let endpoints: Vec<Endpoint> = self.pods(namespace(service), &service["spec"]["selector"]).collect();
             for port in list(&service["spec"]["ports"]) {
-                clusters.extend(self.with_subsets(&host, port["port"].as_u64().unwrap_or_default(), &endpoints));
+                let port = port["port"].as_u64().unwrap_or_default();
+                clusters.extend(self.with_subsets(&host, port, &endpoints, "STATIC"));
             }
         }
         for entry in self.seen("ServiceEntry") {
             for port in list(&entry["spec"]["ports"]) {
                 let wanted = &entry["spec"]["workloadSelector"]["labels"];
+                let resolution = text(&entry["spec"]["resolution"]);
                 let endpoints: Vec<Endpoint> = if wanted.is_object() {
                     self.pods(namespace(entry), wanted).chain(self.workloads(entry, wanted, port)).collect()
                 } else {
                     list(&entry["spec"]["endpoints"]).iter().filter_map(|one| outside(one, port)).collect()
                 };
                 for host in list(&entry["spec"]["hosts"]) {
-                    clusters.extend(self.with_subsets(
-                        text(host),
-                        port["number"].as_u64().unwrap_or_default(),
-                        &endpoints,
-                    ));
+                    // A name without endpoints is its own.
+                    let itself = || outside(&json!({"address": host}), port).into_iter().collect();
+                    let alone = endpoints.is_empty() && resolution != "STATIC";
+                    let endpoints = if alone { &itself() } else { &endpoints };
+                    let number = port["number"].as_u64().unwrap_or_default();
+                    clusters.extend(self.with_subsets(text(host), number, endpoints, resolution));
                 }
             }
         }
@@ -43,7 +46,7 @@ impl Manifests<'_> {
             let labels = &pod["metadata"]["labels"];
             let at = *self.addresses.get(name(pod))?;
             has_labels(labels, wanted).then(|| Endpoint {
-                at,
+                at: (at.ip().to_string(), at.port()),
                 locality: locality(labels),
                 labels: labels.clone(),
                 weight: 1,
@@ -63,10 +66,31 @@ impl Manifests<'_> {
         selected.filter_map(move |entry| outside(&entry["spec"], port))
     }
 
-    fn with_subsets(&self, host: &str, port: u64, endpoints: &[Endpoint]) -> Vec<Value> {
+    fn with_subsets(&self, host: &str, port: u64, endpoints: &[Endpoint], resolution: &str) -> Vec<Value> {
         let rule = self.rule_of(host);
         let subsets = [&Value::Null].into_iter().chain(list(&rule["subsets"]));
-        subsets.map(|subset| self.cluster(host, port, endpoints, rule, subset)).collect()
+        let cluster = |subset| {
+            let mut cluster = self.cluster(host, port, endpoints, rule, subset);
+            self.look_up(resolution, &mut cluster);
+            cluster
+        };
+        subsets.map(cluster).collect()
+    }
+
+    /// Endpoints with names are found where these are known. Of a name that is looked up for each connection there has to be one.
+    fn look_up(&self, resolution: &str, cluster: &mut Value) {
+        let Some(dns) = self.dns.filter(|_| resolution != "STATIC") else { return };
+        let endpoints = list(&cluster["load_assignment"]["endpoints"]).len();
+        let kind = if resolution == "DNS_ROUND_ROBIN" && endpoints == 1 { "LOGICAL_DNS" } else { "STRICT_DNS" };
+        cluster["type"] = kind.into();
+        cluster["dns_lookup_family"] = "V4_ONLY".into();
+        cluster["typed_dns_resolver_config"] = json!({
+            "name": "envoy.network.dns_resolver.cares",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+                "resolvers": [address(&dns.ip().to_string(), dns.port())],
+            },
+        });
     }
 
     /// The name of a cluster: Istio's, in the mesh's own space.
@@ -161,10 +185,9 @@ impl Manifests<'_> {
 fn outside(endpoint: &Value, port: &Value) -> Option<Endpoint> {
     let own = [&endpoint["ports"][text(&port["name"])], &port["targetPort"], &port["number"]];
     let number = own.into_iter().find_map(Value::as_u64).and_then(|number| u16::try_from(number).ok())?;
-    let ip: IpAddr = text(&endpoint["address"]).parse().ok()?;
     let mut parts = text(&endpoint["locality"]).splitn(3, '/');
     Some(Endpoint {
-        at: (ip, number).into(),
+        at: (text(&endpoint["address"]).to_owned(), number),
         locality: std::array::from_fn(|_| parts.next().unwrap_or_default().to_owned()),
         labels: endpoint["labels"].clone(),
         weight: endpoint["weight"].as_u64().unwrap_or(1),

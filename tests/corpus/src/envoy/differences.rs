@@ -192,7 +192,10 @@ fn settle_locations(request: &Request, theirs: &mut String, ours: &str, rows: &m
     if their_origin == our_origin {
         return;
     }
-    let row = if their_origin == format!("http://{}", request.authority) && request.authority.ends_with(":80") {
+    let default = if our_origin.starts_with("https:") { 443 } else { 80 };
+    let row = if their_origin == format!("{our_origin}:{default}")
+        || (their_origin == format!("http://{}", request.authority) && request.authority.ends_with(":80"))
+    {
         "redirect-default-port"
     } else if their_origin.starts_with("https://") && our_origin == format!("{their_origin}:80") {
         "redirect-listener-port"

@@ -91,8 +91,12 @@ impl Manifests<'_> {
 
     /// Services by all their names, then what only VirtualServices know. An authority may say the port.
     fn sidecar_hosts(&self) -> Vec<Value> {
-        let with_port = |names: Vec<String>| -> Vec<String> {
-            names.into_iter().flat_map(|name| [format!("{name}:80"), name]).collect()
+        let with_port = |names: Vec<String>, port: u64| -> Vec<String> {
+            let one = |name: String| match port {
+                PORT => vec![format!("{name}:{PORT}"), name],
+                _ => vec![format!("{name}:{port}")],
+            };
+            names.into_iter().flat_map(one).collect()
         };
         let in_mesh = |service: &&Value| {
             let gateways = list(&service["spec"]["gateways"]);
@@ -108,13 +112,14 @@ impl Manifests<'_> {
             if namespace == "shop" {
                 names.push(name.into());
             }
-            (host, names, name, namespace)
+            (host, names, name, namespace, PORT)
         });
-        let entries = self.seen("ServiceEntry").into_iter();
-        let hosts_of_entry = |entry: &Value| list(&entry["spec"]["hosts"]).to_vec();
-        let outside = entries.flat_map(|entry| hosts_of_entry(entry).into_iter().map(|host| (host, namespace(entry))));
-        let outside = outside.map(|(host, of)| (text(&host).to_owned(), vec![text(&host).to_owned()], "", of));
-        for (host, names, name, of) in services.chain(outside) {
+        let outside = self.seen("ServiceEntry").into_iter().flat_map(|entry| {
+            let port = entry["spec"]["ports"][0]["number"].as_u64().unwrap_or(PORT);
+            let one = move |host| (text(host).to_owned(), vec![text(host).to_owned()], "", namespace(entry), port);
+            list(&entry["spec"]["hosts"]).iter().map(one)
+        });
+        for (host, names, name, of, port) in services.chain(outside) {
             known.push(host.clone());
             if !self.in_scope(of, &host) {
                 continue;
@@ -133,21 +138,21 @@ impl Manifests<'_> {
                 None => vec![json!({
                     "match": {"prefix": "/"},
                     "route": {
-                        "cluster": self.cluster_name(&host, 80, ""),
+                        "cluster": self.cluster_name(&host, port, ""),
                         "timeout": "0s",
-                        "hash_policy": self.hash_policy(&host, 80, "").into_iter().collect::<Vec<_>>(),
+                        "hash_policy": self.hash_policy(&host, port, "").into_iter().collect::<Vec<_>>(),
                         "retry_policy": self.retry_policy(&Value::Null),
                     },
                 })],
             };
-            hosts.push(virtual_host(&with_port(names), routes));
+            hosts.push(virtual_host(&with_port(names, port), routes));
         }
         for rule in rules {
             let own = hosts_of(rule).into_iter().filter(|host| self.in_scope(namespace(rule), host));
             let unknown: Vec<String> = own.filter(|host| !known.contains(host)).collect();
             if !unknown.is_empty() {
                 known.extend(unknown.iter().cloned());
-                hosts.push(virtual_host(&with_port(unknown), self.virtual_service(rule, "mesh")));
+                hosts.push(virtual_host(&with_port(unknown, PORT), self.virtual_service(rule, "mesh")));
             }
         }
         // Nobody declares them, and nobody is asked.

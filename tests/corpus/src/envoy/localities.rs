@@ -6,11 +6,11 @@ use super::{Manifests, list, name, text};
 use crate::generate::{LOCALITY, Place};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 /// An endpoint with where it is and its labels.
 pub struct Endpoint {
-    pub at: SocketAddr,
+    /// Address or name, and port.
+    pub at: (String, u16),
     pub locality: Locality,
     pub labels: Value,
     pub weight: u64,
@@ -144,6 +144,6 @@ fn value_of<'a>(labels: &'a Value, [region, zone, _]: &'a Locality, name: &str) 
 }
 
 fn lb_endpoint(endpoint: &Endpoint) -> Value {
-    let at = address(&endpoint.at.ip().to_string(), endpoint.at.port());
+    let at = address(&endpoint.at.0, endpoint.at.1);
     json!({"endpoint": {"address": at}, "load_balancing_weight": endpoint.weight})
 }

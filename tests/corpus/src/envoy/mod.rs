@@ -36,6 +36,8 @@ pub(crate) struct Manifests<'a> {
     pub number: usize,
     /// Whose config it is.
     pub place: Place,
+    /// Who knows the names of endpoints.
+    pub dns: Option<SocketAddr>,
 }
 
 /// A running Envoy. Ends when dropped.
@@ -57,13 +59,13 @@ pub fn program() -> Option<PathBuf> {
     Command::new(&path).arg("--version").output().is_ok_and(|output| output.status.success()).then_some(path)
 }
 
-/// The static config for these meshes, each with a listener for every place.
-pub fn config(meshes: &[(String, Addresses)]) -> Value {
+/// The static config for these meshes, each with a listener for every place; names are looked up at `dns`.
+pub fn config(meshes: &[(String, Addresses)], dns: Option<SocketAddr>) -> Value {
     let (mut listeners, mut clusters) = (Vec::new(), Vec::new());
     for (number, (yaml, addresses)) in meshes.iter().enumerate() {
         let documents = &crate::yaml::read(yaml);
         for place in Place::ALL {
-            let manifests = Manifests { documents, addresses, number, place };
+            let manifests = Manifests { documents, addresses, number, place, dns };
             listeners.push(manifests.listener());
             clusters.extend(manifests.clusters());
         }
@@ -74,8 +76,8 @@ pub fn config(meshes: &[(String, Addresses)]) -> Value {
 
 impl Envoy {
     /// Runs this program on these meshes, and waits until it serves.
-    pub fn start(program: PathBuf, meshes: &[(String, Addresses)]) -> Envoy {
-        Envoy::run(program, &config(meshes))
+    pub fn start(program: PathBuf, meshes: &[(String, Addresses)], origins: &Origins) -> Envoy {
+        Envoy::run(program, &config(meshes, Some(origins.dns())))
     }
 
     /// Runs it on this config.
@@ -128,7 +130,7 @@ impl Envoy {
     /// Sends a request to a mesh and takes the answer.
     pub fn ask(&mut self, mesh: usize, request: &Request, origins: &Origins) -> (Answer, Sharing) {
         let (address, client) = self.clients.get_mut(&(mesh, request.place)).expect("every place has a listener");
-        let response = exchange(client, request, || *address);
+        let response = exchange(client, request, || {}, || *address);
         (Answer::received(&response, origins.take_tries(request.id())), sharing(&response))
     }
 }

@@ -5,13 +5,13 @@ mod edge;
 pub mod http_route;
 mod mesh_wide;
 pub mod request;
-mod service_entry;
+pub mod service_entry;
 mod sight;
 pub mod virtual_service;
 pub mod words;
 
 use crate::dice::Dice;
-use crate::origins::Addresses;
+use crate::origins::{Addresses, Origins};
 use serde_json::{Value, json};
 
 /// Where everything but the odd service lives.
@@ -34,7 +34,7 @@ const LOCALITIES: [&str; 3] = ["r1.z1", "r1.z2", "r2.z1"];
 const REPLICAS_MAX: usize = 2;
 /// Most pods of one mesh that answer requests.
 pub const ENDPOINTS_MAX: usize =
-    SERVICES.len() * SUBSETS.len() * REPLICAS_MAX + service_entry::OUTSIDE * service_entry::OUTSIDE_ENDPOINTS_MAX;
+    SERVICES.len() * SUBSETS.len() * REPLICAS_MAX + service_entry::OUTSIDE * service_entry::OUTSIDE_ENDPOINTS_MAX + 1;
 
 /// A service with two versions.
 #[derive(Clone, Copy, Debug)]
@@ -138,10 +138,27 @@ impl Mesh {
         }
         mesh.documents.push(pod("caller", NAMESPACE, labels));
         (0..service_entry::OUTSIDE).for_each(|number| mesh.outside(dice, number));
+        if dice.percent(50) {
+            mesh.by_itself(dice);
+        }
         mesh.edge(dice);
         mesh.side(dice);
         mesh.sidecar(dice);
         mesh.sight(dice);
+        mesh
+    }
+
+    /// The mesh of a seed with its endpoints here.
+    pub fn at(seed: u64, origins: &Origins) -> Mesh {
+        let mut mesh = Mesh::new(seed);
+        let addresses = origins.addresses(&mesh.documents);
+        for authority in mesh.sites.iter_mut().flat_map(|site| &mut site.authorities) {
+            if let Some((host, name)) = authority.split_once(":@")
+                && let Some(address) = addresses.get(name)
+            {
+                *authority = format!("{host}:{}", address.port());
+            }
+        }
         mesh
     }
 
@@ -196,6 +213,17 @@ impl Mesh {
             let authorities = vec![host.clone(), format!("{host}:80")];
             self.sites.push(Site { place: Place::Sidecar, authorities, routed_by: std::mem::take(&mut routed_by) });
         }
+    }
+
+    /// A host that nobody but DNS knows the address of.
+    fn by_itself(&mut self, dice: &mut Dice) {
+        let (entry, authority) = service_entry::by_itself();
+        self.documents.push(entry);
+        if dice.percent(40) {
+            let rule = destination_rule::destination_rule(dice, service_entry::BY_ITSELF, "by-itself", NAMESPACE);
+            self.documents.push(rule);
+        }
+        self.sites.push(Site { place: Place::Sidecar, authorities: vec![authority], routed_by: Vec::new() });
     }
 
     fn side(&mut self, dice: &mut Dice) {

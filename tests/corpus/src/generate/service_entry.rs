@@ -1,4 +1,4 @@
-//! ServiceEntries as people might write them, for hosts whose endpoints are known.
+//! ServiceEntries as people might write them, for hosts whose endpoints are known, or have names.
 
 use super::NAMESPACE;
 use crate::dice::Dice;
@@ -9,9 +9,43 @@ pub const OUTSIDE: usize = 3;
 /// Most endpoints of one.
 pub const OUTSIDE_ENDPOINTS_MAX: usize = 3;
 
+/// A name that endpoints have.
+const ENDPOINT: &str = "e.outside.example";
+
+/// A host that is called at the port where it is.
+pub const BY_ITSELF: &str = "n.outside.example";
+
 /// A host that every mesh has.
 pub fn host(number: usize) -> String {
     format!("s{number}.outside.example")
+}
+
+/// Another host that a ServiceEntry may have.
+fn second_host(number: usize) -> String {
+    format!("t{number}.outside.example")
+}
+
+/// All names that may have to be looked up.
+pub fn names() -> Vec<String> {
+    let hosts = (0..OUTSIDE).flat_map(|number| [host(number), second_host(number)]);
+    hosts.chain([ENDPOINT.to_owned(), BY_ITSELF.to_owned()]).collect()
+}
+
+/// A ServiceEntry for a host whose address is that of its name, at the very port that is called, and the authority that calls it.
+pub fn by_itself() -> (Value, String) {
+    const PORT: &str = "@by-itself";
+    let entry = json!({
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "ServiceEntry",
+        "metadata": {"name": "by-itself", "namespace": NAMESPACE},
+        "spec": {
+            "hosts": [BY_ITSELF],
+            "location": "MESH_EXTERNAL",
+            "resolution": "NONE",
+            "ports": [{"number": PORT, "name": "http", "protocol": "HTTP"}],
+        },
+    });
+    (entry, format!("{BY_ITSELF}:{PORT}"))
 }
 
 /// The port of an endpoint, which nobody knows before the meshes run.
@@ -23,25 +57,30 @@ fn port(number: usize, endpoint: usize) -> String {
 pub fn service_entry(dice: &mut Dice, number: usize) -> (Vec<Value>, Vec<String>) {
     let mut hosts = vec![host(number)];
     if dice.percent(30) {
-        hosts.push(format!("t{number}.outside.example"));
+        hosts.push(second_host(number));
     }
     let mut http = json!({"number": 80, "name": "http", "protocol": "HTTP"});
-    let mut spec = json!({"hosts": hosts, "resolution": "STATIC"});
+    let resolution = dice.pick(&["STATIC", "STATIC", "STATIC", "STATIC", "DNS", "DNS", "DNS_ROUND_ROBIN"]);
+    let addresses: &[&str] =
+        if resolution == "STATIC" { &["127.0.0.1"] } else { &["127.0.0.1", "localhost", ENDPOINT] };
+    let mut spec = json!({"hosts": hosts, "resolution": resolution});
     if dice.percent(60) {
         spec["location"] = dice.pick(&["MESH_EXTERNAL", "MESH_INTERNAL"]).into();
     }
-    let endpoints = 1 + dice.below(OUTSIDE_ENDPOINTS_MAX);
+    let endpoints = if resolution == "DNS_ROUND_ROBIN" { 1 } else { 1 + dice.below(OUTSIDE_ENDPOINTS_MAX) };
     let mut selected = Vec::new();
-    match dice.below(6) {
-        0..=2 => {
-            let one = |at| endpoint(dice, json!({"http": port(number, at)}), json!({}));
+    match dice.below(5) {
+        0..=1 => {
+            let one = |at| endpoint(dice, addresses, json!({"http": port(number, at)}), json!({}));
             spec["endpoints"] = (0..endpoints).map(one).collect();
         }
-        3 => {
+        2 if resolution == "STATIC" => {
             http["targetPort"] = port(number, 0).into();
             spec["endpoints"] = json!([{"address": "127.0.0.1"}]);
         }
-        4 => {
+        // The host is its own endpoint.
+        _ if resolution != "STATIC" => http["targetPort"] = port(number, 0).into(),
+        3 => {
             http["targetPort"] = 8080.into();
             spec["workloadSelector"] = json!({"labels": {"app": "alpha"}});
         }
@@ -53,7 +92,7 @@ pub fn service_entry(dice: &mut Dice, number: usize) -> (Vec<Value>, Vec<String>
                     "apiVersion": "networking.istio.io/v1",
                     "kind": "WorkloadEntry",
                     "metadata": {"name": format!("outside-{number}-{at}"), "namespace": NAMESPACE},
-                    "spec": endpoint(dice, json!({"http": port(number, at)}), labels),
+                    "spec": endpoint(dice, addresses, json!({"http": port(number, at)}), labels),
                 }));
             }
         }
@@ -68,8 +107,8 @@ pub fn service_entry(dice: &mut Dice, number: usize) -> (Vec<Value>, Vec<String>
     (selected, hosts)
 }
 
-fn endpoint(dice: &mut Dice, ports: Value, mut labels: Value) -> Value {
-    let mut endpoint = json!({"address": "127.0.0.1", "ports": ports});
+fn endpoint(dice: &mut Dice, addresses: &[&str], ports: Value, mut labels: Value) -> Value {
+    let mut endpoint = json!({"address": dice.pick(addresses), "ports": ports});
     if dice.percent(60) {
         labels["version"] = dice.pick(&super::SUBSETS).into();
     }

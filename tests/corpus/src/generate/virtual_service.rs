@@ -272,7 +272,7 @@ fn route(dice: &mut Dice) -> Value {
 }
 
 fn destination(dice: &mut Dice, weighted: bool) -> Value {
-    let host = if dice.percent(8) {
+    let host = if dice.percent(12) {
         service_entry::host(dice.below(service_entry::OUTSIDE))
     } else {
         dice.pick(&SERVICES).name_for(dice)

@@ -18,7 +18,7 @@ pub fn config(meshes: &[(String, Addresses)]) -> Value {
     let (mut listeners, mut clusters) = (Vec::new(), Vec::new());
     for (number, (yaml, addresses)) in meshes.iter().enumerate() {
         let documents = &crate::yaml::read(yaml);
-        let of_place = |place| Manifests { documents, addresses, number, place };
+        let of_place = |place| Manifests { documents, addresses, number, place, dns: None };
         Place::ALL.into_iter().for_each(|place| clusters.extend(of_place(place).clusters()));
         listeners.extend(doors().iter().map(|door| of_place(door.place).door(door)));
     }

@@ -48,7 +48,7 @@ pub fn run(case: Case, program: Option<&Path>, connections: usize) -> Result<(),
                     proxies.publish(&compiled);
                     proxies
                 }
-                none => none.insert(Proxies::start(case, &compiled)),
+                none => none.insert(Proxies::start(case, &compiled, None)),
             };
             let told = |problem: String| format!("seed {}: {problem}\n{}", mesh.seed, mesh.yaml());
             one_mesh(mesh, number, &compiled, proxies, envoy.as_ref()).map_err(told)?;

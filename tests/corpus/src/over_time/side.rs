@@ -28,7 +28,7 @@ enum Kind {
 impl Side {
     pub(super) fn ringway(case: Case, (documents, addresses): &(Vec<Value>, Addresses)) -> Side {
         let program = Program::compile(&crate::yaml::write(documents), addresses, 1);
-        let proxies = Proxies::start(case, &program);
+        let proxies = Proxies::start(case, &program, None);
         let client = proxies.at(Place::Sidecar).listener(Place::Sidecar.listener());
         Side { kind: Kind::Ringway(Box::new(proxies)), client: Client::connect(client), sequence: 1 }
     }
@@ -115,7 +115,7 @@ impl Side {
 
 /// Envoy's config with the endpoints of each cluster in a file of its own.
 fn in_files((documents, addresses): &(Vec<Value>, Addresses), dir: &TempDir, version: u64) -> Value {
-    let mut config = config(&[(crate::yaml::write(documents), addresses.clone())]);
+    let mut config = config(&[(crate::yaml::write(documents), addresses.clone())], None);
     config["node"] = json!({"id": "caller", "cluster": "caller"});
     for part in ["listeners", "clusters"] {
         let all = config["static_resources"][part].as_array_mut().expect("a list");

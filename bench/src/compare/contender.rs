@@ -62,57 +62,45 @@ impl Contender {
         let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_path_buf()));
         let built = std::env::var_os("RINGWAY_BIN_DIR").map(PathBuf::from).or(beside).unwrap_or_default();
         match file(dataplane.map_or_else(|| built.join("dataplane"), Path::to_path_buf)) {
-            Some(program) => found.extend(OURS.map(|(name, driver)| Contender {
-                name: name.to_string(),
-                version: said(&program, "--version"),
-                lacks: "",
-                access_log: false,
-                kind: Kind::Ours { program: program.clone(), driver },
+            Some(program) => found.extend(OURS.map(|(name, driver)| {
+                let version = said(&program, "--version");
+                Contender::new(name, version, "", Kind::Ours { program: program.clone(), driver })
             })),
             None => {
                 missing.push("ringway (build it: cargo build --release -p dataplane; or --dataplane FILE)".to_string())
             }
         }
         let folder = yardsticks.map_or_else(|| PathBuf::from("bench/yardsticks/target/release"), Path::to_path_buf);
-        let sticks: Vec<Contender> = YARDSTICKS
-            .iter()
-            .filter_map(|name| {
-                let program = file(folder.join(name))?;
-                Some(Contender {
-                    name: name.to_string(),
-                    version: String::new(),
-                    lacks: YARDSTICK_LACKS,
-                    access_log: false,
-                    kind: Kind::Yardstick { program },
-                })
-            })
-            .collect();
-        if sticks.is_empty() {
+        let sticks = YARDSTICKS.iter().filter_map(|name| Some((name, file(folder.join(name))?)));
+        let ours = found.len();
+        found.extend(
+            sticks.map(|(name, program)| {
+                Contender::new(name, String::new(), YARDSTICK_LACKS, Kind::Yardstick { program })
+            }),
+        );
+        if found.len() == ours {
             missing.push("yardsticks (cargo build --release --manifest-path bench/yardsticks/Cargo.toml; or --yardsticks FOLDER)".to_string());
         }
-        found.extend(sticks);
         for peer in PEERS {
             match in_path(peer.name) {
-                Some(program) => found.push(Contender {
-                    name: peer.name.to_string(),
-                    version: said(&program, peer.version),
-                    lacks: peer.lacks,
-                    access_log: false,
-                    kind: Kind::Peer { program: (peer.behind)(program), peer },
-                }),
+                Some(program) => {
+                    let version = said(&program, peer.version);
+                    let kind = Kind::Peer { program: (peer.behind)(program), peer };
+                    found.push(Contender::new(peer.name, version, peer.lacks, kind));
+                }
                 None => missing.push(format!("{} ({})", peer.name, peer.from)),
             }
         }
-        found.extend(extra.iter().map(|(name, command)| Contender {
-            name: name.clone(),
-            version: String::new(),
-            lacks: "not known here",
-            access_log: false,
-            kind: Kind::Command(command.clone()),
+        found.extend(extra.iter().map(|(name, command)| {
+            Contender::new(name, String::new(), "not known here", Kind::Command(command.clone()))
         }));
         let logged: Vec<Contender> = found.iter().filter_map(Contender::logged).collect();
         found.extend(logged);
         (found, missing)
+    }
+
+    fn new(name: &str, version: String, lacks: &'static str, kind: Kind) -> Contender {
+        Contender { name: name.to_string(), version, lacks, access_log: false, kind }
     }
 
     /// A bare yardstick.

@@ -168,8 +168,10 @@ impl Compiled {
         let view = scope.view.as_deref().unwrap_or(node_namespace);
         let hosts = self.hosts.get(view).or_else(|| self.hosts.get(""))?;
         let at = |name: &str| {
-            let of =
-                |port| hosts.get(&(name.to_string(), port)).filter(|host| scope.sees(&host.origin.0, &host.origin.1));
+            let of = |at| {
+                let host = hosts.get(&(name.to_string(), at));
+                host.filter(|host| scope.sees(&host.origin.0, &host.origin.1, port))
+            };
             of(port).or_else(|| of(0))
         };
         if let Some(found) = at(host) {
@@ -206,8 +208,15 @@ impl Compiled {
     pub fn hosts_of(&self, proxy: &ProxyConfig) -> Vec<Arc<HostConfig>> {
         let namespace = proxy.node.split('/').next().unwrap_or_default();
         let scope = &proxy.scope;
-        let hosts = self.hosts(scope.view.as_deref().unwrap_or(namespace)).into_values();
-        hosts.filter(|host| proxy.asks && scope.sees(&host.origin.0, &host.origin.1)).cloned().collect()
+        let view = scope.view.as_deref().unwrap_or(namespace);
+        let hosts = self.hosts.get(view).or_else(|| self.hosts.get("")).filter(|_| proxy.asks);
+        let seen = hosts.into_iter().flat_map(Shards::iter).filter(|((_, port), host)| {
+            // One without a port is asked for at any.
+            let mut ports = scope.ports().filter(|_| *port == 0).chain([*port]);
+            ports.any(|port| scope.sees(&host.origin.0, &host.origin.1, port))
+        });
+        let by_name: BTreeMap<&str, &Arc<HostConfig>> = seen.map(|(_, host)| (host.name.as_str(), host)).collect();
+        by_name.into_values().cloned().collect()
     }
 
     /// Every blob of every proxy and of every host that one may ask for; one that is shared comes more than once.

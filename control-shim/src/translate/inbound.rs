@@ -24,6 +24,7 @@ impl Pass<'_> {
         for port in pod.inbound.keys() {
             listeners.extend(self.inbound_listener(pod, view, *port, &mut hosts, &mut clusters));
         }
+        self.check_ingress(pod);
         listeners.extend(self.gateway_listeners(pod, view, &mut hosts, &mut clusters));
         let of_mesh = &self.mesh.options.policy;
         let trusted_proxies = pod.proxy.trusted_proxies.unwrap_or(of_mesh.trusted_proxies);
@@ -42,6 +43,17 @@ impl Pass<'_> {
         Some(ProxyConfig::new(pod.node(), blobs, scope))
     }
 
+    /// What a Sidecar says of ports that the pod does not have.
+    fn check_ingress(&self, pod: &Pod) {
+        let Some(sidecar) = self.sidecars.of(pod) else { return };
+        for one in sidecar.ingress.iter().filter(|one| !pod.inbound.contains_key(&one.port)) {
+            let message =
+                format!("a pod that it holds for has no port {}: no container and no Service names it", one.port);
+            let mend = "declare it at the container, or as `targetPort` of a Service";
+            self.findings.warning(&sidecar.meta.reference, &one.spot, "idle-ingress", message, mend);
+        }
+    }
+
     fn inbound_listener(
         &self,
         pod: &Pod,
@@ -51,11 +63,17 @@ impl Pass<'_> {
         clusters: &mut BTreeMap<String, [Blob; 2]>,
     ) -> Option<Listener> {
         let address = *pod.inbound.get(&port)?;
-        let app = pod.app.get(&port).copied().unwrap_or(std::net::SocketAddr::new(pod.address, port));
         let (services, carried) = self.services_of(pod, port);
-        let rule = services.first().map_or(RuleId(0), |(service, port)| {
-            self.rule(&service.meta, &format!("ports[{}]", port.port), &port.spot)
-        });
+        let of_service = || {
+            let (service, port) = services.first()?;
+            Some(self.rule(&service.meta, &format!("ports[{}]", port.port), &port.spot))
+        };
+        let (sidecar, ingress) = self.sidecars.ingress(pod, port).unzip();
+        let said = sidecar.zip(ingress);
+        let said = said.map(|(sidecar, one)| self.rule(&sidecar.meta, &one.path, &one.spot));
+        let rule = said.or_else(of_service).unwrap_or_default();
+        let carried = ingress.map_or(carried, |one| one.carried);
+        let app = pod.app(ingress.and_then(|one| one.endpoint).unwrap_or(port));
         let name = format!("inbound|{port}||");
         let first = services.first().map(|(service, _)| *service);
         let cluster = Cluster {
@@ -67,7 +85,7 @@ impl Pass<'_> {
                 .map_or(String::new(), |service| service_host(service, &self.mesh.options.cluster_domain)),
             service_name: first.map_or("", |service| service.meta.name()).into(),
             service_namespace: first.map_or("", |service| service.meta.namespace()).into(),
-            ..self.pooled(&self.inbound_pool(pod, (&services, carried), view))
+            ..self.pooled(&self.inbound_pool(pod, (port, &services, carried), view))
         };
         clusters.insert(name.clone(), self.inbound_cluster(cluster, app, &pod.workload)?);
         let listener = format!("inbound-{port}");
@@ -89,10 +107,11 @@ impl Pass<'_> {
     fn inbound_pool(
         &self,
         pod: &Pod,
-        (services, carried): (&[(&Service, &ServicePort)], Carried),
+        (port, services, carried): (u16, &[(&Service, &ServicePort)], Carried),
         view: View<'_>,
     ) -> Pool {
-        let own = self.sidecars.of(pod).and_then(|sidecar| sidecar.inbound_pool.clone());
+        let of_port = self.sidecars.ingress(pod, port).and_then(|(_, ingress)| ingress.pool.clone());
+        let own = of_port.or_else(|| self.sidecars.of(pod)?.inbound_pool.clone());
         let mut pool = own.or_else(|| {
             let (service, port) = services.first()?;
             let host = service_host(service, &self.mesh.options.cluster_domain);

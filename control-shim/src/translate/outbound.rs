@@ -161,7 +161,7 @@ impl Pass<'_> {
         }];
         for ((host, number), address) in &pod.tcp {
             let seen = |destination: &&Destination<'_>| {
-                destination.visible(view) && scope.sees(destination.meta.namespace(), host)
+                destination.visible(view) && scope.sees(destination.meta.namespace(), host, *number)
             };
             let Some(destination) = self.registry.get(host).filter(seen) else {
                 continue;

@@ -2,7 +2,7 @@
 
 use super::{covers, seniority};
 use crate::mesh::Pod;
-use crate::object::sidecar::{EgressHost, Sidecar};
+use crate::object::sidecar::{EgressHost, Ingress, Sidecar};
 use crate::object::{Object, Objects, selects};
 use ringway_config::model::RuleId;
 use std::collections::HashMap;
@@ -49,6 +49,12 @@ impl<'a> Sidecars<'a> {
         selected.or_else(|| whole(&pod.namespace)).or_else(|| whole(self.root))
     }
 
+    /// What is said of the way to a port of a pod.
+    pub fn ingress(&self, pod: &Pod, port: u16) -> Option<(&'a Sidecar, &'a Ingress)> {
+        let sidecar = self.of(pod)?;
+        Some((sidecar, sidecar.ingress.iter().find(|one| one.port == port)?))
+    }
+
     /// What a pod's proxy sees.
     pub fn scope(&self, pod: &Pod, allow_any: Option<RuleId>, view: Option<&str>) -> Scope {
         let egress = self.of(pod).and_then(|sidecar| sidecar.egress.clone());
@@ -57,11 +63,18 @@ impl<'a> Sidecars<'a> {
 }
 
 impl Scope {
-    /// Whether a host of an object in a namespace is in it.
-    pub fn sees(&self, namespace: &str, host: &str) -> bool {
-        let seen = |egress: &EgressHost| {
-            egress.namespace.as_deref().is_none_or(|own| own == namespace) && covers(&egress.host, host)
+    /// Ports with listeners of their own.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        self.egress.iter().flatten().filter_map(|one| one.port)
+    }
+
+    /// Whether a port of a host of an object in a namespace is in it.
+    pub fn sees(&self, namespace: &str, host: &str, port: u16) -> bool {
+        let Some(egress) = &self.egress else { return true };
+        let own = egress.iter().any(|one| one.port == Some(port)).then_some(port);
+        let seen = |one: &EgressHost| {
+            one.port == own && one.namespace.as_deref().is_none_or(|own| own == namespace) && covers(&one.host, host)
         };
-        self.egress.as_ref().is_none_or(|egress| egress.iter().any(seen))
+        egress.iter().any(seen)
     }
 }

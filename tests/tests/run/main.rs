@@ -15,4 +15,5 @@ mod load;
 mod opaque;
 mod processes;
 mod profiles;
+mod sidecars;
 mod websockets;

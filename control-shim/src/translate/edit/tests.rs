@@ -335,6 +335,12 @@ const OBJECTS: [&[&str]; 36] = [
             "one",
             "workloadSelector: {labels: {version: v1}}, egress: [{hosts: ['*/*']}], inboundConnectionPool: {http: {idleTimeout: 9s}}"
         ),
+        istio!(
+            "Sidecar",
+            "few",
+            "one",
+            "ingress: [{port: {number: 80, protocol: TCP}, defaultEndpoint: '127.0.0.1:8080'}, {port: {number: 9, protocol: HTTP}}], egress: [{port: {number: 80, protocol: HTTP}, hosts: ['./*']}, {hosts: ['~/*']}]"
+        ),
     ],
     // Pods that Services select.
     &[

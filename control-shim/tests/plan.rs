@@ -159,4 +159,5 @@ fn a_log_is_decided_on_both_sides() {
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("of 3 requests in the log, 2 would be decided differently"), "{text}");
+    assert!(output.stderr.is_empty(), "how far it is, is told to terminals");
 }

@@ -4,9 +4,11 @@ use super::Output;
 use crate::explain::Source;
 use crate::mesh::placement;
 use crate::object::decode;
-use crate::plan::{Kind, plan, replayed};
+use crate::plan::{Kind, Replay, plan, replayed};
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// Arguments of `ringway plan`.
 #[derive(clap::Args, Debug)]
@@ -67,11 +69,13 @@ fn compare(arguments: &Arguments) -> Result<(String, bool), String> {
     let (old, new) = (side(&arguments.old), side(&arguments.new));
     let mut plan = plan(&old, &new)?;
     if let (Some(log), Some(from)) = (&arguments.log, &arguments.from) {
+        let mut line = ProgressLine::default();
+        let hear = |so_far: &Replay| line.tell(so_far);
         plan.replay = Some(match log.as_os_str() == "-" {
-            true => replayed(&old, &new, from, std::io::stdin().lock())?,
+            true => replayed(&old, &new, from, std::io::stdin().lock(), hear)?,
             false => {
                 let file = std::fs::File::open(log).map_err(|error| format!("{}: {error}", log.display()))?;
-                replayed(&old, &new, from, std::io::BufReader::new(file))?
+                replayed(&old, &new, from, std::io::BufReader::new(file), hear)?
             }
         });
     }
@@ -80,4 +84,33 @@ fn compare(arguments: &Arguments) -> Result<(String, bool), String> {
         Output::Json => format!("{:#}\n", plan.json()),
     };
     Ok((text, plan.touches(&arguments.gate)))
+}
+
+/// How far a long log is, on a terminal's last line; gone when it is done.
+#[derive(Default)]
+struct ProgressLine {
+    told: Option<Instant>,
+}
+
+impl ProgressLine {
+    const EVERY: Duration = Duration::from_millis(200);
+
+    fn tell(&mut self, so_far: &Replay) {
+        let mut out = std::io::stderr();
+        if self.told.is_some_and(|told| told.elapsed() < Self::EVERY) || !out.is_terminal() {
+            return;
+        }
+        self.told = Some(Instant::now());
+        // Whoever cannot read it misses nothing else.
+        let _ = write!(out, "\r{} requests decided, {} differently\x1b[K", so_far.requests, so_far.differ);
+        let _ = out.flush();
+    }
+}
+
+impl Drop for ProgressLine {
+    fn drop(&mut self) {
+        if self.told.is_some() {
+            eprint!("\r\x1b[K");
+        }
+    }
 }

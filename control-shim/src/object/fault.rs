@@ -32,8 +32,11 @@ pub fn fault(field: &Field<'_>) -> Option<FaultRule> {
 
 fn decode_delay(field: &Field<'_>, into: &mut Fault) {
     let Some(mut fields) = field.fields("a delay") else { return };
+    // Istio's own validation refuses it as well.
     fields.not_supported(&["exponentialDelay"]);
-    let fixed = fields.require("fixedDelay").and_then(|f| Some((f.duration_ms()?, f)));
+    let exponential = field.node.get("exponentialDelay").is_some();
+    let fixed = if exponential { fields.get("fixedDelay") } else { fields.require("fixedDelay") };
+    let fixed = fixed.and_then(|f| Some((f.duration_ms()?, f)));
     let share = fields.get("percentage").and_then(|f| percentage(&f));
     let old_share = fields.get("percent").and_then(|f| f.number(0, 100)).map(|percent| percent as u32 * 10_000);
     fields.finish();

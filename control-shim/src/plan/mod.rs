@@ -130,16 +130,22 @@ pub fn plan(old: &Source, new: &Source) -> Result<Plan, String> {
     Ok(plan)
 }
 
-/// Decides on every request of an access log of `from`'s proxy on both sides.
+/// Decides on every request of an access log of `from`'s proxy on both sides. `hear` is told from time to time how far it is.
 ///
 /// # Errors
 /// When there is no such proxy, or the log cannot be read.
-pub fn replayed(old: &Source, new: &Source, from: &str, log: impl std::io::BufRead) -> Result<Replay, String> {
+pub fn replayed(
+    old: &Source,
+    new: &Source,
+    from: &str,
+    log: impl std::io::BufRead,
+    hear: impl FnMut(&Replay),
+) -> Result<Replay, String> {
     let Source::Manifests { mesh, .. } = old else { return Err("a log is decided on with manifests".into()) };
     let pod = pod_named(mesh, from)?;
     let seats = seats::seats(old, new)?;
     let seat = replay::seat_of(&seats, pod).ok_or_else(|| format!("{from} has no proxy"))?;
-    replay::replay(seat, log)
+    replay::replay(seat, log, hear)
 }
 
 /// What a decision comes to, without where its rules stand and which addresses are behind it.

@@ -32,6 +32,8 @@ pub struct Moved {
     pub after: String,
 }
 
+/// Requests from one report to the next.
+const HEARD_EVERY: u64 = 10_000;
 /// Longest line that is read.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
@@ -45,9 +47,11 @@ pub(super) fn seat_of<'s>(seats: &'s [Seat], pod: &Pod) -> Option<&'s Seat> {
 
 /// Decides on every request of a log on both sides of a seat. What headers the log does not keep are not there.
 ///
+/// `hear` is told from time to time how far it is.
+///
 /// # Errors
 /// When the log cannot be read, or nobody stands at one side of the seat.
-pub(super) fn replay(seat: &Seat, mut log: impl BufRead) -> Result<Replay, String> {
+pub(super) fn replay(seat: &Seat, mut log: impl BufRead, mut hear: impl FnMut(&Replay)) -> Result<Replay, String> {
     let (Some(old), Some(new)) = (&seat.old, &seat.new) else {
         return Err(format!("{} is on one side only", seat.name));
     };
@@ -75,6 +79,9 @@ pub(super) fn replay(seat: &Seat, mut log: impl BufRead) -> Result<Replay, Strin
             continue;
         };
         found.requests += 1;
+        if found.requests % HEARD_EVERY == 0 {
+            hear(&found);
+        }
         let verdicts = (old.subject.verdict(before_at, &request), new.subject.verdict(after_at, &request));
         let moved = *known.entry(verdicts).or_insert_with(|| {
             let (before, after) =

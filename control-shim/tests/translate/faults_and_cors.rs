@@ -70,6 +70,8 @@ fn what_is_wrong_with_a_fault_is_said() {
         let codes = world(&web(&format!("  - fault: {fault}\n{ROUTE}"))).codes();
         assert!(codes.contains(&code), "{fault}: {codes:?}");
     }
+    let exponential = format!("  - fault: {{delay: {{exponentialDelay: 1s, percentage: {{value: 10}}}}}}\n{ROUTE}");
+    assert_eq!(world(&web(&exponential)).codes(), ["not-supported-yet"], "nothing is missing besides");
 }
 
 fn cors_of(world: &super::manifests::World) -> Cors {

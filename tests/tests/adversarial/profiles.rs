@@ -1,8 +1,8 @@
 //! Rows 13–17, 25, 39, 40, 42 and 56 under both profiles: what a request says is settled once, and routes, log and upstream go by the same form.
 
 use ringway_config::model::{
-    AccessLog, Action, Domain, HeaderMatch, Match, PathMatch, PathNormalization, Profile, Retry, Role, Route, RuleId,
-    StringMatch,
+    AccessLog, Action, Domain, HeaderMatch, Match, Mirror, PathMatch, PathNormalization, Profile, Protocol, Retry,
+    Role, Route, RuleId, StringMatch,
 };
 use ringway_tests::harness::config::{forward, route};
 use ringway_tests::harness::{Case, Config, Proxy, ProxyBuilder, Reply, Upstream, until};
@@ -21,6 +21,7 @@ matrix!(
     row_42_underscores_are_no_hyphens,
     row_42_what_only_the_mesh_may_say,
     row_56_what_may_not_be_repeated_is_sent_once,
+    row_56_one_request_becomes_few,
     fields_of_this_hop_decide_nothing,
 );
 
@@ -410,6 +411,33 @@ fn row_56_what_may_not_be_repeated_is_sent_once(case: Case) {
             assert_eq!(seen.len(), tries, "{profile:?} {method} {line:?} of {body} bytes");
             assert!(seen.iter().all(|request| request.body.len() == body));
         }
+    }
+}
+
+/// Two proxies on the way, with a mirror at each, and nobody who answers well: what arrives anywhere is less than ten times what was asked. The called
+/// side tries nothing again, as manifests make it; a copy is sent once, whatever becomes of it or of what it is a copy of.
+fn row_56_one_request_becomes_few(case: Case) {
+    let failing = || Upstream::serve(|_| Reply::raw("HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n"));
+    let (app, of_caller, of_called) = (failing(), failing(), failing());
+    let hop = |role, to, copies: &Upstream, retry| {
+        let mut config = Config::http(role).upstream(to);
+        config.cluster("copies", Protocol::Http1, &[copies.address()]);
+        let Action::Forward(forward) = &mut config.hosts[0].actions[0] else { panic!("a forward") };
+        forward.mirrors = vec![Mirror { cluster: "copies".into(), per_million: 1_000_000, rule: RuleId(40) }];
+        forward.retry = retry;
+        ProxyBuilder::new(case, config).start()
+    };
+    let called = hop(Role::Inbound, app.address(), &of_called, None);
+    let retry = Retry { backoff_ms: 1, backoff_max_ms: 10, ..Retry::default() };
+    let caller = hop(Role::Outbound, called.address(), &of_caller, Some(retry));
+    for (method, tries) in [("GET", 3), ("POST", 1)] {
+        let mut client = caller.client();
+        client.send(format!("{method} / HTTP/1.1\r\nHost: up.test\r\nContent-Length: 0\r\n\r\n"));
+        assert_eq!(client.response().status, 503, "{method}");
+        let counts = || [&app, &of_caller, &of_called].map(Upstream::requests_seen);
+        until("all copies", || (counts() == [tries, 1, tries]).then_some(()));
+        assert!(counts().iter().sum::<usize>() < 10, "{method}");
+        [&app, &of_caller, &of_called].into_iter().for_each(|upstream| drop(upstream.take_requests()));
     }
 }
 

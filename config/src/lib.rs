@@ -15,10 +15,12 @@ pub mod limits;
 pub mod log_format;
 pub mod message;
 pub mod model;
+pub mod operators;
 mod retry;
 mod root;
 pub mod rules;
 mod snapshot;
+pub mod time_format;
 pub mod v1;
 pub mod wire;
 

@@ -40,6 +40,8 @@ pub const WARMUP_AGGRESSION_MAX: u32 = 1_000_000;
 pub const MIRRORS_MAX: u32 = 16;
 /// Texts and variables of a header's value.
 pub const VALUE_PARTS_MAX: u32 = 64;
+/// Bytes of a time format; what it writes is at most seven times as long.
+pub const TIME_FORMAT_BYTES_MAX: usize = 64;
 /// Bytes of a request head; its positions are 16 bits wide.
 pub const HEAD_BYTES_MAX: u32 = 60 << 10;
 /// Bytes of a request head that every proxy takes.

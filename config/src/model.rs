@@ -607,7 +607,7 @@ pub struct PolicySet {
     pub name: String,
     /// Access log.
     pub access_log: AccessLog,
-    /// What a text line looks like ([`crate::log_format`]); empty is Istio's, with the rule at its end. A newline follows.
+    /// What a line looks like ([`crate::log_format`]): a text, or for JSON an object; empty is Istio's with the rule besides. A newline follows.
     pub access_log_format: String,
     /// The form of paths.
     pub path_normalization: PathNormalization,

@@ -58,7 +58,8 @@ pub enum Part {
 pub struct Variable {
     /// What about it.
     pub what: What,
-    /// Lower-case header, of a request also `:method`, `:path`, `:authority`, `:scheme`; empty unless `what` is about one.
+    /// Lower-case header, of a request also `:method`, `:path`, `:authority`, `:scheme`; of a time its [`time_format`](crate::time_format), empty for
+    /// RFC 3339. Empty unless `what` is about one of these.
     pub header: String,
     /// The header instead of one that is not there; empty is none.
     pub alternative: String,
@@ -185,6 +186,8 @@ variables! {
     DownstreamDirectRemoteAddressWithoutPort = 21 "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT"
     /// Its port.
     DownstreamDirectRemotePort = 22 "DOWNSTREAM_DIRECT_REMOTE_PORT"
+    /// When the request came.
+    StartTime = 23 "START_TIME"
 }
 
 impl What {

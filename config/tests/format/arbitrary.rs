@@ -291,11 +291,12 @@ fn header_value() -> impl Strategy<Value = HeaderValue> {
     let variable = prop_oneof![
         header,
         (Just(What::Resp), "x-[a-z]{1,4}", "(x-b)?"),
+        (Just(What::StartTime), "%[YsT]%3f", ""),
         (proptest::sample::select(What::ALL), "", ""),
     ];
     let variable = (variable, 0..3u32).prop_filter_map("a header", |((what, header, alternative), bytes_max)| {
         let variable = Variable { what, header, alternative, bytes_max };
-        (what.has_header() != variable.header.is_empty()).then_some(Part::Variable(variable))
+        (what == What::StartTime || what.has_header() != variable.header.is_empty()).then_some(Part::Variable(variable))
     });
     let part = prop_oneof![text().prop_map(Part::Text), variable];
     prop_oneof![text().prop_map(HeaderValue::Text), vec(part, 1..4).prop_map(HeaderValue::Format)]
@@ -469,7 +470,11 @@ fn policy() -> impl Strategy<Value = PolicySet> {
         Just(PathNormalization::DecodeAndMergeSlashes)
     ];
     let profile = prop_oneof![Just(Profile::Istio), Just(Profile::Strict)];
-    let format = prop_oneof![Just(""), Just("%START_TIME% %REQ(:METHOD)% 100%%"), Just("%RESPONSE_CODE:2%")];
+    let format = prop_oneof![
+        Just(("", "")),
+        Just(("%START_TIME% %REQ(:METHOD)% 100%%", r#"{"a": "%START_TIME(%s)%"}"#)),
+        Just(("%RESPONSE_CODE:2%", "{}"))
+    ];
     let words = (log, paths, profile, 0..=255u32, format);
     (name(), words, 256..=60_000u32, 1..=250u32, any::<[u32; 4]>(), 0..1_000_000u64).prop_map(
         |(name, words, head_bytes_max, header_fields_max, ms, downstream_idle_timeout_ms)| PolicySet {
@@ -485,7 +490,7 @@ fn policy() -> impl Strategy<Value = PolicySet> {
             drain_timeout_ms: ms[2],
             ask_timeout_ms: ms[3],
             trusted_proxies: words.3,
-            access_log_format: words.4.into(),
+            access_log_format: if words.0 == AccessLog::Json { words.4.1 } else { words.4.0 }.into(),
         },
     )
 }

@@ -222,7 +222,7 @@ pub fn models() -> Vec<Model> {
             path_normalization: PathNormalization::MergeSlashes,
             profile: Profile::Strict,
             trusted_proxies: 2,
-            access_log_format: "%REQ(:METHOD)% %RESPONSE_CODE%".into(),
+            access_log_format: r#"{"method": "%REQ(:METHOD)%", "at": ["%START_TIME(%s)%", 1]}"#.into(),
             ..PolicySet::default()
         }),
         Model::Provenance(Provenance {

@@ -125,6 +125,7 @@ fn text(value: &HeaderValue, rules: Layers<'_>, values: &Values<'_>) -> String {
                 What::DownstreamLocalAddress | What::DownstreamLocalAddressWithoutPort => {
                     bytes.extend_from_slice(b"(the proxy's address)");
                 }
+                What::StartTime => bytes.extend_from_slice(b"(the time)"),
                 What::DownstreamLocalPort => bytes.extend_from_slice(b"(the proxy's port)"),
                 _ => rules.variable(variable, values, &mut |part| bytes.extend_from_slice(part)),
             },

@@ -103,8 +103,6 @@ impl Options {
         let entry = objects.get(&ObjectRef::new(kind, namespace, name));
         if let Some(Object::MeshConfig(config)) = entry.map(|entry| &entry.object) {
             self.policy.access_log = config.access_log.unwrap_or(self.policy.access_log);
-            let format = config.access_log_format.clone();
-            self.policy.access_log_format = format.unwrap_or(self.policy.access_log_format);
             self.policy.path_normalization = config.path_normalization.unwrap_or(self.policy.path_normalization);
             self.root_namespace = config.root_namespace.clone().unwrap_or(self.root_namespace);
             self.connect_timeout_ms = config.connect_timeout_ms.unwrap_or(self.connect_timeout_ms);
@@ -115,6 +113,12 @@ impl Options {
             self.policy.trusted_proxies = config.proxies.trusted_proxies.unwrap_or(self.policy.trusted_proxies);
         }
         self.policy.access_log = self.fixed.access_log.unwrap_or(self.policy.access_log);
+        if let Some(Object::MeshConfig(config)) = entry.map(|entry| &entry.object)
+            && let Some((encoding, format)) = &config.access_log_format
+            && *encoding == self.policy.access_log
+        {
+            self.policy.access_log_format.clone_from(format);
+        }
         self.policy.path_normalization = self.fixed.path_normalization.unwrap_or(self.policy.path_normalization);
         self
     }

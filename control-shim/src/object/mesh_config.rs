@@ -25,8 +25,8 @@ pub struct MeshConfig {
     pub meta: Meta,
     /// `accessLogFile` and `accessLogEncoding`.
     pub access_log: Option<AccessLog>,
-    /// `accessLogFormat` of text lines.
-    pub access_log_format: Option<String>,
+    /// `accessLogFormat`, and of which encoding it is.
+    pub access_log_format: Option<(AccessLog, String)>,
     /// `pathNormalization`.
     pub path_normalization: Option<PathNormalization>,
     /// `rootNamespace`.
@@ -95,8 +95,11 @@ pub fn mesh_config(meta: Meta, mut root: Fields<'_>) -> Option<MeshConfig> {
 }
 
 fn settings(config: &mut MeshConfig, mut fields: Fields<'_>) {
-    config.access_log = access_log(&mut fields);
-    config.access_log_format = fields.get("accessLogFormat").and_then(|f| log_line(&f, config.access_log));
+    let encoding = fields.get("accessLogEncoding");
+    let encoding = encoding.and_then(|f| f.word(&[("TEXT", AccessLog::Text), ("JSON", AccessLog::Json)]));
+    let encoding = encoding.unwrap_or(AccessLog::Text);
+    config.access_log = fields.get("accessLogFile").and_then(|f| access_log(&f, encoding));
+    config.access_log_format = fields.get("accessLogFormat").and_then(|f| Some((encoding, log_line(&f, encoding)?)));
     config.path_normalization = fields.get("pathNormalization").and_then(|f| path_normalization(&f));
     config.root_namespace = fields.get("rootNamespace").and_then(|f| f.text()).map(String::from);
     let timeout = fields.get("connectTimeout").and_then(|f| f.duration_ms());
@@ -177,10 +180,7 @@ fn settings(config: &mut MeshConfig, mut fields: Fields<'_>) {
 }
 
 /// `accessLogFile` turns it on; the encoding alone does not.
-fn access_log(fields: &mut Fields<'_>) -> Option<AccessLog> {
-    let encoding = fields.get("accessLogEncoding");
-    let format = encoding.and_then(|f| f.word(&[("TEXT", AccessLog::Text), ("JSON", AccessLog::Json)]));
-    let file = fields.get("accessLogFile")?;
+fn access_log(file: &Field<'_>, encoding: AccessLog) -> Option<AccessLog> {
     match file.text_among(&["/dev/stdout"])? {
         "" => Some(AccessLog::Off),
         path => {
@@ -188,19 +188,21 @@ fn access_log(fields: &mut Fields<'_>) -> Option<AccessLog> {
                 let message = format!("the access log is not written to {path} but to standard output");
                 file.warning("not-honoured", message, "write /dev/stdout");
             }
-            Some(format.unwrap_or(AccessLog::Text))
+            Some(encoding)
         }
     }
 }
 
-/// A format of text lines that can be written. Of another one, lines are Istio's.
-fn log_line(field: &Field<'_>, log: Option<AccessLog>) -> Option<String> {
+/// A format of lines that can be written. Of another one, lines are Istio's.
+fn log_line(field: &Field<'_>, encoding: AccessLog) -> Option<String> {
     let text = field.text()?;
-    let line = text.strip_suffix('\n').unwrap_or(text);
-    let why = match log_format::parse(line) {
-        _ if log == Some(AccessLog::Json) => "JSON has keys of its own".to_string(),
+    let object = || serde_json::from_str::<serde_json::Value>(text).map_or_else(|_| text.into(), |v| v.to_string());
+    let line = if encoding == AccessLog::Json { object() } else { text.strip_suffix('\n').unwrap_or(text).to_string() };
+    let why = match log_format::of(encoding, &line) {
+        Err(LogFormatError::NoObject) => "with the encoding JSON it has to be a JSON object".to_string(),
+        Err(LogFormatError::NoLine) => "it is not one line".to_string(),
         _ if line.len() > LINE_BYTES_MAX || line.chars().any(char::is_control) => "it is not one line".to_string(),
-        Ok(_) => return Some(line.to_string()),
+        Ok(_) => return Some(line),
         Err(LogFormatError::Unended(_)) => "a `%` in it begins nothing; one that stands for itself is `%%`".to_string(),
         Err(LogFormatError::Unknown(operator)) => format!("there is no `%{operator}%` here"),
     };
@@ -336,6 +338,10 @@ mod tests {
             ("accessLogFormat: \"%REQ(:METHOD)% %RESPONSE_CODE%\\n\"", vec![]),
             ("accessLogFormat: '%REQ(X-OWN)%'", vec![(6, 22, "not-honoured")]),
             ("accessLogFormat: '100 %'", vec![(6, 22, "not-honoured")]),
+            ("accessLogFormat: '%START_TIME(%Q)%'", vec![(6, 22, "not-honoured")]),
+            ("{accessLogEncoding: JSON, accessLogFormat: '{\"a\": {\"b\": [\"%START_TIME(%s)%\"]}}'}", vec![]),
+            ("{accessLogEncoding: JSON, accessLogFormat: '%PROTOCOL%'}", vec![(6, 48, "not-honoured")]),
+            ("{accessLogEncoding: JSON, accessLogFormat: '{\"a\": \"%NO%\"}'}", vec![(6, 48, "not-honoured")]),
             ("defaultConfig: {gatewayTopology: {numTrustedProxies: 1}}", vec![]),
             ("defaultConfig: {gatewayTopology: {numTrustedProxies: 256}}", vec![(6, 58, "wrong-number")]),
             ("defaultConfig: {gatewayTopology: {numTrustedProxies: 0}, concurrency: 2}", vec![(6, 75, "not-honoured")]),

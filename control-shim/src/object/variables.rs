@@ -4,12 +4,14 @@ use super::decode::{Field, nearest};
 use super::patterns;
 use ringway_config::limits::VALUE_PARTS_MAX;
 use ringway_config::model::{HeaderValue, PSEUDO_HEADERS, Part, Variable, What};
+use ringway_config::operators::{Piece, pieces};
+use ringway_config::time_format;
 
 /// Other names of the same.
 const SYNONYMS: [(&str, What); 1] = [("UPSTREAM_HOST", What::UpstreamRemoteAddress)];
 
 /// Envoy's that are not built.
-const NOT_BUILT: [&str; 20] = [
+const NOT_BUILT: [&str; 19] = [
     "BYTES_RECEIVED",
     "BYTES_SENT",
     "CEL",
@@ -26,7 +28,6 @@ const NOT_BUILT: [&str; 20] = [
     "FILTER_STATE",
     "PER_REQUEST_STATE",
     "REQUESTED_SERVER_NAME",
-    "START_TIME",
     "STREAM_ID",
     "UPSTREAM_LOCAL_ADDRESS",
     "UPSTREAM_METADATA",
@@ -39,48 +40,23 @@ pub fn header_value(field: &Field<'_>, text: &str, of_response: bool) -> Option<
     if !text.contains('%') {
         return Some(HeaderValue::Text(text.into()));
     }
-    let mut parts = Vec::new();
-    let mut literal = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('%') {
-        literal.push_str(before);
-        if let Some(after) = after.strip_prefix('%') {
-            literal.push('%');
-            rest = after;
-            continue;
-        }
-        let Some((inside, after)) = end(after) else {
-            field.error("unknown-variable", format!("the variable in `{text}` has no end"), LITERAL);
-            return None;
-        };
-        if !literal.is_empty() {
-            parts.push(Part::Text(std::mem::take(&mut literal)));
-        }
-        parts.push(Part::Variable(variable(field, inside, of_response)?));
-        rest = after;
-    }
-    literal.push_str(rest);
-    if parts.is_empty() {
-        return Some(HeaderValue::Text(literal));
-    }
-    if !literal.is_empty() {
-        parts.push(Part::Text(literal));
+    let Ok(pieces) = pieces(text) else {
+        field.error("unknown-variable", format!("the variable in `{text}` has no end"), LITERAL);
+        return None;
+    };
+    let part = |piece| match piece {
+        Piece::Text(text) => Some(Part::Text(text)),
+        Piece::Operator(operator) => variable(field, operator, of_response).map(Part::Variable),
+    };
+    let mut parts = pieces.into_iter().map(part).collect::<Option<Vec<Part>>>()?;
+    if let [Part::Text(literal)] = &mut parts[..] {
+        return Some(HeaderValue::Text(std::mem::take(literal)));
     }
     if parts.len() > VALUE_PARTS_MAX as usize {
         field.error("limit", format!("a header value has at most {VALUE_PARTS_MAX} texts and variables"), "shorten it");
         return None;
     }
     Some(HeaderValue::Format(parts))
-}
-
-/// Where a variable ends: a header's name in parentheses may have a `%` of its own.
-fn end(text: &str) -> Option<(&str, &str)> {
-    let from = match (text.find('('), text.find('%')) {
-        (Some(open), Some(end)) if open < end => open + text[open..].find(')')?,
-        _ => 0,
-    };
-    let end = from + text[from..].find('%')?;
-    Some((&text[..end], &text[end + 1..]))
 }
 
 /// What stands between two `%`: `NAME`, `NAME(header?other)`, each with `:length` behind it.
@@ -107,8 +83,15 @@ fn variable(field: &Field<'_>, text: &str, of_response: bool) -> Option<Variable
         let Some((names, after)) = inner.split_once(')') else {
             return wrong(format!("`%{text}%` has no closing parenthesis"), LITERAL);
         };
-        let (header, alternative) = names.split_once('?').unwrap_or((names, ""));
-        (variable.header, variable.alternative) = (header.to_ascii_lowercase(), alternative.to_ascii_lowercase());
+        if what == What::StartTime {
+            if !time_format::is_format(names) {
+                return wrong(format!("`{names}` in `%{text}%` is no time format"), "such as `%Y-%m-%dT%H:%M:%S.%3fZ`");
+            }
+            variable.header = names.into();
+        } else {
+            let (header, alternative) = names.split_once('?').unwrap_or((names, ""));
+            (variable.header, variable.alternative) = (header.to_ascii_lowercase(), alternative.to_ascii_lowercase());
+        }
         rest = after;
     }
     if let Some(length) = rest.strip_prefix(':') {
@@ -120,6 +103,7 @@ fn variable(field: &Field<'_>, text: &str, of_response: bool) -> Option<Variable
         return wrong(format!("`{rest}` in `%{text}%` has no meaning"), "`:` and a number of bytes may stand there");
     }
     match what.has_header() {
+        false if what == What::StartTime => return Some(variable),
         true if variable.header.is_empty() => return wrong(format!("`%{text}%` names no header"), "`%REQ(x-user)%`"),
         false if !variable.header.is_empty() || text.contains('(') => {
             return wrong(format!("`%{name}%` is about no header"), "remove the parentheses");

@@ -3,7 +3,9 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use ringway_config::limits::TIME_FORMAT_BYTES_MAX;
 use ringway_config::model::{HeaderEdits, HeaderValue, Part, Variable, What};
+use ringway_config::time_format;
 
 use crate::Fields;
 
@@ -26,6 +28,8 @@ pub struct Values<'a> {
     pub cluster: &'a str,
     /// Name of the proxy's pod.
     pub hostname: &'a str,
+    /// When the request came, in microseconds since 1970.
+    pub start_us: u64,
     /// The response, if it is one that is edited.
     pub response: Option<Answered<'a>>,
 }
@@ -179,6 +183,7 @@ impl<'a> Layers<'a> {
             What::Protocol => cut(values.protocol.as_bytes()),
             What::RouteName => cut(values.route.as_bytes()),
             What::Hostname => cut(values.hostname.as_bytes()),
+            What::StartTime => time(&variable.header, values.start_us, &mut cut),
             What::UpstreamCluster => cut(values.cluster.as_bytes()),
             What::Req => self.of_asked(variable, values, &mut cut),
             What::ReqWithoutQuery => self.of_asked(variable, values, &mut |value| {
@@ -252,6 +257,31 @@ impl<'a> Layers<'a> {
 
 /// Bytes of the longest socket address: eight groups of an IPv6 address, the last two of them as IPv4, in brackets and with a port.
 const ADDRESS_BYTES_MAX: usize = 54;
+
+/// Bytes of the longest time.
+const TIME_BYTES_MAX: usize = 7 * TIME_FORMAT_BYTES_MAX;
+
+/// A time as text, on the stack.
+struct Room {
+    bytes: [u8; TIME_BYTES_MAX],
+    used: usize,
+}
+
+impl std::fmt::Write for Room {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let free = self.bytes.get_mut(self.used..self.used + text.len()).ok_or(std::fmt::Error)?;
+        free.copy_from_slice(text.as_bytes());
+        self.used += text.len();
+        Ok(())
+    }
+}
+
+fn time(format: &str, us: u64, visit: &mut dyn FnMut(&[u8])) {
+    let mut room = Room { bytes: [0; TIME_BYTES_MAX], used: 0 };
+    // The format is verified, and what it writes fits.
+    let _ = time_format::write(&mut room, if format.is_empty() { time_format::RFC_3339 } else { format }, us);
+    visit(&room.bytes[..room.used]);
+}
 
 fn socket(address: Option<SocketAddr>, room: &mut [u8; ADDRESS_BYTES_MAX], visit: &mut dyn FnMut(&[u8])) {
     if let Some(address) = address {

@@ -1,5 +1,6 @@
 //! Access-log lines in Istio's text and JSON formats, made here from binary records and written by a thread of their own.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -7,6 +8,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use ringway_config::log_format::{self, LogField, LogPart};
 use ringway_config::model::{AccessLog, PolicySet};
+use ringway_config::time_format::{self, Rfc3339};
 
 use crate::telemetry::record::{Record, Text};
 
@@ -19,7 +21,7 @@ const BATCH_BYTES: usize = 32 << 10;
 pub struct Writer {
     batch: String,
     /// The format in force and what it comes to.
-    format: (String, Vec<LogPart>),
+    format: ((AccessLog, String), Vec<LogPart>),
     thread: Option<SyncSender<String>>,
     /// Lines that standard output did not take.
     pub dropped_batches: u64,
@@ -28,18 +30,19 @@ pub struct Writer {
 impl Writer {
     /// Adds one record's line.
     pub fn line(&mut self, policy: &PolicySet, record: &Record) {
-        match policy.access_log {
-            AccessLog::Off => return,
-            AccessLog::Text if !policy.access_log_format.is_empty() => {
-                if self.format.0 != policy.access_log_format {
+        let (encoding, own) = (policy.access_log, policy.access_log_format.as_str());
+        match (encoding, own) {
+            (AccessLog::Off, _) => return,
+            (AccessLog::Text, "") => text(&mut self.batch, record),
+            _ => {
+                if (self.format.0.0, self.format.0.1.as_str()) != (encoding, own) {
                     // What does not verify is in no snapshot.
-                    let parts = log_format::parse(&policy.access_log_format).unwrap_or_default();
-                    self.format = (policy.access_log_format.clone(), parts);
+                    let parts = log_format::of(encoding, if own.is_empty() { log_format::JSON } else { own });
+                    self.format = ((encoding, own.to_string()), parts.unwrap_or_default());
                 }
                 formatted(&mut self.batch, &self.format.1, record);
+                self.batch.push('\n');
             }
-            AccessLog::Text => text(&mut self.batch, record),
-            AccessLog::Json => json(&mut self.batch, record),
         }
         if self.batch.len() >= BATCH_BYTES {
             self.flush();
@@ -103,106 +106,127 @@ fn text(out: &mut String, r: &Record) {
     );
 }
 
-/// A line of the user's own format.
+/// Parts of a line; what is unknown is `-` in a text, and null where a JSON value is nothing but that.
 fn formatted(out: &mut String, parts: &[LogPart], r: &Record) {
     for part in parts {
         match part {
-            LogPart::Text(text) => out.push_str(text),
-            LogPart::Field(field, bytes_max) => {
-                let start = out.len();
-                value(out, *field, r);
-                if *bytes_max > 0 && out.len() - start > *bytes_max {
-                    // All that is written is ASCII.
-                    out.truncate(start + bytes_max);
+            LogPart::Json(parts) => match &parts[..] {
+                [LogPart::Field(field, 0)] => match value(*field, r) {
+                    None => out.push_str("null"),
+                    Some(Value::Number(number)) => {
+                        let _ = write!(out, "{number}");
+                    }
+                    Some(value) => quoted(out, &value.text()),
+                },
+                parts => {
+                    let mut text = String::new();
+                    parts
+                        .iter()
+                        .for_each(|part| put(&mut text, part, r, |bytes| String::from_utf8_lossy(bytes).into_owned()));
+                    quoted(out, &text);
                 }
-            }
+            },
+            part => put(out, part, r, |bytes| Escaped(bytes, '-').to_string()),
         }
     }
-    out.push('\n');
 }
 
-fn value(out: &mut String, field: LogField, r: &Record) {
-    let n = &r.numbers;
-    let known = |text: Text| Escaped(r.get(text), '-');
-    let _ = match field {
-        LogField::StartTime => write!(out, "{}", Rfc3339(n.start_us)),
-        LogField::Method => write!(out, "{}", known(Text::Method)),
-        LogField::Path => write!(out, "{}", known(Text::Path)),
-        LogField::Authority => write!(out, "{}", known(Text::Authority)),
-        LogField::ForwardedFor => write!(out, "{}", known(Text::XForwardedFor)),
-        LogField::UserAgent => write!(out, "{}", known(Text::UserAgent)),
-        LogField::RequestId => write!(out, "{}", known(Text::RequestId)),
-        LogField::Protocol => write!(out, "{}", known(Text::Protocol)),
-        LogField::ResponseCode => write!(out, "{}", n.status),
-        LogField::ResponseCodeDetails => write!(out, "{}", known(Text::Details)),
-        LogField::ResponseFlags => write!(out, "{}", known(Text::Flags)),
-        LogField::Termination => write!(out, "{}", known(Text::Termination)),
-        LogField::TransportFailure => write!(out, "{}", known(Text::TransportFailure)),
-        LogField::BytesReceived => write!(out, "{}", n.bytes_received),
-        LogField::BytesSent => write!(out, "{}", n.bytes_sent),
-        LogField::Duration => write!(out, "{}", n.duration_us / 1000),
-        LogField::UpstreamServiceTime => write!(out, "{}", Ms(n.upstream_service_us)),
-        LogField::UpstreamHost => write!(out, "{}", Address(n.upstream_host)),
-        LogField::UpstreamCluster => write!(out, "{}", known(Text::UpstreamCluster)),
-        LogField::UpstreamLocal => write!(out, "{}", Address(n.upstream_local)),
-        LogField::DownstreamLocal => write!(out, "{}", Address(n.downstream_local)),
-        LogField::DownstreamRemote => write!(out, "{}", Address(n.downstream_remote)),
-        LogField::ServerName => write!(out, "{}", known(Text::ServerName)),
-        LogField::RouteName => write!(out, "{}", known(Text::RouteName)),
-        LogField::Rule => write!(out, "{:08x}", n.rule),
+/// A part of a text.
+fn put(out: &mut String, part: &LogPart, r: &Record, bytes_as: impl Fn(&[u8]) -> String) {
+    let start = out.len();
+    let bytes_max = match part {
+        LogPart::Text(text) => {
+            out.push_str(text);
+            0
+        }
+        LogPart::Json(parts) => {
+            formatted(out, parts, r);
+            0
+        }
+        LogPart::Time(format, bytes_max) => {
+            // What does not verify is in no snapshot.
+            let _ = time_format::write(out, format, r.numbers.start_us);
+            *bytes_max
+        }
+        LogPart::Field(field, bytes_max) => {
+            match value(*field, r) {
+                None => out.push('-'),
+                Some(Value::Bytes(bytes)) => out.push_str(&bytes_as(bytes)),
+                Some(value) => out.push_str(&value.text()),
+            }
+            *bytes_max
+        }
     };
+    if bytes_max > 0 && out.len() - start > bytes_max {
+        out.truncate(out.floor_char_boundary(start + bytes_max));
+    }
 }
 
-/// Istio's JSON keys; what is unknown is null.
-fn json(out: &mut String, r: &Record) {
+fn quoted(out: &mut String, text: &str) {
+    if text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
+        let _ = write!(out, "{}", serde_json::Value::from(text));
+    } else {
+        out.extend(["\"", text, "\""]);
+    }
+}
+
+/// What a field comes to.
+enum Value<'a> {
+    Bytes(&'a [u8]),
+    Number(u64),
+    /// Milliseconds, which a header says.
+    Millis(u64),
+    Address(SocketAddr),
+    Time(u64),
+    Rule(u32),
+}
+
+impl Value<'_> {
+    fn text(&self) -> Cow<'_, str> {
+        match self {
+            Value::Bytes(bytes) => String::from_utf8_lossy(bytes),
+            Value::Number(number) | Value::Millis(number) => number.to_string().into(),
+            Value::Address(address) => address.to_string().into(),
+            Value::Time(us) => Rfc3339(*us).to_string().into(),
+            Value::Rule(rule) => format!("{rule:08x}").into(),
+        }
+    }
+}
+
+/// None: there is no such thing.
+fn value(field: LogField, r: &Record) -> Option<Value<'_>> {
     let n = &r.numbers;
-    let _ = write!(out, "{{\"start_time\":\"{}\"", Rfc3339(n.start_us));
-    for (key, field) in [
-        ("route_name", Text::RouteName),
-        ("method", Text::Method),
-        ("path", Text::Path),
-        ("protocol", Text::Protocol),
-        ("response_flags", Text::Flags),
-        ("response_code_details", Text::Details),
-        ("connection_termination_details", Text::Termination),
-        ("upstream_transport_failure_reason", Text::TransportFailure),
-        ("x_forwarded_for", Text::XForwardedFor),
-        ("user_agent", Text::UserAgent),
-        ("request_id", Text::RequestId),
-        ("authority", Text::Authority),
-        ("upstream_cluster", Text::UpstreamCluster),
-        ("requested_server_name", Text::ServerName),
-    ] {
-        let value = r.get(field);
-        let _ = match value.is_empty() {
-            true => write!(out, ",\"{key}\":null"),
-            false => write!(out, ",\"{key}\":{}", serde_json::Value::from(String::from_utf8_lossy(value))),
-        };
+    let text = |text: Text| Some(Value::Bytes(r.get(text))).filter(|_| !r.get(text).is_empty());
+    let address = |address: Option<SocketAddr>| address.map(Value::Address);
+    match field {
+        LogField::StartTime => Some(Value::Time(n.start_us)),
+        LogField::Method => text(Text::Method),
+        LogField::Path => text(Text::Path),
+        LogField::Authority => text(Text::Authority),
+        LogField::ForwardedFor => text(Text::XForwardedFor),
+        LogField::UserAgent => text(Text::UserAgent),
+        LogField::RequestId => text(Text::RequestId),
+        LogField::Protocol => text(Text::Protocol),
+        LogField::ResponseCode => Some(Value::Number(n.status.into())),
+        LogField::ResponseCodeDetails => text(Text::Details),
+        LogField::ResponseFlags => text(Text::Flags),
+        LogField::Termination => text(Text::Termination),
+        LogField::TransportFailure => text(Text::TransportFailure),
+        LogField::BytesReceived => Some(Value::Number(n.bytes_received)),
+        LogField::BytesSent => Some(Value::Number(n.bytes_sent)),
+        LogField::Duration => Some(Value::Number(n.duration_us / 1000)),
+        LogField::UpstreamServiceTime => {
+            (n.upstream_service_us != u64::MAX).then_some(Value::Millis(n.upstream_service_us / 1000))
+        }
+        LogField::UpstreamHost => address(n.upstream_host),
+        LogField::UpstreamCluster => text(Text::UpstreamCluster),
+        LogField::UpstreamLocal => address(n.upstream_local),
+        LogField::DownstreamLocal => address(n.downstream_local),
+        LogField::DownstreamRemote => address(n.downstream_remote),
+        LogField::ServerName => text(Text::ServerName),
+        LogField::RouteName => text(Text::RouteName),
+        LogField::Rule => Some(Value::Rule(n.rule)),
     }
-    for (key, address) in [
-        ("upstream_host", n.upstream_host),
-        ("upstream_local_address", n.upstream_local),
-        ("downstream_local_address", n.downstream_local),
-        ("downstream_remote_address", n.downstream_remote),
-    ] {
-        let _ = match address {
-            Some(address) => write!(out, ",\"{key}\":\"{address}\""),
-            None => write!(out, ",\"{key}\":null"),
-        };
-    }
-    let _ = write!(
-        out,
-        ",\"response_code\":{},\"bytes_received\":{},\"bytes_sent\":{},\"duration\":{}",
-        n.status,
-        n.bytes_received,
-        n.bytes_sent,
-        n.duration_us / 1000
-    );
-    let _ = match n.upstream_service_us {
-        u64::MAX => write!(out, ",\"upstream_service_time\":null"),
-        us => write!(out, ",\"upstream_service_time\":\"{}\"", us / 1000),
-    };
-    let _ = writeln!(out, ",\"rule\":\"{:08x}\"}}", n.rule);
 }
 
 /// Bytes of a peer, made harmless for a terminal and for whoever splits lines and quotes: everything but printable ASCII is escaped.
@@ -243,39 +267,9 @@ impl std::fmt::Display for Ms {
     }
 }
 
-/// Microseconds since 1970 as `2026-11-21T04:05:06.789Z` (days to civil date after Howard Hinnant's `civil_from_days`).
-struct Rfc3339(u64);
-
-impl std::fmt::Display for Rfc3339 {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (ms, seconds) = (self.0 / 1000 % 1000, self.0 / 1_000_000);
-        let (day, second) = ((seconds / 86_400) as i64, seconds % 86_400);
-        let z = day + 719_468;
-        let era = z.div_euclid(146_097);
-        let doe = z.rem_euclid(146_097);
-        let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-        let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-        let mp = (5 * doy + 2) / 153;
-        let (d, m) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
-        let y = yoe + era * 400 + i64::from(m <= 2);
-        write!(f, "{y:04}-{m:02}-{d:02}T{:02}:{:02}:{:02}.{ms:03}Z", second / 3600, second / 60 % 60, second % 60)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_rfc_3339() {
-        for (us, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400_000_000, "2000-02-29T00:00:00.000Z"),
-            (1_795_231_506_789_000, "2026-11-21T03:25:06.789Z"),
-        ] {
-            assert_eq!(Rfc3339(us).to_string(), text);
-        }
-    }
 
     #[test]
     fn the_text_line_has_istio_s_fields_in_istio_s_order() {
@@ -324,13 +318,30 @@ mod tests {
         record.set(Text::UserAgent, "é\u{9b}".as_bytes());
         let (mut line, mut object) = (String::new(), String::new());
         text(&mut line, &record);
-        json(&mut object, &record);
+        formatted(&mut object, &log_format::of(AccessLog::Json, log_format::JSON).expect("a format"), &record);
         assert!(line.trim_end().bytes().all(|b| (0x20..0x7f).contains(&b)), "{line}");
         assert_eq!(line.matches('\n').count(), 1);
         assert!(line.contains("/\\x1b[2J\\x0d\\x0a\\\"x"));
         let parsed: serde_json::Value = serde_json::from_str(&object).expect("one JSON object");
         assert_eq!(parsed["path"], "/\u{1b}[2J\r\n\"x");
-        assert_eq!(object.matches('\n').count(), 1);
+        assert_eq!(object.matches('\n').count(), 0);
         assert!(!object.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_json_line_of_one_s_own() {
+        let mut record = Record::default();
+        record.set(Text::Method, b"GET");
+        record.numbers.status = 418;
+        record.numbers.start_us = 951_782_400_000_000;
+        record.numbers.upstream_service_us = u64::MAX;
+        let format = r#"{"code": "%RESPONSE_CODE%", "texts": ["%RESPONSE_CODE% %REQ(:METHOD):1%", "%START_TIME(%F)%"], "none": "%UPSTREAM_HOST%",
+            "half": "%UPSTREAM_HOST% %RESP(x-envoy-upstream-service-time)%", "fix": {"a\"b": 1.5}, "rule": "%RINGWAY_RULE%"}"#;
+        let mut line = String::new();
+        formatted(&mut line, &log_format::of(AccessLog::Json, format).expect("a format"), &record);
+        assert_eq!(
+            line,
+            r#"{"code":418,"texts":["418 G","2000-02-29"],"none":null,"half":"- -","fix":{"a\"b":1.5},"rule":"00000000"}"#
+        );
     }
 }

@@ -245,7 +245,7 @@ impl<I: Io> Worker<I> {
         }
         let mut values = Values::default();
         if layers.vary() {
-            values = self.values(key, view, Some(&plan), request.version);
+            values = self.values(key, view, Some(&plan), &exchange);
             values.request = plain.as_ref().and_then(Plain::asked);
         }
         let edits = RequestEdits {
@@ -307,17 +307,24 @@ impl<I: Io> Worker<I> {
     }
 
     /// What values may say of an exchange on this connection; of its request and its response the caller does.
-    pub(super) fn values<'v>(&mut self, key: Key, view: &'v View, plan: Option<&Plan>, version: Version) -> Values<'v> {
+    pub(super) fn values<'v>(
+        &mut self,
+        key: Key,
+        view: &'v View,
+        plan: Option<&Plan>,
+        exchange: &Exchange,
+    ) -> Values<'v> {
         let down = self.downs.get(key);
         Values {
             request: None,
             client: down.map(|down| down.client()),
             direct: down.map(|down| down.peer),
             local: down.and_then(|down| self.io.local_addr(down.sock)),
-            protocol: if version == Version::Http11 { "HTTP/1.1" } else { "HTTP/1.0" },
+            protocol: if exchange.version == Version::Http11 { "HTTP/1.1" } else { "HTTP/1.0" },
             route: plan.map_or("", |plan| &view.route(plan).name),
             cluster: plan.map_or("", |plan| &view.cluster(plan.cluster).name),
             hostname: view.pod(),
+            start_us: self.wall_us(exchange.start),
             response: None,
         }
     }

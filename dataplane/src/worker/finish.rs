@@ -168,7 +168,7 @@ impl<I: Io> Worker<I> {
                 record.set(Text::Details, b"via_upstream");
             }
             let numbers = &mut record.numbers;
-            numbers.start_us = self.wiring.wall_offset_us + exchange.start.0 / 1000;
+            numbers.start_us = self.wall_us(exchange.start);
             numbers.duration_us = duration / 1000;
             numbers.upstream_service_us = if exchange.upstream_head.0 > 0 {
                 exchange.upstream_head.since(exchange.start) / 1000

@@ -4,7 +4,7 @@ use ringway_config::model::{Action, Role};
 use ringway_engine::slab::Key;
 use ringway_engine::{Io, Piece};
 use ringway_http::h1::{HeadWriter, reason};
-use ringway_http::head::{Method, Version};
+use ringway_http::head::Method;
 use ringway_policy::{Answered, Facts, Layers, Local, LocalKind, NoFields, Values, View};
 
 use super::Worker;
@@ -68,7 +68,6 @@ impl LocalReply {
 /// Who gets an answer, and how.
 struct Recipient {
     key: Key,
-    version: Version,
     rule: u32,
     head_only: bool,
     close: bool,
@@ -91,7 +90,7 @@ impl<I: Io> Worker<I> {
         let head_only = exchange.method == Method::Head;
         let close = !exchange.keep_downstream;
         exchange.bytes_sent = if head_only { 0 } else { reply.body.len() as u64 };
-        let to = Recipient { key, version: exchange.version, rule, head_only, close };
+        let to = Recipient { key, rule, head_only, close };
         self.send_reply(to, &reply, pinned.as_ref(), &mut exchange);
         exchange.response = Response::Done;
         self.finish(key, exchange);
@@ -114,7 +113,7 @@ impl<I: Io> Worker<I> {
     }
 
     fn send_reply(&mut self, to: Recipient, reply: &LocalReply, pinned: Option<&Pinned>, exchange: &mut Exchange) {
-        let Recipient { key, version, rule, head_only, close } = to;
+        let Recipient { key, rule, head_only, close } = to;
         // Whoever asks from outside learns nothing of our rules; the log has them.
         let inside = self.downs.get(key).is_some_and(|down| down.role != Role::Gateway);
         let layers = match (pinned, &reply.local, &exchange.plan) {
@@ -130,7 +129,7 @@ impl<I: Io> Worker<I> {
         if let (true, Some(pinned)) = (layers.vary(), pinned) {
             std::mem::swap(&mut plain.bytes, &mut exchange.asked);
             plain.read();
-            values = self.values(key, &pinned.view, exchange.plan.as_ref(), version);
+            values = self.values(key, &pinned.view, exchange.plan.as_ref(), exchange);
             if let Some(local) = &reply.local {
                 values.route = pinned.view.reply_route(local);
                 values.cluster = pinned.view.reply_cluster(local);

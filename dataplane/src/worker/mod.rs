@@ -188,6 +188,11 @@ impl ringway_policy::Rng for Dice {
 }
 
 impl<I: Io> Worker<I> {
+    /// Microseconds since 1970.
+    fn wall_us(&self, time: Time) -> u64 {
+        self.wiring.wall_offset_us + time.0 / 1000
+    }
+
     /// A worker on this driver.
     pub fn new(mut io: I, wiring: Wiring, limits: WorkerLimits) -> Worker<I> {
         let seed = io.random() | 1;

@@ -206,7 +206,7 @@ impl<I: Io> Worker<I> {
                 let plain = plain.insert(std::mem::take(&mut self.scratch.plain));
                 std::mem::swap(&mut plain.bytes, &mut exchange.asked);
                 plain.read();
-                values = self.values(down_key, &pinned.view, Some(&plan), exchange.version);
+                values = self.values(down_key, &pinned.view, Some(&plan), exchange);
                 values.request = plain.asked();
                 values.response = Some(Answered {
                     status: response.status,

@@ -131,7 +131,7 @@ impl<I: Io> Worker<I> {
         {
             record.set(Text::Details, details.as_bytes());
             record.set(Text::Flags, flag.name().as_bytes());
-            record.numbers.start_us = self.wiring.wall_offset_us + self.now.0 / 1000;
+            record.numbers.start_us = self.wall_us(self.now);
             record.numbers.downstream_remote = self.downs.get(key).map(|d| d.peer);
             self.log(record);
         }
@@ -424,7 +424,7 @@ impl<I: Io> Worker<I> {
         if let Some(mut record) = tunnel.record.take() {
             record.set(Text::Flags, tunnel.flag.name().as_bytes());
             let numbers = &mut record.numbers;
-            numbers.start_us = self.wiring.wall_offset_us + tunnel.start.0 / 1000;
+            numbers.start_us = self.wall_us(tunnel.start);
             numbers.duration_us = self.now.since(tunnel.start) / 1000;
             numbers.upstream_service_us = u64::MAX;
             (numbers.bytes_received, numbers.bytes_sent) = (received, sent);

@@ -99,9 +99,17 @@ fn a_gateway_believes_the_proxies_that_mesh_config_trusts_or_its_pod() {
 
 #[test]
 fn lines_of_the_access_log_are_as_mesh_config_says() {
-    let folder =
-        settings("{accessLogFile: /dev/stdout, accessLogFormat: '%REQ(:METHOD)%+%RESPONSE_CODE%+%ROUTE_NAME%'}");
-    let mut mesh = Mesh::start(&["examples/hello.yaml", folder.path().to_str().expect("UTF-8")]);
-    assert_eq!(Client::connect(mesh.gateway(8080)).get("door.test", "/").status, 200);
-    mesh.wait_for("the line", |event| event["what"] == "access-log" && event["text"].to_string().contains("GET+200+"));
+    let json = r#"{"own": ["%REQ(:METHOD)% %RESPONSE_CODE%", "%START_TIME(%Y)%"], "code": "%RESPONSE_CODE%"}"#;
+    for (encoding, format, expected) in [
+        ("TEXT", "%REQ(:METHOD)%+%RESPONSE_CODE%+%START_TIME(%s)%", "GET+200+1"),
+        ("JSON", json, r#"{"own":["GET 200","20"#),
+    ] {
+        let all = format!("{{accessLogFile: /dev/stdout, accessLogEncoding: {encoding}, accessLogFormat: '{format}'}}");
+        let folder = settings(&all);
+        let mut mesh = Mesh::start(&["examples/hello.yaml", folder.path().to_str().expect("UTF-8")]);
+        assert_eq!(Client::connect(mesh.gateway(8080)).get("door.test", "/").status, 200);
+        mesh.wait_for(encoding, |event| {
+            event["what"] == "access-log" && event["text"].as_str().is_some_and(|line| line.starts_with(expected))
+        });
+    }
 }

@@ -7,6 +7,7 @@ use super::{At, Checker};
 use crate::error::{Fault, VerifyError};
 use crate::limits::{self, MIRRORS_MAX, PER_MILLION_MAX};
 use crate::model::{PSEUDO_HEADERS, RetryOn, What};
+use crate::time_format;
 use crate::v1::record::*;
 use crate::v1::{section, tag};
 use crate::wire::{Span, Str};
@@ -276,6 +277,11 @@ fn part(c: &mut Checker<'_>, at: At, p: &PartRecord) -> Result<(), VerifyError> 
     let Some(what) = What::from_tag(p.what) else {
         return Err(at.field("what").fail(Fault::Unknown { value: p.what }));
     };
+    if what == What::StartTime {
+        at.field("fields of other kinds").zero(p.alternative == Str::default())?;
+        let format = c.text(at.field("text"), p.text, Text::Value)?;
+        return at.field("text").need(time_format::is_format(format), Fault::Characters);
+    }
     if !what.has_header() {
         let nameless = p.text == Str::default() && p.alternative == Str::default();
         return at.field("fields of other kinds").zero(nameless);

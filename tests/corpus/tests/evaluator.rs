@@ -20,9 +20,10 @@ fn what_a_proxy_does_is_what_the_evaluator_says_epoll() {
 }
 
 fn half(case: Case, stream: u64) {
-    let origins = Origins::start();
     let mut coverage = Coverage::default();
     for seeds in run::seeds((run::cases() / 2).div_ceil(run::REQUESTS), stream) {
+        // They keep the descriptors of their connections, of which a process has only so many.
+        let origins = Origins::start();
         coverage.extend(run::against_the_evaluator(case, &seeds, &origins).unwrap_or_else(|e| panic!("{e}")));
     }
     if run::is_asked_for() {

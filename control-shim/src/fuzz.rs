@@ -26,9 +26,9 @@ pub fn translate(bytes: &[u8]) {
     // The same again, from the objects in force, changes nothing.
     let again = compile(&mesh(Objects::update(&loaded.objects, &loaded)), Some(&compiled));
     for proxy in compiled.proxies().take(PROXIES_MAX) {
-        let same = again.proxy(&proxy.node).map(|other| other.blobs.iter().map(|b| b.hash()).collect::<Vec<_>>());
+        let same = again.proxy(&proxy.node).map(|other| again.blobs_of(other).map(|b| b.hash()).collect::<Vec<_>>());
         assert_eq!(
-            Some(proxy.blobs.iter().map(|b| b.hash()).collect::<Vec<_>>()),
+            Some(compiled.blobs_of(proxy).map(|b| b.hash()).collect::<Vec<_>>()),
             same,
             "translation is not deterministic"
         );

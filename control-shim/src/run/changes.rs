@@ -54,7 +54,7 @@ fn namespace(node: &str) -> &str {
 
 /// What the proxy holds from the start.
 fn hashes(compiled: &Compiled, node: &str) -> Vec<Hash> {
-    compiled.proxy(node).map(|proxy| proxy.blobs.iter().map(|blob| blob.hash()).collect()).unwrap_or_default()
+    compiled.proxy(node).map(|proxy| compiled.blobs_of(proxy).map(|blob| blob.hash()).collect()).unwrap_or_default()
 }
 
 /// What the proxy holds from the start, with every host it may ask for if `whole`. `None` when that is no closed set.

@@ -2,9 +2,9 @@
 
 use super::Rules;
 use super::findings::Found;
+use super::held::{Held, Holds};
 use super::index::Index;
 use super::on_demand::any_host;
-use super::outbound::OUTBOUND;
 use super::rules::rules_of;
 use super::scope::Scope;
 use super::shards::Shards;
@@ -30,6 +30,8 @@ pub struct Compiled {
     pub(super) cluster_domain: String,
     /// By node.
     pub(super) proxies: Sorted<String, Arc<ProxyConfig>>,
+    /// The clusters that they hold.
+    pub(super) held: Held,
     /// By view.
     pub(super) hosts: BTreeMap<String, Hosts>,
     pub(super) rules: Rules,
@@ -54,14 +56,15 @@ pub(super) struct Basis {
     pub contested: Arc<HashSet<(String, u16)>>,
 }
 
-/// What a proxy holds from the start: its listeners, policy, inbound side, TCP outbound and gateway hosts.
+/// What a proxy holds from the start: its listeners, policy, inbound side, gateway hosts, and what clusters these and opaque bytes need.
 #[derive(Clone, Debug)]
 pub struct ProxyConfig {
     /// `namespace/pod`.
     pub node: String,
-    /// Everything but the provenance.
+    /// Its own ones; [`Compiled::blobs_of`] has the clusters, too.
     pub blobs: Vec<Blob>,
-    /// The rules that they name.
+    pub(super) holds: Arc<Holds>,
+    /// The rules that its own ones name.
     pub rules: BTreeSet<RuleId>,
     /// Whether it has the listener that outbound hosts hang on; a gateway that stands in has none.
     pub asks: bool,
@@ -86,25 +89,18 @@ pub struct HostConfig {
 impl ProxyConfig {
     /// Whether a proxy would not know the two apart.
     pub(super) fn is(&self, other: &ProxyConfig) -> bool {
-        same(&self.blobs, &other.blobs) && self.rules == other.rules && self.scope == other.scope
+        same(&self.blobs, &other.blobs)
+            && (&self.rules, &self.scope, &self.holds) == (&other.rules, &other.scope, &other.holds)
     }
 
     /// The rules that it names, also in what it gets when it asks for hosts that nobody listed.
     pub(super) fn all_rules(&self) -> impl Iterator<Item = RuleId> {
         self.rules.iter().copied().chain(self.scope.allow_any)
     }
-
-    pub(super) fn new(node: String, blobs: Vec<Blob>, scope: Scope) -> Self {
-        let rules = rules_of_all(&blobs);
-        let asks = blobs.iter().any(|blob| match blob.model() {
-            Model::Listeners(set) => set.listeners.iter().any(|listener| listener.name == OUTBOUND),
-            _ => false,
-        });
-        ProxyConfig { node, blobs, rules, asks, scope }
-    }
 }
 
-fn same(some: &[Blob], others: &[Blob]) -> bool {
+/// Whether two lists are of the same blobs.
+pub(super) fn same(some: &[Blob], others: &[Blob]) -> bool {
     some.iter().map(Blob::hash).eq(others.iter().map(Blob::hash))
 }
 
@@ -115,17 +111,17 @@ impl HostConfig {
     }
 
     pub(super) fn new(name: String, origin: (&str, &str), blobs: Vec<Blob>) -> Self {
-        let rules = rules_of_all(&blobs);
+        let mut rules = BTreeSet::new();
+        rules_of_all(&blobs, &mut rules);
         HostConfig { name, blobs, rules, origin: (origin.0.into(), origin.1.into()), on_demand: BTreeMap::new() }
     }
 }
 
-fn rules_of_all(blobs: &[Blob]) -> BTreeSet<RuleId> {
-    let mut rules = BTreeSet::new();
+/// The rules that blobs name.
+pub(super) fn rules_of_all(blobs: &[Blob], into: &mut BTreeSet<RuleId>) {
     // Endpoints are many and name none; and nobody here reads what is decoded a second time.
     let naming = blobs.iter().filter(|blob| matches!(blob.kind(), Kind::Listeners | Kind::Host | Kind::Cluster));
-    naming.for_each(|blob| rules_of(&blob.decode(), &mut rules));
-    rules
+    naming.for_each(|blob| rules_of(&blob.decode(), into));
 }
 
 impl Compiled {
@@ -222,7 +218,12 @@ impl Compiled {
     /// Every blob of every proxy and of every host that one may ask for; one that is shared comes more than once.
     pub fn every_blob(&self) -> impl Iterator<Item = &Blob> {
         let hosts = self.hosts.values().flat_map(Shards::values).flat_map(|host| &host.blobs);
-        self.proxies().flat_map(|proxy| &proxy.blobs).chain(hosts)
+        self.proxies().flat_map(|proxy| &proxy.blobs).chain(self.held.blobs()).chain(hosts)
+    }
+
+    /// The blobs that a proxy holds from the start.
+    pub fn blobs_of<'c>(&'c self, proxy: &'c ProxyConfig) -> impl Iterator<Item = &'c Blob> {
+        proxy.blobs.iter().chain(self.held.of(&proxy.holds).flat_map(|cluster| &cluster.blobs))
     }
 
     /// The object, field and place of a rule.
@@ -248,7 +249,8 @@ impl Compiled {
         let mut rules = proxy.rules.clone();
         let mut put =
             |blob: &Blob| all.entry((blob.kind(), blob.name().to_string())).or_insert_with(|| blob.clone()).hash();
-        proxy.blobs.iter().for_each(|blob| {
+        self.held.of(&proxy.holds).for_each(|cluster| rules.extend(&cluster.rules));
+        self.blobs_of(proxy).for_each(|blob| {
             put(blob);
         });
         for host in hosts {

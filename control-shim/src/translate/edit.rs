@@ -8,6 +8,7 @@
 use super::Pass;
 use super::compiled::{Compiled, HostConfig, Hosts, ProxyConfig};
 use super::findings::{Found, Name, names, tell};
+use super::held::{Made, Seen};
 use super::reach::{Around, Reach, State};
 use super::rules::Rules;
 use crate::mesh::{Mesh, Pod};
@@ -30,6 +31,10 @@ struct Part {
     hosts: BTreeMap<String, Hosts>,
     /// By node.
     proxies: BTreeMap<String, ProxyConfig>,
+    /// What is held of the hosts, and what the proxies hold.
+    held: Made,
+    /// Something was found in what is held of the hosts.
+    found_in_held: bool,
     found: Found,
     /// What was found by making the proxies of other pods, and nowhere else in the part.
     found_at_pods: BTreeSet<Name>,
@@ -74,6 +79,7 @@ pub(super) fn after_edit(mesh: &Mesh, previous: &Compiled) -> Option<Compiled> {
     }
     let mut compiled = previous.clone();
     let mut ids = replace_hosts(&mut compiled, &before, &after, &around.hosts)?;
+    let mut holders = Vec::new();
     for node in &around.nodes {
         let (was, is) = (before.proxies.get(node), after.proxies.get(node));
         let known = compiled.proxies.get(node);
@@ -81,6 +87,7 @@ pub(super) fn after_edit(mesh: &Mesh, previous: &Compiled) -> Option<Compiled> {
             return None;
         }
         ids.extend(is.into_iter().flat_map(ProxyConfig::all_rules));
+        holders.push((known.map(|known| known.holds.clone()), is.map(|is| is.holds.clone())));
         match (is, known) {
             (Some(is), Some(known)) if is.is(known) => {}
             (Some(is), _) => drop(compiled.proxies.insert(node.clone(), Arc::new(is.clone()))),
@@ -88,6 +95,12 @@ pub(super) fn after_edit(mesh: &Mesh, previous: &Compiled) -> Option<Compiled> {
             (None, None) => {}
         }
     }
+    let spare = compiled.held.replace(&around.hosts, &before.held, &after.held, &holders)?;
+    // What was found in a cluster that nobody holds any more is not to be told.
+    if spare && after.found_in_held {
+        return None;
+    }
+    ids.extend(after.held.values().flat_map(|cluster| &cluster.rules));
     let objects = edited.iter().flat_map(|(before, after)| [before, after]).flatten();
     let objects: BTreeSet<ObjectRef> = objects.map(|entry| entry.object.meta().reference.clone()).collect();
     compiled.rules.renew(&before.rules, &objects, &after.rules, &ids);
@@ -169,9 +182,16 @@ fn part_of(state: State<'_>, previous: &Compiled, around: &Around, changed: &BTr
         }
     };
     make(false);
+    let of_hosts = around.hosts.iter().flat_map(|host| previous.held.of_host(host)).cloned();
+    let mut held = Made::new();
+    let found_before = pass.findings.names();
+    hold(&pass, of_hosts, &mut held);
+    let found_in_held = pass.findings.names() != found_before;
     pass.check_references();
     let found_before = pass.findings.names();
     make(true);
+    let of_proxies = proxies.values().map(|proxy| proxy.holds.clone()).collect::<BTreeSet<_>>();
+    hold(&pass, of_proxies.iter().flat_map(|holds| holds.seen()), &mut held);
     let own_views = pass.views().into_iter().map(String::from).collect();
     let found = pass.findings.into_found();
     let found_at_pods =
@@ -181,10 +201,22 @@ fn part_of(state: State<'_>, previous: &Compiled, around: &Around, changed: &BTr
         labels,
         hosts,
         proxies,
+        held,
+        found_in_held,
         found,
         found_at_pods,
         contested: pass.contested.into_inner(),
         rules: pass.rules.into_inner(),
+    }
+}
+
+fn hold(pass: &Pass<'_>, all: impl Iterator<Item = Seen>, into: &mut Made) {
+    for seen in all {
+        if !into.contains_key(&seen)
+            && let Some(cluster) = pass.held(&seen)
+        {
+            into.insert(seen, cluster);
+        }
     }
 }
 

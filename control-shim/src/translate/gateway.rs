@@ -1,5 +1,6 @@
 //! Istio's Gateway: what listens at a gateway's pod, and the hosts that VirtualServices put there.
 
+use super::cluster::ClusterKey;
 use super::findings::Missing;
 use super::gateway_api::K8S_GATEWAY_LABEL;
 use super::virtual_service::{MESH, Routes, Seat, gateway_key};
@@ -29,13 +30,13 @@ pub(super) struct GatewayPort<'p> {
 }
 
 impl Pass<'_> {
-    /// The gateway listeners of a pod, with their hosts and clusters.
+    /// The gateway listeners of a pod, with their hosts and the clusters that these need.
     pub(super) fn gateway_listeners(
         &self,
         pod: &Pod,
         view: View<'_>,
         hosts: &mut Vec<Blob>,
-        clusters: &mut BTreeMap<String, [Blob; 2]>,
+        needed: &mut BTreeSet<ClusterKey>,
     ) -> Vec<Listener> {
         if pod.gateway.is_empty() {
             return Vec::new();
@@ -55,9 +56,9 @@ impl Pass<'_> {
                 Some((gateway, first)) => {
                     self.warn_about_protocols(&servers, first.protocol);
                     let rule = self.rule(&gateway.meta, &first.path, &first.spot);
-                    (rule, self.serve(&servers, first.protocol, pod, &mut port, clusters))
+                    (rule, self.serve(&servers, first.protocol, pod, &mut port, needed))
                 }
-                None => match self.k8s_port(&k8s, &mut port, clusters) {
+                None => match self.k8s_port(&k8s, &mut port, needed) {
                     Some(served) => served,
                     None => continue,
                 },
@@ -72,11 +73,7 @@ impl Pass<'_> {
                     actions: routes.actions,
                 };
                 hosts.extend(self.encode(&Model::Host(host)));
-                for key in &routes.clusters {
-                    if let Some(made) = self.cluster(view, key) {
-                        clusters.insert(key.name(), made);
-                    }
-                }
+                needed.extend(routes.clusters);
             }
             listeners.push(Listener { name: port.listener, rule, address: *address, role: Role::Gateway, protocol });
         }
@@ -112,7 +109,7 @@ impl Pass<'_> {
         protocol: ServerProtocol,
         pod: &Pod,
         port: &mut GatewayPort<'_>,
-        clusters: &mut BTreeMap<String, [Blob; 2]>,
+        needed: &mut BTreeSet<ClusterKey>,
     ) -> ListenerProtocol {
         let servers: Vec<_> = servers.iter().copied().filter(|(_, server)| server.protocol == protocol).collect();
         match protocol {
@@ -120,8 +117,8 @@ impl Pass<'_> {
                 self.http_servers(&servers, pod, port);
                 http(port.number)
             }
-            ServerProtocol::Tcp => self.opaque_servers(&servers, false, pod, port, clusters),
-            ServerProtocol::Tls => self.opaque_servers(&servers, true, pod, port, clusters),
+            ServerProtocol::Tcp => self.opaque_servers(&servers, false, pod, port, needed),
+            ServerProtocol::Tls => self.opaque_servers(&servers, true, pod, port, needed),
         }
     }
 

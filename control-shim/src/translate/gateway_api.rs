@@ -1,14 +1,14 @@
 //! Gateway of the Gateway API: its listeners and the routes attached to them.
 
 use super::attach::domains;
+use super::cluster::ClusterKey;
 use super::gateway::{GatewayPort, http};
 use super::virtual_service::Routes;
 use super::{Pass, covers};
 use crate::object::gateway_api::{K8sGateway, K8sListener, K8sProtocol};
 use crate::object::http_route::HttpRoute;
-use ringway_config::Blob;
 use ringway_config::model::{ListenerProtocol, RuleId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Label that ties a pod to a Gateway.
 pub(super) const K8S_GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
@@ -19,7 +19,7 @@ impl Pass<'_> {
         &self,
         gateways: &[&K8sGateway],
         port: &mut GatewayPort<'_>,
-        clusters: &mut BTreeMap<String, [Blob; 2]>,
+        needed: &mut BTreeSet<ClusterKey>,
     ) -> Option<(RuleId, ListenerProtocol)> {
         let listeners: Vec<_> = gateways
             .iter()
@@ -29,7 +29,7 @@ impl Pass<'_> {
         let (gateway, first) = listeners.first()?;
         let rule = self.rule(&gateway.meta, &first.path, &first.spot);
         if first.protocol != Some(K8sProtocol::Http) {
-            return Some((rule, self.k8s_opaque(&listeners, port.view, clusters)));
+            return Some((rule, self.k8s_opaque(&listeners, port.view, needed)));
         }
         let mut by_domain: BTreeMap<String, (RuleId, Vec<&HttpRoute>)> = BTreeMap::new();
         for (gateway, listener) in &listeners {

@@ -1,7 +1,9 @@
 //! A proxy's own side: its listener set, and the way from each inbound listener to the app.
 
 use super::cluster::IDLE_TIMEOUT_MS;
-use super::compiled::ProxyConfig;
+use super::compiled::{ProxyConfig, rules_of_all};
+use super::outbound::OUTBOUND;
+use super::rules::rules_of;
 use super::{Pass, View, namespace_of};
 use crate::mesh::{Pod, service_host};
 use crate::object::destination_rule::Pool;
@@ -12,35 +14,32 @@ use ringway_config::model::{
     Action, Backend, Cluster, Domain, Forward, Host, Listener, ListenerProtocol, ListenerSet, Match, Model, PolicySet,
     Protocol, Role, Route, RuleId, TcpBackend,
 };
-use std::collections::BTreeMap;
 
 impl Pass<'_> {
     /// Everything that a proxy holds from the start.
     pub(super) fn proxy(&self, pod: &Pod, view: View<'_>) -> Option<ProxyConfig> {
-        let mut clusters = BTreeMap::new();
-        let mut hosts = Vec::new();
+        let (mut needed, mut blobs, mut rules) = Default::default();
         let scope = self.sidecars.scope(pod, self.allow_any(pod), self.destination_rules.selected_view(pod));
-        let mut listeners = self.outbound_listeners(pod, view, &scope, &mut clusters);
+        let mut listeners = self.outbound_listeners(pod, view, &scope, &mut needed);
         for port in pod.inbound.keys() {
-            listeners.extend(self.inbound_listener(pod, view, *port, &mut hosts, &mut clusters));
+            listeners.extend(self.inbound_listener(pod, view, *port, &mut blobs));
         }
         self.check_ingress(pod);
-        listeners.extend(self.gateway_listeners(pod, view, &mut hosts, &mut clusters));
-        let of_mesh = &self.mesh.options.policy;
-        let trusted_proxies = pod.proxy.trusted_proxies.unwrap_or(of_mesh.trusted_proxies);
-        let policy = PolicySet { trusted_proxies, ..of_mesh.clone() };
-        let set = ListenerSet {
+        listeners.extend(self.gateway_listeners(pod, view, &mut blobs, &mut needed));
+        rules_of_all(&blobs, &mut rules);
+        let asks = listeners.iter().any(|listener| listener.name == OUTBOUND);
+        let policy = self.policy(pod)?;
+        let set = Model::Listeners(ListenerSet {
             name: pod.node(),
             node: pod.workload.clone(),
             place: place(&pod.labels, self.labels.iter().map(String::as_str)),
             pod: pod.name.clone(),
-            policy: policy.name.clone(),
+            policy: policy.name().into(),
             listeners,
-        };
-        let mut blobs = vec![self.encode(&Model::Listeners(set))?, self.encode(&Model::Policy(policy))?];
-        blobs.extend(hosts);
-        blobs.extend(clusters.into_values().flatten());
-        Some(ProxyConfig::new(pod.node(), blobs, scope))
+        });
+        rules_of(&set, &mut rules);
+        blobs.splice(..0, [self.encode(&set)?, policy]);
+        Some(ProxyConfig { node: pod.node(), blobs, holds: self.holding(view, needed), rules, asks, scope })
     }
 
     /// What a Sidecar says of ports that the pod does not have.
@@ -54,14 +53,19 @@ impl Pass<'_> {
         }
     }
 
-    fn inbound_listener(
-        &self,
-        pod: &Pod,
-        view: View<'_>,
-        port: u16,
-        hosts: &mut Vec<Blob>,
-        clusters: &mut BTreeMap<String, [Blob; 2]>,
-    ) -> Option<Listener> {
+    /// Limits and logging of a pod's proxy.
+    fn policy(&self, pod: &Pod) -> Option<Blob> {
+        let of_mesh = &self.mesh.options.policy;
+        let trusted_proxies = pod.proxy.trusted_proxies.unwrap_or(of_mesh.trusted_proxies);
+        let made = self.policies.borrow().get(&trusted_proxies).cloned();
+        made.unwrap_or_else(|| {
+            let blob = self.encode(&Model::Policy(PolicySet { trusted_proxies, ..of_mesh.clone() }));
+            self.policies.borrow_mut().insert(trusted_proxies, blob.clone());
+            blob
+        })
+    }
+
+    fn inbound_listener(&self, pod: &Pod, view: View<'_>, port: u16, blobs: &mut Vec<Blob>) -> Option<Listener> {
         let address = *pod.inbound.get(&port)?;
         let (services, carried) = self.services_of(pod, port);
         let of_service = || {
@@ -87,7 +91,7 @@ impl Pass<'_> {
             service_namespace: first.map_or("", |service| service.meta.namespace()).into(),
             ..self.pooled(&self.inbound_pool(pod, (port, &services, carried), view))
         };
-        clusters.insert(name.clone(), self.inbound_cluster(cluster, app, &pod.workload)?);
+        blobs.extend(self.inbound_cluster(cluster, app, &pod.workload)?);
         let listener = format!("inbound-{port}");
         let protocol = match carried {
             Carried::Tcp => {
@@ -95,7 +99,7 @@ impl Pass<'_> {
                 ListenerProtocol::Tcp { backends, rule, idle_timeout_ms: IDLE_TIMEOUT_MS }
             }
             Carried::Http => {
-                hosts.push(self.encode(&Model::Host(inbound_host(&listener, rule, name)))?);
+                blobs.push(self.encode(&Model::Host(inbound_host(&listener, rule, name)))?);
                 ListenerProtocol::Http { on_demand: false, search: Vec::new(), port }
             }
         };

@@ -12,6 +12,7 @@ mod edit;
 mod findings;
 mod gateway;
 mod gateway_api;
+mod held;
 mod http_route;
 mod inbound;
 mod index;
@@ -41,6 +42,7 @@ use cluster::Clusters;
 use compiled::Basis;
 use destination_rule::DestinationRules;
 use findings::Findings;
+use held::{Held, Holds};
 use http_route::HttpRoutes;
 use index::Index;
 use opaque::OpaqueRoutes;
@@ -49,7 +51,7 @@ use ringway_config::Blob;
 use ringway_config::model::{Model, RuleId};
 use scope::Sidecars;
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use virtual_service::VirtualServices;
 
@@ -71,6 +73,10 @@ struct Pass<'a> {
     clusters: Clusters,
     /// Authorities that were taken when another host wanted them.
     contested: RefCell<HashSet<(String, u16)>>,
+    /// What proxies hold, each list once.
+    holdings: RefCell<BTreeSet<Arc<Holds>>>,
+    /// Encoded policies by the proxies that they trust.
+    policies: RefCell<BTreeMap<u32, Option<Blob>>>,
 }
 
 /// From which namespace the mesh is seen: its name where anything makes a difference for it, else empty. For clients that rules of their namespace
@@ -118,6 +124,8 @@ impl<'a> Pass<'a> {
             findings,
             clusters: Clusters::default(),
             contested: RefCell::default(),
+            holdings: RefCell::default(),
+            policies: RefCell::default(),
         }
     }
 
@@ -170,6 +178,7 @@ impl<'a> Pass<'a> {
                 proxies.insert(pod.node(), Arc::new(proxy));
             }
         }
+        let held = Held::by(&self, &proxies);
         self.check_references();
         let (objects, options) = (&self.mesh.objects, &self.mesh.options);
         let mut found = self.findings.into_found();
@@ -179,6 +188,7 @@ impl<'a> Pass<'a> {
             cluster_domain: options.cluster_domain.clone(),
             version: 1,
             proxies,
+            held,
             hosts,
             rules: self.rules.into_inner(),
             basis: Basis {

@@ -14,9 +14,8 @@ use crate::object::service::{Carried, Service};
 use crate::object::subnet::Subnet;
 use crate::object::virtual_service::{Destination, VirtualService};
 use crate::object::{Object, Objects, Spot, selects};
-use ringway_config::Blob;
 use ringway_config::model::{ListenerProtocol, RuleId, TcpBackend, TlsRoute};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// TCPRoutes and TLSRoutes, oldest first.
 pub(super) struct OpaqueRoutes<'a> {
@@ -157,7 +156,7 @@ impl Pass<'_> {
         tls: bool,
         pod: &Pod,
         port: &GatewayPort<'_>,
-        blobs: &mut BTreeMap<String, [Blob; 2]>,
+        needed: &mut BTreeSet<ClusterKey>,
     ) -> ListenerProtocol {
         let addresses = [Subnet::from(pod.address)];
         let mut bound: Vec<(&VirtualService, &Server, String)> = Vec::new();
@@ -172,47 +171,28 @@ impl Pass<'_> {
             }
         }
         bound.sort_by_key(|(service, ..)| self.virtual_services.age(service));
-        let (mut routes, mut clusters) = (Vec::new(), BTreeSet::new());
+        let mut routes = Vec::new();
         for (service, server, gateway) in &bound {
             let seat = Seat { view: port.view, port: port.number, gateway };
             let at = OpaqueSeat { seat, pod, addresses: &addresses };
             if tls {
                 let hosts: Vec<&str> = server.hosts.iter().map(|host| host.host.as_str()).collect();
-                routes.extend(self.tls_rules(service, at, &hosts, &mut clusters));
+                routes.extend(self.tls_rules(service, at, &hosts, needed));
             } else if let Some(tunnel) = self.tcp_rule(service, at) {
-                return self.tcp(tunnel, port.view, blobs);
+                return self.tcp(tunnel, port.view, needed);
             }
         }
         if tls {
-            self.put_clusters(&clusters, port.view, blobs);
             return ListenerProtocol::Tls { routes };
         }
         ListenerProtocol::Tcp { backends: Vec::new(), rule: RuleId(0), idle_timeout_ms: 0 }
     }
 
     /// A TCP listener's protocol.
-    pub(super) fn tcp(
-        &self,
-        tunnel: Tunnel,
-        view: View<'_>,
-        blobs: &mut BTreeMap<String, [Blob; 2]>,
-    ) -> ListenerProtocol {
-        self.put_clusters(&tunnel.clusters, view, blobs);
+    pub(super) fn tcp(&self, tunnel: Tunnel, view: View<'_>, needed: &mut BTreeSet<ClusterKey>) -> ListenerProtocol {
         let idle_timeout_ms = tunnel.clusters.first().map_or(0, |key| self.tcp_idle(view, key));
+        needed.extend(tunnel.clusters);
         ListenerProtocol::Tcp { backends: tunnel.backends, rule: tunnel.rule, idle_timeout_ms }
-    }
-
-    pub(super) fn put_clusters(
-        &self,
-        clusters: &BTreeSet<ClusterKey>,
-        view: View<'_>,
-        blobs: &mut BTreeMap<String, [Blob; 2]>,
-    ) {
-        for key in clusters {
-            if let Some(made) = self.cluster(view, key) {
-                blobs.insert(key.name(), made);
-            }
-        }
     }
 
     /// What the opaque listeners of Gateway API Gateways on one port do, by the routes attached to them.
@@ -220,7 +200,7 @@ impl Pass<'_> {
         &self,
         listeners: &[(&K8sGateway, &K8sListener)],
         view: View<'_>,
-        blobs: &mut BTreeMap<String, [Blob; 2]>,
+        needed: &mut BTreeSet<ClusterKey>,
     ) -> ListenerProtocol {
         let (mut routes, mut clusters) = (Vec::new(), BTreeSet::new());
         for route in &self.opaque_routes.all {
@@ -229,7 +209,7 @@ impl Pass<'_> {
                     continue;
                 }
                 if !route.tls {
-                    return self.tcp(self.backends(route, view), view, blobs);
+                    return self.tcp(self.backends(route, view), view, needed);
                 }
                 let mut names = domains(&route.hostnames, listener);
                 names.retain(|name| !narrower(listeners, listener, name));
@@ -247,7 +227,7 @@ impl Pass<'_> {
                     routes.push(TlsRoute { rule, names: vec![name.clone()], ..TlsRoute::default() });
                 }
             }
-            self.put_clusters(&clusters, view, blobs);
+            needed.extend(clusters);
             return ListenerProtocol::Tls { routes };
         }
         ListenerProtocol::Tcp { backends: Vec::new(), rule: RuleId(0), idle_timeout_ms: 0 }

@@ -10,7 +10,6 @@ use super::{Pass, View};
 use crate::mesh::Pod;
 use crate::object::service::Carried;
 use crate::object::subnet::Subnet;
-use ringway_config::Blob;
 use ringway_config::model::{
     Action, Backend, Domain, Forward, Host, Listener, ListenerProtocol, Match, Model, Role, Route, TcpBackend,
 };
@@ -140,13 +139,13 @@ impl Pass<'_> {
         routes
     }
 
-    /// The listeners of a sidecar towards the mesh, and the clusters that the TCP ones name.
+    /// The listeners of a sidecar towards the mesh, and the clusters that the TCP ones need.
     pub(super) fn outbound_listeners(
         &self,
         pod: &Pod,
         view: View<'_>,
         scope: &Scope,
-        blobs: &mut BTreeMap<String, [Blob; 2]>,
+        needed: &mut BTreeSet<ClusterKey>,
     ) -> Vec<Listener> {
         if pod.stand_in {
             return Vec::new();
@@ -173,7 +172,6 @@ impl Pass<'_> {
             let addresses = destination.addresses();
             let at = OpaqueSeat { seat, pod, addresses: &addresses };
             let services = self.virtual_services.of_host(view, host);
-            let mut needed = BTreeSet::new();
             // TLS ports take `tls` rules and others `tcp` rules, as in Istio. Routes of the Gateway API come second, TLSRoutes before TCPRoutes.
             let attached = match destination.kind {
                 DestinationKind::Service(service) => Some(service),
@@ -181,10 +179,9 @@ impl Pass<'_> {
             };
             let mut routes = Vec::new();
             if port.tls {
-                routes = services.iter().flat_map(|service| self.tls_rules(service, at, &["*"], &mut needed)).collect();
+                routes = services.iter().flat_map(|service| self.tls_rules(service, at, &["*"], needed)).collect();
                 if routes.is_empty() {
-                    routes =
-                        attached.map_or_else(Vec::new, |service| self.service_tls_routes(at, service, &mut needed));
+                    routes = attached.map_or_else(Vec::new, |service| self.service_tls_routes(at, service, needed));
                 }
             }
             let mut routed = services.iter().filter(|_| !port.tls).find_map(|service| self.tcp_rule(service, at));
@@ -197,9 +194,8 @@ impl Pass<'_> {
                     backends: vec![TcpBackend { cluster: key.name(), weight: 1 }],
                     clusters: [key.clone()].into(),
                 };
-                self.tcp(routed.unwrap_or_else(straight), view, blobs)
+                self.tcp(routed.unwrap_or_else(straight), view, needed)
             } else {
-                self.put_clusters(&needed, view, blobs);
                 ListenerProtocol::Tls { routes }
             };
             listeners.push(Listener {

@@ -2,7 +2,8 @@
 //!
 //! Goes by the keys of objects ([`super::ties`]), as they were and as they are. What is made for a key of an edited object is made again, and so is
 //! what is made of the objects that read such a key. A proxy is made again when its pod is another, when it serves a gateway that is reached, when
-//! the way to its own ports may be another, and, as it listens for them from the start, for every host that carries bytes.
+//! the way to its own ports may be another, and, as it listens for them from the start, for every host that carries bytes; but not where endpoints
+//! alone are others, which are in clusters that it shares.
 
 use super::gateway::is_gateway_of;
 use super::index::Index;
@@ -18,6 +19,15 @@ const REACHED_MAX: usize = 2_000;
 /// Kinds of gateways.
 const GATEWAYS: [&str; 2] = ["Gateway", K8S_GATEWAY];
 
+/// How an edit touches something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Touch {
+    /// Its endpoints alone may be others. They are in clusters, and whoever holds these is what it was.
+    Endpoints,
+    /// Anything may be.
+    Form,
+}
+
 /// A mesh before or after an edit.
 #[derive(Clone, Copy)]
 pub(super) struct State<'s> {
@@ -30,8 +40,10 @@ pub(super) struct Reach<'s> {
     states: [State<'s>; 2],
     /// Of what is made again.
     keys: BTreeSet<Key>,
-    /// Those whose readers are reached, too.
-    touched: BTreeSet<Key>,
+    /// Of those, what comes to something else than other endpoints.
+    formed: BTreeSet<Key>,
+    /// Those whose readers are reached, too, and how.
+    touched: BTreeSet<(Key, Touch)>,
     /// What is edited, and what reads it.
     objects: BTreeSet<ObjectRef>,
     /// Pods whose proxies are made again, as `namespace/name`.
@@ -49,8 +61,8 @@ pub(super) struct Around {
 
 impl<'s> Reach<'s> {
     pub fn new(states: [State<'s>; 2]) -> Self {
-        let (keys, touched, objects, nodes) = Default::default();
-        Reach { states, keys, touched, objects, nodes }
+        let (keys, formed, touched, objects, nodes) = Default::default();
+        Reach { states, keys, formed, touched, objects, nodes }
     }
 
     /// What an edited object reaches, in the state in which it is like this. None: nobody knows.
@@ -74,7 +86,11 @@ impl<'s> Reach<'s> {
             Object::WorkloadEntry(one) => self.selecting(state, one.meta.namespace(), &one.endpoint.labels)?,
             _ => {}
         }
-        tied.made.into_iter().try_for_each(|key| self.touch(key))
+        let touch = match &entry.object {
+            Object::EndpointSlice(_) | Object::WorkloadEntry(_) => Touch::Endpoints,
+            _ => Touch::Form,
+        };
+        tied.made.into_iter().try_for_each(|key| self.touch(key, touch))
     }
 
     /// The proxy of a pod that is another.
@@ -98,7 +114,7 @@ impl<'s> Reach<'s> {
             if let Object::WorkloadEntry(one) = &entry.object {
                 self.selecting(now, one.meta.namespace(), &one.endpoint.labels)?;
             }
-            self.ties(entry).made.into_iter().try_for_each(|key| self.touch(key))?;
+            self.ties(entry).made.into_iter().try_for_each(|key| self.touch(key, Touch::Endpoints))?;
         }
         Some(())
     }
@@ -108,7 +124,7 @@ impl<'s> Reach<'s> {
         for reference in labels.iter().flat_map(|label| state.index.of(&selecting(namespace, label))) {
             let Some(entry) = state.mesh.objects.get(reference) else { continue };
             if selector(&entry.object).is_some_and(|selector| selects(selector, labels)) {
-                self.ties(entry).made.into_iter().try_for_each(|key| self.touch(key))?;
+                self.ties(entry).made.into_iter().try_for_each(|key| self.touch(key, Touch::Endpoints))?;
             }
         }
         Some(())
@@ -133,10 +149,10 @@ impl<'s> Reach<'s> {
     }
 
     /// A key of what is made again, with all that reads it.
-    fn touch(&mut self, key: Key) -> Option<()> {
-        let mut keys = vec![key];
-        while let Some(key) = keys.pop() {
-            if !self.touched.insert(key.clone()) {
+    fn touch(&mut self, key: Key, touch: Touch) -> Option<()> {
+        let mut keys = vec![(key, touch)];
+        while let Some((key, touch)) = keys.pop() {
+            if self.touched.contains(&(key.clone(), Touch::Form)) || !self.touched.insert((key.clone(), touch)) {
                 continue;
             }
             for key in self.expanded(&key) {
@@ -144,20 +160,30 @@ impl<'s> Reach<'s> {
                     for reader in index.read.get(&key).into_iter().flatten() {
                         let Some(entry) = mesh.objects.get(reader) else { continue };
                         self.objects.insert(reader.clone());
-                        for made in self.ties(entry).made {
-                            self.keys.extend(self.expanded(&made));
+                        let tied = self.ties(entry);
+                        // Of a subset it is told when it has no endpoint.
+                        let touch = if tied.subsets { Touch::Form } else { touch };
+                        for made in tied.made {
+                            self.expanded(&made).into_iter().for_each(|key| self.make(key, touch));
                             // What reads a delegate is made of what the delegate reads.
-                            keys.extend(Some(made).filter(|made| matches!(made, Key::Object(_))));
+                            keys.extend(Some((made, touch)).filter(|(made, _)| matches!(made, Key::Object(_))));
                         }
                     }
                 }
-                self.keys.insert(key);
+                self.make(key, touch);
             }
             if self.keys.len() > REACHED_MAX {
                 return None;
             }
         }
         Some(())
+    }
+
+    fn make(&mut self, key: Key, touch: Touch) {
+        if touch == Touch::Form {
+            self.formed.insert(key.clone());
+        }
+        self.keys.insert(key);
     }
 
     /// A key, with those of the hosts that it covers.
@@ -182,7 +208,7 @@ impl<'s> Reach<'s> {
 
     /// All that is reached, with all that it is made from.
     pub fn around(mut self) -> Option<Around> {
-        if self.keys.iter().any(|key| self.entries(key).any(|entry| carries_bytes(&entry.object))) {
+        if self.formed.iter().any(|key| self.entries(key).any(|entry| carries_bytes(&entry.object))) {
             self.proxies(|pod| !pod.stand_in);
         }
         self.add_gates();
@@ -206,7 +232,7 @@ impl<'s> Reach<'s> {
 
     /// The pods that serve gateways that are reached, and all gateways of pods that are.
     fn add_gates(&mut self) {
-        let gates = self.keys.iter().filter_map(|key| match key {
+        let gates = self.formed.iter().filter_map(|key| match key {
             Key::Object(reference) if GATEWAYS.contains(&&*reference.kind) => Some(reference),
             _ => None,
         });

@@ -59,6 +59,8 @@ pub(super) struct Tied {
     pub listed: Vec<Key>,
     /// It decides how the pods of its hosts are reached: their sidecars have it from the start.
     pub inbound: bool,
+    /// It names subsets of what it reads.
+    pub subsets: bool,
     /// It says what nobody keeps account of.
     pub unbounded: bool,
 }
@@ -186,26 +188,30 @@ fn virtual_service(service: &VirtualService, domain: &str) -> Tied {
     });
     let mut made: Vec<_> = gates.collect();
     let mut reads: Vec<_> = hosts.iter().map(|(host, _)| full(host)).collect();
-    let mut listed = Vec::new();
+    let (mut listed, mut subsets) = (Vec::new(), false);
+    let mut read = |to: &Destination| {
+        subsets |= !to.subset.is_empty();
+        full(&to.host)
+    };
     if gateways.iter().any(|(name, _)| name == MESH) {
         made.extend(reads.iter().cloned());
         listed.extend(hosts.iter().any(|(host, _)| host.starts_with('*')).then_some(Key::Everything));
     }
     made.push(Key::Object(meta.reference.clone()));
     let opaque = tcp.iter().map(|rule| &rule.destinations).chain(tls.iter().map(|rule| &rule.destinations));
-    reads.extend(opaque.flatten().map(|destination| full(&destination.host)));
+    reads.extend(opaque.flatten().map(&mut read));
     for HttpRule { path: _, spot: _, name: _, matches: _, fault: _, has_headers: _, action } in http {
         match action {
-            HttpAction::Route(route) => reads.extend(destinations(route).map(|to| full(&to.host))),
+            HttpAction::Route(route) => reads.extend(destinations(route).map(&mut read)),
             HttpAction::Delegate(delegate) => {
                 let namespace = if delegate.namespace.is_empty() { meta.namespace() } else { &delegate.namespace };
                 reads.push(Key::Object(ObjectRef::new("VirtualService", namespace, &delegate.name)));
-                reads.extend(destinations(&delegate.settings).map(|to| full(&to.host)));
+                reads.extend(destinations(&delegate.settings).map(&mut read));
             }
             HttpAction::Redirect { .. } | HttpAction::Respond(_) => {}
         }
     }
-    Tied { made, reads, listed, ..Tied::default() }
+    Tied { made, reads, listed, subsets, ..Tied::default() }
 }
 
 fn parents(all: &[Parent], kind: ParentKind) -> impl Iterator<Item = &Parent> {

@@ -34,7 +34,7 @@ const fn edit(what: &'static str, from: &'static str, to: &'static str) -> Edit 
     Edit { what, from, to, refused: false, everywhere: false }
 }
 
-const EDITS: [Edit; 19] = [
+const EDITS: [Edit; 20] = [
     edit("VirtualService", "{host: service-7}, weight: 90", "{host: service-7}, weight: 80"),
     edit(
         "DestinationRule",
@@ -72,6 +72,7 @@ const EDITS: [Edit; 19] = [
     edit("Sidecar of ten pods", "['./*']", "['*/*']"),
     edit("ServiceEntry of a pattern", "'*.example.org'", "'*.example.net'"),
     edit("ReferenceGrant", "kind: HTTPRoute, namespace: default", "kind: HTTPRoute, namespace: nobody"),
+    edit("EndpointSlice of a Service that carries bytes", "10.201.0.1]", "10.201.0.2]"),
     Edit {
         everywhere: true,
         ..edit("Service that carries bytes, in all sidecars", "{name: tcp, port: 90}]", "{name: tcp, port: 91}]")

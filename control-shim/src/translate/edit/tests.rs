@@ -526,10 +526,12 @@ fn told(compiled: &Compiled) -> String {
         .collect();
     let proxies: Vec<_> = compiled
         .proxies()
-        .map(|proxy| format!("{} {:?} {:?} {:?}", proxy.node, proxy.blobs, proxy.rules, proxy.scope))
+        .map(|proxy| format!("{} {:?} {:?} {:?} {:?}", proxy.node, proxy.blobs, proxy.holds, proxy.rules, proxy.scope))
         .collect();
+    let held: Vec<_> = compiled.held.iter().map(|held| format!("{held:?}")).collect();
     let configs = compiled.hosts.values().flat_map(Hosts::values).map(|host| &host.rules);
     let rules = configs.chain(compiled.proxies().map(|proxy| &proxy.rules)).flatten().copied();
+    let rules = rules.chain(compiled.held.iter().flat_map(|(_, (_, cluster))| cluster.rules.iter().copied()));
     let rules: BTreeSet<_> = rules.chain(compiled.proxies().flat_map(|proxy| proxy.all_rules())).collect();
     let origins: Vec<_> = rules.into_iter().map(|rule| compiled.origin(rule)).collect();
     let index = &compiled.basis.index;
@@ -537,7 +539,7 @@ fn told(compiled: &Compiled) -> String {
     let findings = &compiled.diagnostics;
     let found = &compiled.basis.found;
     format!(
-        "{hosts:#?}\n{proxies:#?}\n{origins:#?}\n{findings:#?}\n{found:#?}\n{}\n{contested:?} {} {:?}",
+        "{hosts:#?}\n{proxies:#?}\n{held:#?}\n{origins:#?}\n{findings:#?}\n{found:#?}\n{}\n{contested:?} {} {:?}",
         index.told(),
         compiled.version,
         compiled.basis.labels,

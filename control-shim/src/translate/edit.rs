@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// Objects of an edit. More are an edit of everything.
 const CHANGED_MAX: usize = 64;
 /// Pods that are others after an edit.
-const PODS_CHANGED_MAX: usize = 1_000;
+const PODS_CHANGED_MAX: usize = 5_000;
 
 /// What one part of a mesh comes to.
 struct Part {
@@ -56,7 +56,7 @@ pub(super) fn after_edit(mesh: &Mesh, previous: &Compiled) -> Option<Compiled> {
         before.iter().for_each(|entry| index.take(entry, domain));
         after.iter().for_each(|entry| index.put(entry, domain));
     }
-    for (before, after) in &pods {
+    for (before, after) in pods.iter().filter(|(before, after)| !is_same_endpoint(*before, *after)) {
         before.iter().for_each(|pod| index.take_pod(pod));
         after.iter().for_each(|pod| index.put_pod(pod));
     }
@@ -129,12 +129,16 @@ fn reached<'s>(edited: &Edited<Arc<Entry>>, pods: &Edited<&'s Pod>, old: State<'
     let mut endpoints = Vec::new();
     for (before, after) in pods {
         before.iter().chain(after).for_each(|pod| reach.proxy(pod));
-        let same = before.zip(*after).is_some_and(|(before, after)| before.is_same_endpoint(after));
         let ends = before.map(|pod| (old, pod)).into_iter().chain(after.map(|pod| (new, pod)));
-        endpoints.extend(ends.filter(|_| !same));
+        endpoints.extend(ends.filter(|_| !is_same_endpoint(*before, *after)));
     }
     reach.endpoints(&endpoints)?;
     reach.around()
+}
+
+/// Whether a pod is found by what it was found by, and is the same to others.
+fn is_same_endpoint(before: Option<&Pod>, after: Option<&Pod>) -> bool {
+    before.zip(after).is_some_and(|(before, after)| before.is_same_endpoint(after))
 }
 
 /// The pods that are not the same in both, as they are here and there.

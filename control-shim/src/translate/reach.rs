@@ -16,6 +16,8 @@ use std::net::IpAddr;
 
 /// What is made again, and what it is made from. More is translated with the rest.
 const REACHED_MAX: usize = 2_000;
+/// Proxies that are made again.
+const NODES_MAX: usize = 5_000;
 /// Kinds of gateways.
 const GATEWAYS: [&str; 2] = ["Gateway", K8S_GATEWAY];
 
@@ -222,7 +224,7 @@ impl<'s> Reach<'s> {
         let mut objects = self.objects.clone();
         objects.extend(keys.iter().flat_map(|key| self.references(key)));
         let objects = self.with_what_they_read(objects);
-        let fits = objects.len() <= REACHED_MAX && self.nodes.len() <= REACHED_MAX;
+        let fits = objects.len() <= REACHED_MAX && self.nodes.len() <= NODES_MAX;
         fits.then_some(Around { hosts, nodes: self.nodes, objects })
     }
 

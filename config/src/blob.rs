@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use sha2::{Digest, Sha256};
 
 use crate::error::{EncodeError, VerifyError};
-use crate::model::{Kind, Model};
-use crate::v1;
+use crate::model::{Kind, Model, ProvenanceEntry, RuleId};
+use crate::v1::{self, HostPieces};
 use crate::wire::View;
 
 /// SHA-256.
@@ -38,8 +38,8 @@ struct Inner {
     bytes: Arc<[u8]>,
     hash: Hash,
     kind: Kind,
-    name: Box<str>,
-    model: OnceLock<Model>,
+    name: Arc<str>,
+    model: OnceLock<Box<Model>>,
 }
 
 impl Blob {
@@ -86,6 +86,11 @@ impl Blob {
         &self.0.name
     }
 
+    /// Its name, shared with whoever keeps it.
+    pub fn shared_name(&self) -> &Arc<str> {
+        &self.0.name
+    }
+
     /// Whether it has endpoints that are names; nothing is decoded.
     pub fn has_names(&self) -> bool {
         self.kind() == Kind::Endpoints && self.view().count(v1::section::NAMED_ENDPOINT) > 0
@@ -93,18 +98,28 @@ impl Blob {
 
     /// Its records, read where they lie.
     pub fn view(&self) -> View<'_> {
-        View::open(&self.0.bytes).expect("a blob was verified")
+        View::reopen(&self.0.bytes).expect("a blob was verified")
     }
 
     /// Its content, decoded on first use and kept.
     #[inline]
     pub fn model(&self) -> &Model {
-        self.0.model.get_or_init(|| v1::decode(self.view()))
+        self.0.model.get_or_init(|| Box::new(v1::decode(self.view())))
     }
 
     /// Its content, decoded anew.
     pub fn decode(&self) -> Model {
         v1::decode(self.view())
+    }
+
+    /// A host's content, piece by piece.
+    pub fn host(&self) -> Option<HostPieces<'_>> {
+        (self.kind() == Kind::Host).then(|| HostPieces::of(self.view()))
+    }
+
+    /// The origin of a rule, of a provenance blob that has it.
+    pub fn origin(&self, rule: RuleId) -> Option<ProvenanceEntry> {
+        if self.kind() == Kind::Provenance { v1::origin(self.view(), rule) } else { None }
     }
 }
 

@@ -91,7 +91,7 @@ impl Snapshot {
         }
         let order = Order { incarnation: header.incarnation.get(), sequence: header.sequence.get() };
         // In the order of the file: one that is not the root's is refused, so that a snapshot has one file.
-        let entry = |b: &Blob| RootEntry { kind: b.kind(), name: b.name().to_owned(), hash: b.hash() };
+        let entry = |b: &Blob| RootEntry { kind: b.kind(), name: b.shared_name().clone(), hash: b.hash() };
         let root = Root { entries: blobs.iter().map(entry).collect() };
         Snapshot::open(order, root, blobs)
     }

@@ -242,7 +242,9 @@ impl<'a> Take<'a> {
         let (order, base, result) = (self.order()?, self.hash()?, self.hash()?);
         let count = self.len(BLOBS_MAX, 37)?;
         let upsert = (0..count)
-            .map(|_| Ok(RootEntry { kind: self.kind()?, name: self.str(BLOB_NAME_BYTES_MAX)?, hash: self.hash()? }))
+            .map(|_| {
+                Ok(RootEntry { kind: self.kind()?, name: self.str(BLOB_NAME_BYTES_MAX)?.into(), hash: self.hash()? })
+            })
             .collect::<Result<_, _>>()?;
         let count = self.len(BLOBS_MAX, 5)?;
         let remove =

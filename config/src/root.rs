@@ -1,6 +1,7 @@
 //! Roots: which blobs one proxy is subscribed to, and how one root becomes another.
 
 use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -29,7 +30,7 @@ pub struct RootEntry {
     /// Kind of the blob.
     pub kind: Kind,
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its content.
     pub hash: Hash,
 }
@@ -103,7 +104,7 @@ impl Root {
         let same = |e: &&RootEntry| old.find(e.kind, &e.name).is_ok_and(|i| old.entries[i].hash == e.hash);
         let upsert = new.entries.iter().filter(|e| !same(e)).cloned().collect();
         let gone = |e: &&RootEntry| new.find(e.kind, &e.name).is_err();
-        let remove = old.entries.iter().filter(gone).map(|e| (e.kind, e.name.clone())).collect();
+        let remove = old.entries.iter().filter(gone).map(|e| (e.kind, e.name.to_string())).collect();
         RootDelta { base: old.hash(), upsert, remove, result: new.hash() }
     }
 
@@ -113,7 +114,7 @@ impl Root {
             return Err(VerifyError::Hash { what: "the root that this delta applies to".into() });
         }
         let mut changes: Vec<(Kind, &str, Option<&RootEntry>)> =
-            delta.upsert.iter().map(|e| (e.kind, e.name.as_str(), Some(e))).collect();
+            delta.upsert.iter().map(|e| (e.kind, &*e.name, Some(e))).collect();
         changes.extend(delta.remove.iter().map(|(kind, name)| (*kind, name.as_str(), None)));
         changes.sort_by_key(|&(kind, name, _)| (kind, name));
         if let Some(pair) = changes.windows(2).find(|p| (p[0].0, p[0].1) == (p[1].0, p[1].1)) {

@@ -24,7 +24,7 @@ struct Inner {
 
 impl Snapshot {
     /// Checks that blobs and root belong together and that every reference resolves.
-    pub fn open(order: Order, root: Root, blobs: impl IntoIterator<Item = Blob>) -> Result<Snapshot, VerifyError> {
+    pub fn open(order: Order, mut root: Root, blobs: impl IntoIterator<Item = Blob>) -> Result<Snapshot, VerifyError> {
         if root.entries.len() > BLOBS_MAX {
             return Err(VerifyError::TooLarge {
                 what: "blobs of a snapshot",
@@ -35,6 +35,8 @@ impl Snapshot {
         root.check_sorted()?;
         let blobs = in_order(&root, blobs.into_iter().collect())?;
         closure::check(&root, &blobs)?;
+        // Equal texts: a name is in memory once.
+        root.entries.iter_mut().zip(&blobs).for_each(|(e, b)| e.name.clone_from(b.shared_name()));
         Ok(Snapshot(Arc::new(Inner { order, root, blobs })))
     }
 
@@ -47,7 +49,7 @@ impl Snapshot {
     /// A snapshot of exactly these blobs.
     pub fn from_blobs(order: Order, blobs: Vec<Blob>) -> Result<Snapshot, VerifyError> {
         let entries =
-            blobs.iter().map(|b| RootEntry { kind: b.kind(), name: b.name().to_owned(), hash: b.hash() }).collect();
+            blobs.iter().map(|b| RootEntry { kind: b.kind(), name: b.shared_name().clone(), hash: b.hash() }).collect();
         Snapshot::open(order, Root::new(entries)?, blobs)
     }
 
@@ -80,7 +82,7 @@ impl Snapshot {
 
 /// The blobs in the root's order: each entry has its own, and none is left over.
 fn in_order(root: &Root, blobs: Vec<Blob>) -> Result<Vec<Blob>, VerifyError> {
-    let fits = |e: &RootEntry, b: &Blob| e.hash == b.hash() && e.kind == b.kind() && e.name == b.name();
+    let fits = |e: &RootEntry, b: &Blob| e.hash == b.hash() && e.kind == b.kind() && *e.name == *b.name();
     if blobs.len() == root.entries.len() && root.entries.iter().zip(&blobs).all(|(e, b)| fits(e, b)) {
         return Ok(blobs);
     }

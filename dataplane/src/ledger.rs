@@ -12,8 +12,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
-use ringway_config::model::Cluster;
 use ringway_policy::View;
+use ringway_policy::view::Settings;
 
 /// Workers of a process; each has a bit in an account.
 pub const WORKERS_MAX: usize = 256;
@@ -56,7 +56,7 @@ pub struct ClusterLimits {
 
 impl ClusterLimits {
     /// A cluster's.
-    pub fn of(cluster: &Cluster) -> ClusterLimits {
+    pub fn of(cluster: &Settings) -> ClusterLimits {
         ClusterLimits {
             connections: cluster.max_connections,
             pending: cluster.max_pending_requests,
@@ -71,7 +71,7 @@ impl Ledger {
         // Both are in name order.
         let mut old = previous.map_or(&[][..], |p| &p.accounts).iter().flatten().peekable();
         let account = |cluster: &ringway_policy::view::ClusterView| {
-            if ClusterLimits::of(&cluster.model) == ClusterLimits::default() {
+            if ClusterLimits::of(&cluster.settings) == ClusterLimits::default() {
                 return None;
             }
             while old.next_if(|account| account.cluster < cluster.name).is_some() {}

@@ -26,18 +26,30 @@ pub(crate) fn decode(view: View<'_>) -> Model {
 }
 
 #[derive(Clone, Copy)]
-struct Decoder<'a>(View<'a>);
+pub(super) struct Decoder<'a>(pub View<'a>);
 
 impl<'a> Decoder<'a> {
     fn str(&self, s: Str) -> String {
-        self.0.str(s).expect(VERIFIED).to_owned()
+        self.text(s).to_owned()
     }
 
-    fn records<R: Record>(&self, id: u16, span: Span) -> Records<'a, R> {
+    pub(super) fn text(&self, s: Str) -> &'a str {
+        self.0.str(s).expect(VERIFIED)
+    }
+
+    /// All of them, without room for more.
+    fn all<R: Record + 'a, T>(&self, id: u16, span: Span, of: impl FnMut(&'a R) -> T) -> Vec<T> {
+        let records = self.records(id, span);
+        let mut all = Vec::with_capacity(records.len());
+        all.extend(records.map(of));
+        all
+    }
+
+    pub(super) fn records<R: Record>(&self, id: u16, span: Span) -> Records<'a, R> {
         self.0.records(id, span).expect(VERIFIED)
     }
 
-    fn head<R: Record>(&self) -> &'a R {
+    pub(super) fn head<R: Record>(&self) -> &'a R {
         self.records(section::HEAD, Span { start: 0.into(), count: 1.into() }).next().expect(VERIFIED)
     }
 
@@ -49,7 +61,7 @@ impl<'a> Decoder<'a> {
             place: self.places(h.place).pop(),
             pod: self.str(h.pod),
             policy: self.str(h.policy),
-            listeners: self.records(section::LISTENER, h.listeners).map(|l| self.listener(l)).collect(),
+            listeners: self.all(section::LISTENER, h.listeners, |l| self.listener(l)),
         }
     }
 
@@ -57,7 +69,7 @@ impl<'a> Decoder<'a> {
         let protocol = match l.protocol {
             tag::HTTP => ListenerProtocol::Http {
                 on_demand: l.on_demand != 0,
-                search: self.records(section::SEARCH, l.search).map(|s: &Str| self.str(*s)).collect(),
+                search: self.all(section::SEARCH, l.search, |s: &Str| self.str(*s)),
                 port: l.port.get(),
             },
             tag::TCP => ListenerProtocol::Tcp {
@@ -65,9 +77,7 @@ impl<'a> Decoder<'a> {
                 rule: RuleId(l.route_rule.get()),
                 idle_timeout_ms: l.idle_timeout_ms.get(),
             },
-            _ => ListenerProtocol::Tls {
-                routes: self.records(section::TLS_ROUTE, l.tls_routes).map(|r| self.tls_route(r)).collect(),
-            },
+            _ => ListenerProtocol::Tls { routes: self.all(section::TLS_ROUTE, l.tls_routes, |r| self.tls_route(r)) },
         };
         Listener {
             name: self.str(l.name),
@@ -81,7 +91,7 @@ impl<'a> Decoder<'a> {
     fn tls_route(&self, r: &TlsRouteRecord) -> TlsRoute {
         TlsRoute {
             rule: RuleId(r.rule.get()),
-            names: self.records(section::SERVER_NAME, r.names).map(|s: &Str| self.str(*s)).collect(),
+            names: self.all(section::SERVER_NAME, r.names, |s: &Str| self.str(*s)),
             backends: self.tcp_backends(r.backends),
             idle_timeout_ms: r.idle_timeout_ms.get(),
         }
@@ -89,7 +99,7 @@ impl<'a> Decoder<'a> {
 
     fn tcp_backends(&self, span: Span) -> Vec<TcpBackend> {
         let backend = |b: &TcpBackendRecord| TcpBackend { cluster: self.str(b.cluster), weight: b.weight.get() };
-        self.records(section::TCP_BACKEND, span).map(backend).collect()
+        self.all(section::TCP_BACKEND, span, backend)
     }
 
     fn host(&self, name: String) -> Host {
@@ -99,13 +109,13 @@ impl<'a> Decoder<'a> {
             name,
             listener: self.str(h.listener),
             rule: RuleId(h.rule.get()),
-            domains: self.records(section::DOMAIN, h.domains).map(domain).collect(),
-            routes: self.records(section::ROUTE, h.routes).map(|r| self.route(r)).collect(),
-            actions: self.records(section::ACTION, h.actions).map(|a| self.action(a)).collect(),
+            domains: self.all(section::DOMAIN, h.domains, domain),
+            routes: self.all(section::ROUTE, h.routes, |r| self.route(r)),
+            actions: self.all(section::ACTION, h.actions, |a| self.action(a)),
         }
     }
 
-    fn route(&self, r: &RouteRecord) -> Route {
+    pub(super) fn route(&self, r: &RouteRecord) -> Route {
         let header = |h: &HeaderMatchRecord| HeaderMatch {
             name: self.str(h.name),
             value: self.string_match(&h.value).expect(VERIFIED),
@@ -121,8 +131,8 @@ impl<'a> Decoder<'a> {
             method: self.string_match(&r.method),
             scheme: self.string_match(&r.scheme),
             authority: self.string_match(&r.authority),
-            headers: self.records(section::HEADER_MATCH, r.headers).map(header).collect(),
-            query: self.records(section::QUERY_MATCH, r.query).map(query).collect(),
+            headers: self.all(section::HEADER_MATCH, r.headers, header),
+            query: self.all(section::QUERY_MATCH, r.query, query),
             source: self.labels(r.source),
         };
         Route { rule: RuleId(r.rule.get()), name: self.str(r.name), matches, action: r.action.get() }
@@ -149,10 +159,10 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    fn action(&self, a: &ActionRecord) -> Action {
+    pub(super) fn action(&self, a: &ActionRecord) -> Action {
         match a.kind {
             tag::FORWARD => Action::Forward(Forward {
-                backends: self.records(section::BACKEND, a.backends).map(|b| self.backend(b)).collect(),
+                backends: self.all(section::BACKEND, a.backends, |b| self.backend(b)),
                 timeout_ms: a.timeout_ms.get(),
                 retry: self.records(section::RETRY, a.retry).next().map(|r| self.retry(r)),
                 path: self.rewrite(a),
@@ -161,7 +171,7 @@ impl<'a> Decoder<'a> {
                 response: self.edits(a.response),
                 fault: self.fault(a.fault),
                 cors: self.records(section::CORS, a.cors).next().map(|c| self.cors(c)),
-                mirrors: self.records(section::MIRROR, a.mirrors).map(|m| self.mirror(m)).collect(),
+                mirrors: self.all(section::MIRROR, a.mirrors, |m| self.mirror(m)),
             }),
             tag::REDIRECT => Action::Redirect(Redirect {
                 status: a.status.get(),
@@ -199,7 +209,7 @@ impl<'a> Decoder<'a> {
     fn cors(&self, c: &CorsRecord) -> Cors {
         let origin = |o: &StringMatchRecord| self.string_match(o).expect(VERIFIED);
         Cors {
-            origins: self.records(section::CORS_ORIGIN, c.origins).map(origin).collect(),
+            origins: self.all(section::CORS_ORIGIN, c.origins, origin),
             methods: self.str(c.methods),
             headers: self.str(c.headers),
             expose: self.str(c.expose),
@@ -214,7 +224,7 @@ impl<'a> Decoder<'a> {
             attempts: r.attempts.get(),
             on: RetryOn::from_bits(r.on.get()).expect(VERIFIED),
             on_repeatable: RetryOn::from_bits(r.on_repeatable.get()).expect(VERIFIED),
-            statuses: self.records(section::STATUS, r.statuses).map(|s: &U16| s.get()).collect(),
+            statuses: self.all(section::STATUS, r.statuses, |s: &U16| s.get()),
             try_timeout_ms: r.try_timeout_ms.get(),
             backoff_min_ms: r.backoff_min_ms.get(),
             backoff_ms: r.backoff_ms.get(),
@@ -315,7 +325,7 @@ impl<'a> Decoder<'a> {
             base_ejection_ms: o.base_ejection_ms.get(),
             max_ejection_percent: o.max_ejection_percent,
             min_health_percent: o.min_health_percent,
-            error_codes: self.records(section::STATUS, o.error_codes).map(|status: &U16| status.get()).collect(),
+            error_codes: self.all(section::STATUS, o.error_codes, |status: &U16| status.get()),
         }
     }
 
@@ -324,9 +334,9 @@ impl<'a> Decoder<'a> {
             let share = |s: &LocalityShareRecord| (self.str(s.locality), s.weight.get());
             let distribute = |d: &DistributeRecord| Distribute {
                 from: self.str(d.from),
-                to: self.records(section::LOCALITY_SHARE, d.to).map(share).collect(),
+                to: self.all(section::LOCALITY_SHARE, d.to, share),
             };
-            return LocalityRule::Distribute(self.records(section::DISTRIBUTE, l.distribute).map(distribute).collect());
+            return LocalityRule::Distribute(self.all(section::DISTRIBUTE, l.distribute, distribute));
         }
         let label = |l: &FailoverLabelRecord| FailoverLabel {
             name: self.str(l.name),
@@ -334,8 +344,8 @@ impl<'a> Decoder<'a> {
         };
         let region = |r: &FailoverRegionRecord| (self.str(r.from), self.str(r.to));
         LocalityRule::Failover {
-            priority: self.records(section::FAILOVER_LABEL, l.priority).map(label).collect(),
-            regions: self.records(section::FAILOVER_REGION, l.regions).map(region).collect(),
+            priority: self.all(section::FAILOVER_LABEL, l.priority, label),
+            regions: self.all(section::FAILOVER_REGION, l.regions, region),
         }
     }
 
@@ -346,12 +356,12 @@ impl<'a> Decoder<'a> {
             subzone: self.str(p.subzone),
             labels: self.labels(p.labels),
         };
-        self.records(section::PLACE, span).map(place).collect()
+        self.all(section::PLACE, span, place)
     }
 
     fn labels(&self, span: Span) -> Vec<(String, String)> {
         let label = |l: &PlaceLabelRecord| (self.str(l.name), self.str(l.value));
-        self.records(section::PLACE_LABEL, span).map(label).collect()
+        self.all(section::PLACE_LABEL, span, label)
     }
 
     fn hash(&self, h: &HashRecord) -> ConsistentHash {
@@ -362,7 +372,7 @@ impl<'a> Decoder<'a> {
                 name: self.str(h.name),
                 path: self.str(h.path),
                 ttl_ms: (h.generated != 0).then(|| h.ttl_ms.get()),
-                attributes: self.records(section::COOKIE_ATTRIBUTE, h.attributes).map(attribute).collect(),
+                attributes: self.all(section::COOKIE_ATTRIBUTE, h.attributes, attribute),
             }),
             tag::SOURCE_IP => HashKey::SourceIp,
             _ => HashKey::Query(self.str(h.name)),
@@ -388,10 +398,10 @@ impl<'a> Decoder<'a> {
         };
         EndpointSet {
             name,
-            workloads: self.records(section::WORKLOAD, h.workloads).map(|w| self.workload(w)).collect(),
+            workloads: self.all(section::WORKLOAD, h.workloads, |w| self.workload(w)),
             places: self.places(h.places),
-            endpoints: self.records(section::ENDPOINT, h.endpoints).map(endpoint).collect(),
-            names: self.records(section::NAMED_ENDPOINT, h.names).map(name_of).collect(),
+            endpoints: self.all(section::ENDPOINT, h.endpoints, endpoint),
+            names: self.all(section::NAMED_ENDPOINT, h.names, name_of),
         }
     }
 
@@ -416,7 +426,11 @@ impl<'a> Decoder<'a> {
 
     fn provenance(&self, name: String) -> Provenance {
         let h: &ProvenanceRecord = self.head();
-        let entry = |e: &OriginRecord| ProvenanceEntry {
+        Provenance { name, entries: self.all(section::ORIGIN, h.entries, |e| self.origin(e)) }
+    }
+
+    pub(super) fn origin(&self, e: &OriginRecord) -> ProvenanceEntry {
+        ProvenanceEntry {
             rule: RuleId(e.rule.get()),
             kind: self.str(e.kind),
             namespace: self.str(e.namespace),
@@ -425,8 +439,7 @@ impl<'a> Decoder<'a> {
             file: self.str(e.file),
             line: e.line.get(),
             column: e.column.get(),
-        };
-        Provenance { name, entries: self.records(section::ORIGIN, h.entries).map(entry).collect() }
+        }
     }
 
     fn workload(&self, w: &WorkloadRecord) -> Workload {

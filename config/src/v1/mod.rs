@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+mod pieces;
 pub mod record;
 mod verify;
 
@@ -9,6 +10,8 @@ use crate::model::{AccessLog, Balance, Kind, PathNormalization, Profile, Protoco
 
 pub(crate) use decode::decode;
 pub(crate) use encode::encode;
+pub use pieces::HostPieces;
+pub(crate) use pieces::origin;
 pub use verify::verify;
 
 /// Section ids. Every kind of blob has its one-record head section; a section without records is left out.

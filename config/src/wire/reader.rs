@@ -15,17 +15,24 @@ pub struct View<'a> {
     bytes: &'a [u8],
     header: &'a Header,
     table: &'a [SectionEntry],
-    pool: &'a str,
+    /// UTF-8.
+    pool: &'a [u8],
 }
 
 impl<'a> View<'a> {
     /// Checks header, section table and that the pool is UTF-8.
     pub fn open(bytes: &'a [u8]) -> Result<View<'a>, VerifyError> {
+        let view = View::reopen(bytes)?;
+        std::str::from_utf8(view.pool).map_err(|e| VerifyError::Utf8 { offset: e.valid_up_to() })?;
+        Ok(view)
+    }
+
+    /// The same for bytes whose pool was checked before: it may be large, and is not read again.
+    pub(crate) fn reopen(bytes: &'a [u8]) -> Result<View<'a>, VerifyError> {
         let header = open_header(bytes)?;
         let table = open_table(bytes, header)?;
-        let mut view = View { bytes, header, table, pool: "" };
-        let pool = view.section(SECTION_STRINGS).map_or(&[][..], |(bytes, ..)| bytes);
-        view.pool = std::str::from_utf8(pool).map_err(|e| VerifyError::Utf8 { offset: e.valid_up_to() })?;
+        let mut view = View { bytes, header, table, pool: &[] };
+        view.pool = view.section(SECTION_STRINGS).map_or(&[][..], |(bytes, ..)| bytes);
         Ok(view)
     }
 
@@ -43,7 +50,8 @@ impl<'a> View<'a> {
     #[inline]
     pub fn str(&self, s: Str) -> Option<&'a str> {
         let start = s.offset.get() as usize;
-        self.pool.get(start..start.checked_add(s.len.get() as usize)?)
+        // What begins and ends between characters of a text is text; nothing else is.
+        std::str::from_utf8(self.pool.get(start..start.checked_add(s.len.get() as usize)?)?).ok()
     }
 
     /// How many records a section has; none when it is not there.

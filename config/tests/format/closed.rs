@@ -68,7 +68,7 @@ fn root_and_blobs_belong_together() {
     let bad = [
         edited(|e| e.swap(0, 1)),
         edited(|e| e.push(e[0].clone())),
-        edited(|e| e[2].name.push('x')),
+        edited(|e| e[2].name = format!("{}x", e[2].name).into()),
         edited(|e| e[2].hash.0[0] ^= 1),
         edited(|e| e[5].kind = Kind::Policy),
         edited(Vec::clear),

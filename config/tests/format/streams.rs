@@ -83,7 +83,7 @@ fn a_root_that_cannot_be_built_leaves_the_current_one() {
 fn a_delta_names_each_blob_once_and_removes_what_is_there() {
     let root = snapshot().root().clone();
     let entry = root.entries[0].clone();
-    let key = (entry.kind, entry.name.clone());
+    let key = (entry.kind, entry.name.to_string());
     let delta = |upsert: &[&RootEntry], remove: &[&(Kind, String)]| RootDelta {
         base: root.hash(),
         upsert: upsert.iter().map(|e| (*e).clone()).collect(),
@@ -196,7 +196,9 @@ fn messages_beyond_a_bound_are_refused() {
 fn entries() -> impl Strategy<Value = Vec<RootEntry>> {
     proptest::collection::btree_map((1u8..5, "[a-c]{1,2}"), any::<u8>(), 0..12).prop_map(|map| {
         let kind = |n| [Kind::Listeners, Kind::Host, Kind::Cluster, Kind::Endpoints][n as usize - 1];
-        map.into_iter().map(|((k, name), h)| RootEntry { kind: kind(k), name, hash: Hash([h; 32]) }).collect()
+        map.into_iter()
+            .map(|((k, name), h)| RootEntry { kind: kind(k), name: name.into(), hash: Hash([h; 32]) })
+            .collect()
     })
 }
 

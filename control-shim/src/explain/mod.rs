@@ -83,7 +83,7 @@ impl Subject {
 
     /// A rule of this snapshot.
     pub fn rule(&self, id: RuleId) -> Rule {
-        Rule { id, origin: self.view.origin(id).cloned() }
+        Rule { id, origin: self.view.origin(id) }
     }
 
     /// Decides on a request at a listener and tells why. `absent`: the shim was asked for the host and there is none.
@@ -107,10 +107,10 @@ impl Subject {
         };
         told.rule = self.rule(rule);
         if let Some(host) = host
-            && let Some(met) = self.view.host(host).routes().get(route as usize)
+            && let Some(met) = self.view.host(host).model().routes.get(route as usize)
         {
             told.route = Some(RouteMet { name: met.name.clone(), rule: self.rule(met.rule) });
-            told.action = dump::action_of(&self.view.host(host).model, met.action);
+            told.action = dump::action_of(self.view.host(host).model(), met.action);
             told.fault = self.view.action(host, met.action).and_then(|action| self.fault(action));
         }
         told.outcome = match step {
@@ -253,18 +253,18 @@ impl Subject {
 
     fn host(&self, id: u32) -> HostMet {
         let host = self.view.host(id);
-        let domains = host.model.domains.iter().map(|domain| match domain.port {
+        let domains = host.model().domains.iter().map(|domain| match domain.port {
             0 => domain.pattern.clone(),
             port => format!("{}:{port}", domain.pattern),
         });
-        HostMet { name: host.name.to_string(), domains: domains.collect(), rule: self.rule(host.model.rule) }
+        HostMet { name: host.name.to_string(), domains: domains.collect(), rule: self.rule(host.model().rule) }
     }
 
     /// The trace names the routes passed in their order.
     fn passed(&self, host: u32, notes: &[Note], request: &Request) -> Vec<Passed> {
         let passed =
             notes.iter().filter_map(|note| if let Note::Passed(rule, miss) = note { Some((rule, miss)) } else { None });
-        let routes = self.view.host(host).routes();
+        let routes = &self.view.host(host).model().routes;
         let why = |(route, (rule, miss)): (&ringway_config::model::Route, (&RuleId, &String))| Passed {
             rule: self.rule(*rule),
             why: why::sentence(miss, &route.matches, request),
@@ -293,7 +293,7 @@ impl Subject {
     fn reply(&self, host: Option<u32>, local: &Local, facts: &Facts<'_>, request: &Request) -> Outcome {
         // One share of a split has nobody to go to, or is answered; the others have, or have nobody in another way.
         if let Some(host) = host
-            && let Some(route) = self.view.host(host).routes().get(local.route as usize)
+            && let Some(route) = self.view.host(host).model().routes.get(local.route as usize)
             && local.kind != LocalKind::Fault
         {
             let plan = Plan { host, route: local.route, ..NOWHERE };
@@ -330,7 +330,7 @@ impl Subject {
     }
 
     fn destinations(&self, plan: &Plan, request: &Request, facts: &Facts<'_>) -> Vec<Destination> {
-        let (host, action, route) = (plan.host, plan.action, &self.view.route(plan).name);
+        let (host, action, route) = (plan.host, plan.action, self.view.route_name(plan));
         let Some(Action::Forward(forward)) = self.view.action(host, action) else { return Vec::new() };
         let alone = forward.backends.len() == 1;
         let total: f64 = forward.backends.iter().map(|b| f64::from(b.weight)).sum();
@@ -348,7 +348,7 @@ impl Subject {
                 if let Some(cluster) = cluster {
                     let settled = settled(&self.view, cluster, &mut self.state.borrow_mut(), facts);
                     one.settle(settled.map(|endpoint| self.view.endpoint(endpoint).address));
-                    let peer = self.view.cluster(cluster).model.mesh_internal;
+                    let peer = self.view.cluster(cluster).settings.mesh_internal;
                     let rules = Layers::of_request(&forward.request, &backend.request);
                     let name: &str = &self.view.cluster(cluster).name;
                     let client = self.forwarded_client(facts.listener, request).map(|ip| SocketAddr::new(ip, 0));
@@ -445,9 +445,9 @@ impl Subject {
         Destination {
             rule,
             head: Vec::new(),
-            cluster_rule: self.rule(cluster.model.rule),
+            cluster_rule: self.rule(cluster.rule),
             cluster: cluster.name.to_string(),
-            settings: dump::content(cluster.model.blob().model()),
+            settings: dump::content(cluster.blob().model()),
             probability,
             endpoints,
             status,

@@ -14,16 +14,17 @@ pub(super) fn of_seat(seat: &Seat) -> Vec<(String, Request)> {
     let mut all = Vec::new();
     for side in seat.old.iter().chain(&seat.new) {
         for host in side.subject.view().hosts() {
-            let Some(domain) = host.model.domains.first() else { continue };
+            let model = host.model();
+            let Some(domain) = model.domains.first() else { continue };
             let authority = authority(domain);
             let mut requests = vec![request(&authority, &Match::default(), "/")];
-            for route in host.routes() {
+            for route in &model.routes {
                 requests
                     .extend(paths(&route.matches.path).iter().map(|path| request(&authority, &route.matches, path)));
             }
             for request in requests {
-                if all.len() < REQUESTS_MAX && said.insert(format!("{} {request:?}", host.model.listener)) {
-                    all.push((host.model.listener.clone(), request));
+                if all.len() < REQUESTS_MAX && said.insert(format!("{} {request:?}", model.listener)) {
+                    all.push((model.listener.clone(), request));
                 }
             }
         }

@@ -167,7 +167,7 @@ impl Session {
         // Neither fails for what translate made; if it did, the proxy keeps what it has.
         let blobs: Vec<Blob> = compiled.blobs(&proxy, &hosts).ok()?.into_values().collect();
         let entries =
-            blobs.iter().map(|b| RootEntry { kind: b.kind(), name: b.name().to_string(), hash: b.hash() }).collect();
+            blobs.iter().map(|b| RootEntry { kind: b.kind(), name: b.shared_name().clone(), hash: b.hash() }).collect();
         Some((Root::new(entries).ok()?, blobs, hosts.len()))
     }
 

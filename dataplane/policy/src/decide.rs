@@ -243,8 +243,8 @@ pub fn decide(
         };
     }
     match &host.program.answers[action as usize] {
-        Answer::Redirect { status } => found.reply(*status, rule, LocalKind::Redirect { host: host_id, action }),
-        Answer::Respond { status } => found.reply(*status, rule, LocalKind::Respond { host: host_id, action }),
+        Answer::Redirect { status, .. } => found.reply(*status, rule, LocalKind::Redirect { host: host_id, action }),
+        Answer::Respond { status, .. } => found.reply(*status, rule, LocalKind::Respond { host: host_id, action }),
         Answer::Forward(split) if split.sharing().is_some_and(|sharing| sharing.answers(&request)) => {
             found.reply(200, rule, LocalKind::Preflight { host: host_id, action })
         }
@@ -368,10 +368,10 @@ impl Met<'_> {
                 let found = Found { action, backend: 0, ..found };
                 match answer {
                     Answer::Forward(own) => (own, found),
-                    Answer::Redirect { status } => {
+                    Answer::Redirect { status, .. } => {
                         return found.reply(*status, rule, LocalKind::Redirect { host, action });
                     }
-                    Answer::Respond { status } => {
+                    Answer::Respond { status, .. } => {
                         return found.reply(*status, rule, LocalKind::Respond { host, action });
                     }
                 }
@@ -415,8 +415,9 @@ fn note_misses(
     if !listens(trace) {
         return;
     }
-    let end = found.map_or(host.model.routes.len(), |route| route as usize);
-    for (route, number) in host.model.routes[..end].iter().zip(0..) {
+    let routes = &host.program.routes;
+    let end = found.map_or(routes.len(), |route| route as usize);
+    for (route, number) in routes[..end].iter().zip(0..) {
         let miss = host.program.miss(number, request, scratch);
         debug_assert!(miss.is_some(), "the index passed over a route that matches");
         trace.note(|| Note::Passed(route.rule, miss.map_or_else(String::new, |m| m.to_string())));

@@ -47,7 +47,7 @@ pub fn shares(view: &View, cluster: u32, state: &mut State, now: u64) -> Vec<Sha
 
 /// The endpoint that consistent hashing always gives this request: none without hashing, or when the request has not what is hashed.
 pub fn settled(view: &View, cluster: u32, state: &mut State, facts: &Facts<'_>) -> Option<u32> {
-    let hash = view.clusters().get(cluster as usize)?.model.hash.as_ref()?;
+    let hash = view.clusters().get(cluster as usize)?.settings.hash.as_ref()?;
     let (_, query) = Request::split_target(facts.path);
     // A key that is not the request's is drawn.
     let of = |drawn| key::of_request(hash, facts, query, &mut Fixed(drawn)).hash;

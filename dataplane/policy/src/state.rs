@@ -109,7 +109,7 @@ impl State {
             let live = if cluster.varies || self.ejected > 0 {
                 let loads = self.loads();
                 let seen = |position| loads.seen(first + position);
-                Live::new(cluster.model.warmup, cluster.tiers.clone(), group.endpoints(), seen, now)
+                Live::new(cluster.settings.warmup, cluster.tiers.clone(), group.endpoints(), seen, now)
             } else {
                 None
             };
@@ -171,7 +171,7 @@ impl State {
     fn carry_out(&mut self, view: &View, number: usize, now: u64) {
         let turns = &self.clusters[number];
         let Some(cluster) = view.clusters().get(number).filter(|cluster| cluster.name == turns.name) else { return };
-        let percent = cluster.model.outlier.as_ref().map_or(0, |outlier| usize::from(outlier.min_health_percent));
+        let percent = cluster.settings.outlier.as_ref().map_or(0, |outlier| usize::from(outlier.min_health_percent));
         let slots: Vec<u32> = self.of_endpoint[turns.range()].to_vec();
         let live = || slots.iter().zip(turns.group.endpoints()).filter(|(_, e)| !e.draining);
         let out = live().filter(|(slot, _)| self.slots[**slot as usize].condemned).count();
@@ -254,7 +254,7 @@ impl State {
         for (turns, cluster) in self.clusters.iter_mut().zip(view.clusters()) {
             if self.of_endpoint[turns.range()].contains(&slot.0) {
                 let seen = |position| loads.seen(turns.first + position);
-                let (warmup, tiers) = (cluster.model.warmup, cluster.tiers.clone());
+                let (warmup, tiers) = (cluster.settings.warmup, cluster.tiers.clone());
                 turns.live = Live::new(warmup, tiers, turns.group.endpoints(), seen, now).map(Box::new);
             }
         }

@@ -186,9 +186,9 @@ fn clusters(house: &House) -> String {
     let mut out = String::new();
     let Some(active) = &house.current else { return out };
     for (cluster, number) in active.view.clusters().iter().zip(0..) {
-        let _ = writeln!(out, "{}::balance::{:?}", cluster.name, cluster.model.balance);
+        let _ = writeln!(out, "{}::balance::{:?}", cluster.name, cluster.settings.balance);
         if let Some(account) = active.ledger.account(number) {
-            limits(&mut out, account, ClusterLimits::of(&cluster.model));
+            limits(&mut out, account, ClusterLimits::of(&cluster.settings));
         }
         for id in cluster.endpoints.clone() {
             let e = active.view.endpoint(id);

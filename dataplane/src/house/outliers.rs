@@ -13,7 +13,7 @@ impl House {
     pub(super) fn watch_outliers(&mut self) {
         let Some(active) = &self.current else { return };
         let clusters = active.view.clusters().iter().filter_map(|cluster| {
-            let rules = cluster.model.outlier.as_ref()?;
+            let rules = cluster.settings.outlier.as_ref()?;
             let endpoints = cluster.endpoints.clone().map(|id| active.view.endpoint(id));
             // One that drains gets nothing anyway.
             Some((&cluster.name, rules, endpoints.filter(|e| !e.draining).map(|e| e.address).collect()))

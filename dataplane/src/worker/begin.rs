@@ -259,7 +259,11 @@ impl<I: Io> Worker<I> {
                 Some(normal) => Some(normal.text()),
                 None => None,
             },
-            peer_headers: if cluster.model.mesh_internal && role != Role::Inbound { &pinned.peer_headers } else { &[] },
+            peer_headers: if cluster.settings.mesh_internal && role != Role::Inbound {
+                &pinned.peer_headers
+            } else {
+                &[]
+            },
             client,
             request_id: request_id.as_ref(),
             upgrade: exchange.upgrade,
@@ -283,7 +287,7 @@ impl<I: Io> Worker<I> {
         self.keep_request(&mut exchange, forward.retry.as_ref(), request, head, &out);
         if let Some(record) = &mut exchange.record {
             record.set(Text::UpstreamCluster, cluster.name.as_bytes());
-            record.set(Text::RouteName, view.route(&plan).name.as_bytes());
+            record.set(Text::RouteName, view.route_name(&plan).as_bytes());
             record.numbers.rule = plan.rule.0;
         }
         let copies = if exchange.request_done { exchange.copies.take() } else { None };
@@ -321,7 +325,7 @@ impl<I: Io> Worker<I> {
             direct: down.map(|down| down.peer),
             local: down.and_then(|down| self.io.local_addr(down.sock)),
             protocol: if exchange.version == Version::Http11 { "HTTP/1.1" } else { "HTTP/1.0" },
-            route: plan.map_or("", |plan| &view.route(plan).name),
+            route: plan.map_or("", |plan| view.route_name(plan)),
             cluster: plan.map_or("", |plan| &view.cluster(plan.cluster).name),
             hostname: view.pod(),
             start_us: self.wall_us(exchange.start),

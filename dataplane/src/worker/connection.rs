@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_config::model::{Cluster, ConnectionRules, Role};
+use ringway_config::model::{ConnectionRules, Role};
 use ringway_engine::slab::Key;
 use ringway_engine::timers::TimerId;
 use ringway_engine::{Sock, Time};
 use ringway_policy::Slot;
+use ringway_policy::view::Settings;
 
 use super::exchange::{Exchange, Tunnel};
 use super::mirror::Copy;
@@ -161,14 +162,14 @@ pub struct Life {
 
 impl Life {
     /// Of a connection that serves requests.
-    pub fn of(cluster: &Cluster) -> Life {
-        let idle = (cluster.idle_timeout_ms > 0).then(|| Duration::from_millis(cluster.idle_timeout_ms));
-        Life { idle, requests_max: cluster.max_requests_per_connection, rules: cluster.connection }
+    pub fn of(settings: &Settings) -> Life {
+        let idle = (settings.idle_timeout_ms > 0).then(|| Duration::from_millis(settings.idle_timeout_ms));
+        Life { idle, requests_max: settings.max_requests_per_connection, rules: settings.connection }
     }
 
     /// Of one that carries opaque bytes: whoever they belong to ends it.
-    pub fn opaque(cluster: &Cluster) -> Life {
-        Life { rules: cluster.connection, ..Life::default() }
+    pub fn opaque(settings: &Settings) -> Life {
+        Life { rules: settings.connection, ..Life::default() }
     }
 
     /// When a connection that is opened now is too old.

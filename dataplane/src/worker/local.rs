@@ -1,6 +1,6 @@
 //! Answers that the proxy gives itself: refusals, redirects, fixed responses.
 
-use ringway_config::model::{Action, Role};
+use ringway_config::model::Role;
 use ringway_engine::slab::Key;
 use ringway_engine::{Io, Piece};
 use ringway_http::h1::{HeadWriter, reason};
@@ -51,7 +51,7 @@ impl LocalReply {
                 reply.body.clear();
             }
             LocalKind::Respond { host, action } => {
-                if let Some(Action::Respond(respond)) = view.action(host, action) {
+                if let Some(respond) = view.respond(host, action) {
                     reply.body = respond.body.clone().into_bytes();
                 }
             }

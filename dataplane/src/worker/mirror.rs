@@ -76,7 +76,7 @@ impl<I: Io> Worker<I> {
                 continue;
             }
             let authority = shadow(edits.authority.unwrap_or(request.authority.of(head)));
-            let ours = pinned.view.cluster(cluster).model.mesh_internal && edits.role != Role::Inbound;
+            let ours = pinned.view.cluster(cluster).settings.mesh_internal && edits.role != Role::Inbound;
             let edits = RequestEdits {
                 authority: Some(&authority),
                 peer_headers: if ours { &pinned.peer_headers } else { &[] },
@@ -142,12 +142,12 @@ impl<I: Io> Worker<I> {
         let key = match self.checkout(slot) {
             Some(key) => key,
             None => {
-                let model = &current.view.cluster(cluster).model;
-                self.open_at_once(&current, cluster, slot, UpPhase::Mirror, Life::of(model)).ok()?
+                let settings = &current.view.cluster(cluster).settings;
+                self.open_at_once(&current, cluster, slot, UpPhase::Mirror, Life::of(settings)).ok()?
             }
         };
         let pooled = self.ups.get(key)?.phase == UpPhase::Idle;
-        if !self.begin_request(key, ClusterLimits::of(&current.view.cluster(cluster).model)) {
+        if !self.begin_request(key, ClusterLimits::of(&current.view.cluster(cluster).settings)) {
             if pooled {
                 self.make_idle(key)
             } else {

@@ -136,7 +136,7 @@ impl<I: Io> Worker<I> {
         life: Life,
     ) -> Result<Key, &'static str> {
         let account = pinned.ledger.account(cluster).cloned();
-        let limits = ClusterLimits::of(&pinned.view.cluster(cluster).model);
+        let limits = ClusterLimits::of(&pinned.view.cluster(cluster).settings);
         if let Some(account) = &account
             && !self.take_connection(account, limits)
         {
@@ -387,14 +387,14 @@ impl<I: Io> Worker<I> {
     fn limits_now(&self, account: &Account) -> ClusterLimits {
         let view = self.active.as_ref().map(|active| &active.view);
         let cluster = view.and_then(|view| Some(view.cluster(view.cluster_named(account.cluster())?)));
-        cluster.map_or_else(ClusterLimits::default, |cluster| ClusterLimits::of(&cluster.model))
+        cluster.map_or_else(ClusterLimits::default, |cluster| ClusterLimits::of(&cluster.settings))
     }
 }
 
 /// The limits under which an exchange was decided.
 pub(super) fn limits_of(exchange: &Exchange) -> ClusterLimits {
     match (&exchange.pinned, exchange.plan) {
-        (Some(pinned), Some(plan)) => ClusterLimits::of(&pinned.view.cluster(plan.cluster).model),
+        (Some(pinned), Some(plan)) => ClusterLimits::of(&pinned.view.cluster(plan.cluster).settings),
         _ => ClusterLimits::default(),
     }
 }

@@ -205,7 +205,7 @@ impl<I: Io> Worker<I> {
     fn grant(&self, pinned: &Pinned, cluster: u32) -> Option<Granted> {
         let (current, cluster) = self.current_cluster(pinned, cluster)?;
         let running = current.retries.running(cluster)?;
-        let budget = current.view.cluster(cluster).model.retry_budget;
+        let budget = current.view.cluster(cluster).settings.retry_budget;
         // Endpoints are counted only when the floor does not do.
         running.take(budget.floor).or_else(|| running.take(retries_max(budget, self.state.under_way(cluster))))
     }
@@ -246,7 +246,7 @@ impl<I: Io> Worker<I> {
         let Some((current, cluster)) = self.current_cluster(&pinned, plan.cluster) else { return false };
         let policy = pinned.view.forward(&plan).0.retry.as_ref();
         // Where a key decides, every try of it goes to the same endpoint, as in Istio.
-        let hashed = current.view.cluster(cluster).model.hash.is_some();
+        let hashed = current.view.cluster(cluster).settings.hash.is_some();
         let elsewhere = !hashed && policy.is_some_and(|policy| policy.avoid_previous);
         let choose = Choose { now: self.now.0, key: plan.key, avoid: elsewhere.then_some(plan.slot) };
         let mut chosen = None;

@@ -111,12 +111,9 @@ impl<I: Io> Worker<I> {
             *destination = view.endpoint(endpoint).workload.as_deref().map_or(UNKNOWN, |w| self.names.workload(w));
         }
         if *service == UNSET {
-            let model = &view.cluster(cluster).model;
-            let words = Service {
-                host: model.service_host.clone(),
-                name: model.service_name.clone(),
-                namespace: model.service_namespace.clone(),
-            };
+            let model = view.cluster(cluster).decode();
+            let words =
+                Service { host: model.service_host, name: model.service_name, namespace: model.service_namespace };
             *service = self.names.service(&words);
         }
         (*destination, *service)

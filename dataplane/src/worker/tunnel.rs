@@ -98,7 +98,7 @@ impl<I: Io> Worker<I> {
             progress: self.now,
             idle: (idle_ms > 0).then(|| Duration::from_millis(idle_ms)),
             connect_deadline: self.now.after(connect_timeout(pinned, plan.cluster)),
-            expires: Life::opaque(&cluster.model).expires(self.now),
+            expires: Life::opaque(&cluster.settings).expires(self.now),
             counted: Some(plan.slot),
             pinned: Some(pinned.clone()),
             attempts: 1,
@@ -121,7 +121,7 @@ impl<I: Io> Worker<I> {
 
     /// Starts a tunnel's connect, or says why not.
     fn open_tunnel(&mut self, key: Key, pinned: &Pinned, cluster: u32, slot: Slot) -> Result<Key, &'static str> {
-        let life = Life::opaque(&pinned.view.cluster(cluster).model);
+        let life = Life::opaque(&pinned.view.cluster(cluster).settings);
         self.open_at_once(pinned, cluster, slot, UpPhase::Connecting(key), life)
     }
 
@@ -452,7 +452,7 @@ impl<I: Io> Worker<I> {
 }
 
 fn connect_timeout(pinned: &Pinned, cluster: u32) -> Duration {
-    let ms = pinned.view.cluster(cluster).model.connect_timeout_ms;
+    let ms = pinned.view.cluster(cluster).settings.connect_timeout_ms;
     Duration::from_millis(if ms == 0 { 10_000 } else { ms.into() })
 }
 

@@ -91,7 +91,7 @@ impl<I: Io> Worker<I> {
 
     fn connect_timeout(&self, exchange: &Exchange) -> Duration {
         let ms = match (&exchange.pinned, exchange.plan) {
-            (Some(pinned), Some(plan)) => pinned.view.cluster(plan.cluster).model.connect_timeout_ms,
+            (Some(pinned), Some(plan)) => pinned.view.cluster(plan.cluster).settings.connect_timeout_ms,
             _ => 0,
         };
         Duration::from_millis(if ms == 0 { 10_000 } else { ms.into() })
@@ -108,7 +108,7 @@ impl<I: Io> Worker<I> {
     }
 
     fn connect(&mut self, slot: Slot, cluster: u32, down: Key, exchange: &Exchange) -> Result<Key, Errno> {
-        let life = exchange.pinned.as_ref().map_or(Life::default(), |p| Life::of(&p.view.cluster(cluster).model));
+        let life = exchange.pinned.as_ref().map_or(Life::default(), |p| Life::of(&p.view.cluster(cluster).settings));
         let key = self.open(slot, UpPhase::Connecting(down), life)?;
         if let Some(up) = self.ups.get(key) {
             self.io.hurry(up.sock, false);

@@ -2,7 +2,7 @@
 //!
 //! Built by housekeeping with the view. What a part gets depends on how much of it is in order, and is a worker's own ([`Live`](super::Live)).
 
-use ringway_config::model::{EndpointSet, FailoverLabel, LocalityRule, Place};
+use ringway_config::model::{Endpoint, FailoverLabel, LocalityRule, Place};
 
 /// No part: gets no requests.
 pub(crate) const NOWHERE: u32 = u32::MAX;
@@ -26,17 +26,17 @@ pub(crate) struct Tier {
 
 impl Tiers {
     /// None when all endpoints are equal.
-    pub(crate) fn new(rule: &LocalityRule, own: &Place, set: &EndpointSet) -> Option<Tiers> {
+    pub(crate) fn new(rule: &LocalityRule, own: &Place, places: &[Place], endpoints: &[Endpoint]) -> Option<Tiers> {
         match rule {
             LocalityRule::Distribute(list) => {
                 let to = &list.iter().find(|d| covers(&d.from, own))?.to;
                 let part = |place: &Place| to.iter().position(|(locality, _)| covers(locality, place));
-                let of = each(set, |place| part(place).map_or(NOWHERE, |n| n as u32));
+                let of = each(places, endpoints, |place| part(place).map_or(NOWHERE, |n| n as u32));
                 let parts = to.iter().map(|(_, weight)| Tier { level: 0, weight: *weight }).collect();
                 Some(Tiers { parts, of })
             }
             LocalityRule::Failover { priority, regions } => {
-                let ranks = each(set, |place| rank(priority, regions, own, place));
+                let ranks = each(places, endpoints, |place| rank(priority, regions, own, place));
                 let mut levels: Vec<u32> = ranks.to_vec();
                 levels.sort_unstable();
                 levels.dedup();
@@ -49,10 +49,10 @@ impl Tiers {
 }
 
 /// Asks once for each place.
-fn each(set: &EndpointSet, what: impl Fn(&Place) -> u32) -> Box<[u32]> {
+fn each(places: &[Place], endpoints: &[Endpoint], what: impl Fn(&Place) -> u32) -> Box<[u32]> {
     let unknown = what(&Place::default());
-    let places: Vec<u32> = set.places.iter().map(what).collect();
-    set.endpoints.iter().map(|e| places.get(e.place as usize).copied().unwrap_or(unknown)).collect()
+    let places: Vec<u32> = places.iter().map(what).collect();
+    endpoints.iter().map(|e| places.get(e.place as usize).copied().unwrap_or(unknown)).collect()
 }
 
 /// How far a place is; what Istio calls a priority, before gaps are closed.
@@ -100,7 +100,6 @@ fn covers(locality: &str, place: &Place) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringway_config::model::Endpoint;
 
     fn place(locality: &str, labels: &[(&str, &str)]) -> Place {
         let mut parts = locality.split('/').map(str::to_owned);
@@ -110,7 +109,7 @@ mod tests {
     }
 
     /// One endpoint for each place, and one without.
-    fn set(places: &[Place]) -> EndpointSet {
+    fn set(places: &[Place]) -> Vec<Endpoint> {
         let endpoint = |n: usize| Endpoint {
             address: ([10, 0, 0, n as u8], 80).into(),
             weight: 1,
@@ -118,8 +117,7 @@ mod tests {
             workload: u32::MAX,
             place: if n < places.len() { n as u32 } else { u32::MAX },
         };
-        let endpoints = (0..=places.len()).map(endpoint).collect();
-        EndpointSet { places: places.to_vec(), endpoints, ..EndpointSet::default() }
+        (0..=places.len()).map(endpoint).collect()
     }
 
     fn failover(priority: &[(&str, Option<&str>)], regions: &[(&str, &str)]) -> LocalityRule {
@@ -155,11 +153,11 @@ mod tests {
     fn levels_by_distance() {
         let places = ["eu/a/1", "eu/a/2", "eu/b/1", "us/a/1", "asia"].map(|at| place(at, &[]));
         let own = place("eu/a/1", &[]);
-        let of = |rule| Tiers::new(&rule, &own, &set(&places)).unwrap().of;
+        let of = |rule| Tiers::new(&rule, &own, &places, &set(&places)).unwrap().of;
         assert_eq!(*of(failover(&[], &[])), [0, 1, 2, 3, 3, 3]);
         assert_eq!(*of(failover(&[], &[("eu", "asia")])), [0, 1, 2, 4, 3, 4]);
         assert_eq!(*of(failover(&[], &[("us", "asia")])), [0, 1, 2, 3, 3, 3]);
-        let near = Tiers::new(&failover(&[], &[]), &own, &EndpointSet { places: vec![own.clone()], ..set(&places) });
+        let near = Tiers::new(&failover(&[], &[]), &own, std::slice::from_ref(&own), &set(&places));
         assert!(near.is_some(), "one is near and the others unknown");
     }
 
@@ -172,13 +170,17 @@ mod tests {
             place("us", &[("version", "v1")]),
         ];
         let own = place("eu", &[("rack", "1"), ("version", "v2")]);
-        let of = |rule| Tiers::new(&rule, &own, &set(&places)).unwrap().of;
+        let of = |rule| Tiers::new(&rule, &own, &places, &set(&places)).unwrap().of;
         assert_eq!(*of(failover(&[("rack", None), ("version", None)], &[])), [1, 0, 2, 2, 2]);
         assert_eq!(*of(failover(&[("rack", None), ("version", Some("v1"))], &[])), [0, 1, 2, 2, 2]);
         assert_eq!(*of(failover(&[("version", Some("v1"))], &[("eu", "us")])), [0, 2, 1, 1, 3]);
         let one = place("eu", &[]);
         assert!(
-            Tiers::new(&failover(&[("rack", None)], &[]), &one, &set(std::slice::from_ref(&one))).is_none(),
+            {
+                let only = std::slice::from_ref(&one);
+                Tiers::new(&failover(&[("rack", None)], &[]), &one, only, &set(only))
+            }
+            .is_none(),
             "all are equal"
         );
     }
@@ -191,9 +193,9 @@ mod tests {
             ringway_config::model::Distribute { from: "us/*".into(), to: to(&[("us", 100)]) },
             ringway_config::model::Distribute { from: "eu/a/*".into(), to: to(&[("eu/a", 80), ("us", 20)]) },
         ]);
-        let tiers = Tiers::new(&rule, &place("eu/a/9", &[]), &set(&places)).unwrap();
+        let tiers = Tiers::new(&rule, &place("eu/a/9", &[]), &places, &set(&places)).unwrap();
         assert_eq!(*tiers.of, [0, NOWHERE, 1, NOWHERE]);
         assert_eq!(tiers.parts.iter().map(|p| (p.level, p.weight)).collect::<Vec<_>>(), [(0, 80), (0, 20)]);
-        assert!(Tiers::new(&rule, &place("asia", &[]), &set(&places)).is_none());
+        assert!(Tiers::new(&rule, &place("asia", &[]), &places, &set(&places)).is_none());
     }
 }

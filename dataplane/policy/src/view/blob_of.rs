@@ -1,10 +1,10 @@
-//! A blob whose kind was checked: its content is read in place, so a view holds no second copy of it.
+//! A blob whose kind was checked, with its content. For what a view has one of: what it has thousands of is compiled, and the blob alone kept.
 
 use std::marker::PhantomData;
 use std::ops::Deref;
 
 use ringway_config::Blob;
-use ringway_config::model::{Cluster, EndpointSet, Host, ListenerSet, Model, PolicySet, Provenance};
+use ringway_config::model::{ListenerSet, Model, PolicySet};
 
 /// A blob that holds an `M`. Cloning shares it.
 pub struct BlobOf<M> {
@@ -60,11 +60,4 @@ macro_rules! content {
     )* };
 }
 
-content!(
-    Listeners(ListenerSet),
-    Host(Host),
-    Cluster(Cluster),
-    Endpoints(EndpointSet),
-    Policy(PolicySet),
-    Provenance(Provenance)
-);
+content!(Listeners(ListenerSet), Policy(PolicySet));

@@ -1,21 +1,22 @@
 //! Snapshot → view. Runs on the housekeeping thread; whatever did not change is taken from the view before.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ringway_config::model::{
-    Cluster, EndpointSet, Kind, Listener, ListenerProtocol, ListenerSet, Place, RuleId, TcpBackend,
+    EndpointSet, Kind, Listener, ListenerProtocol, ListenerSet, Model, Place, RuleId, TcpBackend, Workload,
 };
 use ringway_config::{Blob, RootEntry, Snapshot};
 
 use super::domains::{Domains, Refused};
 use super::host::{Numbers, Program};
+use super::manner::Manners;
+use super::settings::{Recent, Settings};
 use super::{
     BlobOf, BuildError, Cause, ClusterView, Content, EndpointView, Group, Held, HostView, Hosting, ListenerView, View,
 };
 use crate::balance::{Table, Tiers, Weights};
 use crate::fold::Seed;
-use crate::outlier::Rules;
 
 /// Bytes of all tables of consistent hashing in a view.
 pub const TABLES_BYTES_MAX: usize = 256 << 20;
@@ -32,13 +33,15 @@ impl View {
         let policy = snapshot.blob(Kind::Policy, &set.policy);
         let policy = policy.ok_or_else(|| absent(Kind::Listeners, &set.name, RuleId(0), Kind::Policy, &set.policy))?;
         let provenance = of_kind(snapshot, Kind::Provenance).next();
-        let groups = carry(snapshot, Kind::Endpoints, previous.map(|p| &p.groups), group)?;
+        let mut workloads = HashSet::with_hasher(Seed::new());
+        let groups = carry(snapshot, Kind::Endpoints, previous.map(|p| &p.groups), |blob| group(blob, &mut workloads))?;
         let (clusters, endpoints) = lay_out(snapshot, &set, previous, &groups)?;
 
         // Which routes are for this proxy is decided when they are compiled.
         let own = labels(&set);
         let hosts_before = previous.filter(|p| labels(&p.listeners) == own).map(|p| &p.hosting.host_blobs);
-        let host_blobs = carry(snapshot, Kind::Host, hosts_before, |blob| program(blob, own))?;
+        let mut manners = Manners::default();
+        let host_blobs = carry(snapshot, Kind::Host, hosts_before, |blob| program(blob, own, &mut manners))?;
         // Ids of clusters are their places in name order: they hold as long as the names do.
         let before = previous.filter(|p| p.clusters.iter().map(|c| &c.name).eq(clusters.iter().map(|c| &c.name)));
         let hosting = match before {
@@ -54,7 +57,7 @@ impl View {
             order: snapshot.order(),
             listeners: set,
             policy: content(policy)?,
-            provenance: provenance.map(|(_, blob)| content(blob)).transpose()?,
+            provenance: provenance.map(|(_, blob)| blob.clone()),
             groups,
             hosting,
             clusters,
@@ -78,7 +81,7 @@ fn carry<T: Clone>(
     snapshot: &Snapshot,
     kind: Kind,
     before: Option<&Arc<[Held<T>]>>,
-    compile: impl Fn(&Blob) -> Result<T, BuildError>,
+    mut compile: impl FnMut(&Blob) -> Result<T, BuildError>,
 ) -> Result<Arc<[Held<T>]>, BuildError> {
     if let Some(before) = before
         && of_kind(snapshot, kind).map(|(entry, _)| entry.hash).eq(before.iter().map(|held| held.hash))
@@ -86,7 +89,7 @@ fn carry<T: Clone>(
         return Ok(before.clone());
     }
     let mut old = before.map_or(&[][..], |b| b).iter().peekable();
-    let mut all = Vec::with_capacity(old.len());
+    let mut all = Vec::with_capacity(of_kind(snapshot, kind).count());
     for (entry, blob) in of_kind(snapshot, kind) {
         // Equal hashes are equal names; others have to be read.
         if let Some(held) = old.next_if(|held| held.hash == entry.hash) {
@@ -96,7 +99,7 @@ fn carry<T: Clone>(
         while old.next_if(|held| *held.name < *entry.name).is_some() {}
         let held = match old.next_if(|held| *held.name == *entry.name) {
             Some(held) if held.hash == entry.hash => held.clone(),
-            _ => Held { name: (&*entry.name).into(), hash: entry.hash, item: compile(blob)? },
+            _ => Held { name: entry.name.clone(), hash: entry.hash, item: compile(blob)? },
         };
         all.push(held);
     }
@@ -104,19 +107,33 @@ fn carry<T: Clone>(
 }
 
 fn content<M: Content>(blob: &Blob) -> Result<BlobOf<M>, BuildError> {
-    BlobOf::new(blob).ok_or_else(|| BuildError {
-        kind: blob.kind(),
-        blob: blob.name().into(),
-        rule: RuleId(0),
-        cause: Cause::WrongKind,
-    })
+    BlobOf::new(blob).ok_or_else(|| wrong_kind(blob))
 }
 
-fn group(blob: &Blob) -> Result<Arc<Group>, BuildError> {
-    let set: BlobOf<EndpointSet> = content(blob)?;
-    let weights = Weights::new(&set.endpoints);
-    let workloads = set.workloads.iter().cloned().map(Arc::new).collect();
-    Ok(Arc::new(Group { set, workloads, weights }))
+fn wrong_kind(blob: &Blob) -> BuildError {
+    BuildError { kind: blob.kind(), blob: blob.name().into(), rule: RuleId(0), cause: Cause::WrongKind }
+}
+
+/// `known`: workloads of other sets, each in memory once.
+fn group(blob: &Blob, known: &mut HashSet<Arc<Workload>, Seed>) -> Result<Arc<Group>, BuildError> {
+    let Model::Endpoints(EndpointSet { endpoints, places, workloads, .. }) = blob.decode() else {
+        return Err(wrong_kind(blob));
+    };
+    let mut shared = |workload: Workload| match known.get(&workload) {
+        Some(same) => same.clone(),
+        None => {
+            let workload = Arc::new(workload);
+            known.insert(workload.clone());
+            workload
+        }
+    };
+    Ok(Arc::new(Group {
+        name: blob.shared_name().clone(),
+        weights: Weights::new(&endpoints),
+        workloads: workloads.into_iter().map(&mut shared).collect(),
+        endpoints: endpoints.into(),
+        places: places.into(),
+    }))
 }
 
 /// The labels of the proxy's own workload, as far as somebody asks.
@@ -124,8 +141,8 @@ fn labels(set: &ListenerSet) -> &[(String, String)] {
     set.place.as_ref().map_or(&[], |place| &place.labels)
 }
 
-fn program(blob: &Blob, own: &[(String, String)]) -> Result<Arc<Program>, BuildError> {
-    let compiled = Program::compile(content(blob)?, own);
+fn program(blob: &Blob, own: &[(String, String)], manners: &mut Manners) -> Result<Arc<Program>, BuildError> {
+    let compiled = Program::compile(blob, own, manners);
     compiled.map(Arc::new).map_err(|(rule, cause)| BuildError {
         kind: Kind::Host,
         blob: blob.name().into(),
@@ -148,26 +165,36 @@ fn lay_out(
     let own = set.place.as_ref().unwrap_or(&unknown);
     let same_place = previous.is_some_and(|p| p.listeners.place == set.place);
     let mut table_bytes = 0;
-    let mut clusters = Vec::new();
-    let mut endpoints = Vec::with_capacity(previous.map_or(0, |p| p.endpoints.len()));
+    let mut clusters = Vec::with_capacity(of_kind(snapshot, Kind::Cluster).count());
+    let mut endpoints = Vec::with_capacity(groups.iter().map(|g| g.item.endpoints.len()).sum());
+    let mut recent = Recent::new();
     for ((entry, blob), id) in of_kind(snapshot, Kind::Cluster).zip(0..) {
-        let model: BlobOf<Cluster> = content(blob)?;
         while old.next_if(|before| *before.name < *entry.name).is_some() {}
         let before = old.next_if(|before| *before.name == *entry.name);
-        let name = before.map_or_else(|| blob.name().into(), |before| before.name.clone());
-        let group: Option<&&Arc<Group>> = by_name.get(&*model.endpoints);
-        let group =
-            *group.ok_or_else(|| absent(Kind::Cluster, blob.name(), model.rule, Kind::Endpoints, &model.endpoints))?;
-        let (first, balance) = (endpoints.len() as u32, model.balance);
-        let tiers = tiers(&model, group, before, own, same_place);
-        let varies = model.warmup.is_some() || tiers.is_some();
-        let table = table(&model, group, before);
+        let name = before.map_or_else(|| entry.name.clone(), |before| before.name.clone());
+        let (rule, settings, set_name) = match before.filter(|before| before.blob.hash() == entry.hash) {
+            Some(same) => (same.rule, same.settings.clone(), same.group.name.clone()),
+            None => {
+                let Model::Cluster(model) = blob.decode() else { return Err(wrong_kind(blob)) };
+                (model.rule, recent.settings(&model), model.endpoints.into())
+            }
+        };
+        let group: Option<&&Arc<Group>> = by_name.get(&*set_name);
+        let group = *group.ok_or_else(|| absent(Kind::Cluster, blob.name(), rule, Kind::Endpoints, &set_name))?;
+        let (first, balance) = (endpoints.len() as u32, settings.balance);
+        let tiers = tiers(&settings, group, before, own, same_place);
+        let varies = settings.warmup.is_some() || tiers.is_some();
+        let table = table(&settings, group, before);
         table_bytes += table.as_ref().map_or(0, |table| table.bytes());
         if table_bytes > TABLES_BYTES_MAX {
-            let (blob, rule) = (blob.name().into(), model.rule);
-            return Err(BuildError { kind: Kind::Cluster, blob, rule, cause: Cause::TablesTooLarge });
+            return Err(BuildError {
+                kind: Kind::Cluster,
+                blob: blob.name().into(),
+                rule,
+                cause: Cause::TablesTooLarge,
+            });
         }
-        endpoints.extend(group.set.endpoints.iter().map(|e| EndpointView {
+        endpoints.extend(group.endpoints.iter().map(|e| EndpointView {
             address: e.address,
             weight: e.weight,
             draining: e.draining,
@@ -176,9 +203,10 @@ fn lay_out(
         }));
         clusters.push(ClusterView {
             name,
-            apart: apart(&model),
-            outlier: model.outlier.as_ref().map(|outlier| Arc::new(Rules::of(outlier))),
-            model,
+            rule,
+            apart: settings.keeps_apart(),
+            outlier: settings.rules.clone(),
+            settings,
             endpoints: first..endpoints.len() as u32,
             even: group.weights.as_even(),
             balance,
@@ -186,6 +214,7 @@ fn lay_out(
             tiers,
             table,
             group: group.clone(),
+            blob: blob.clone(),
         });
     }
     Ok((clusters, endpoints))
@@ -193,36 +222,29 @@ fn lay_out(
 
 /// What comes first in a cluster: as before, when neither its endpoints nor its rule changed, nor where the proxy is.
 fn tiers(
-    model: &Cluster,
+    settings: &Settings,
     group: &Arc<Group>,
     before: Option<&ClusterView>,
     own: &Place,
     same_place: bool,
 ) -> Option<Arc<Tiers>> {
-    let rule = model.locality.as_ref()?;
+    let rule = settings.locality.as_ref()?;
     match before {
-        Some(b) if same_place && Arc::ptr_eq(&b.group, group) && b.model.locality == model.locality => b.tiers.clone(),
-        _ => Tiers::new(rule, own, &group.set).map(Arc::new),
+        Some(b) if same_place && Arc::ptr_eq(&b.group, group) && b.settings.locality == settings.locality => {
+            b.tiers.clone()
+        }
+        _ => Tiers::new(rule, own, &group.places, &group.endpoints).map(Arc::new),
     }
 }
 
 /// The table of a cluster that chooses by a key: the one before, when neither its endpoints nor its size changed.
-fn table(model: &Cluster, group: &Arc<Group>, before: Option<&ClusterView>) -> Option<Arc<Table>> {
-    let size = |model: &Cluster| model.hash.as_ref().map(|hash| hash.table_size);
-    let wanted = size(model)?;
+fn table(settings: &Settings, group: &Arc<Group>, before: Option<&ClusterView>) -> Option<Arc<Table>> {
+    let size = |settings: &Settings| settings.hash.as_ref().map(|hash| (settings.balance, hash.table_size));
+    let (balance, wanted) = size(settings)?;
     match before {
-        Some(b) if Arc::ptr_eq(&b.group, group) && b.balance == model.balance && size(&b.model) == Some(wanted) => {
-            b.table.clone()
-        }
-        _ => Table::new(model.balance, wanted, &group.set.endpoints).map(Arc::new),
+        Some(b) if Arc::ptr_eq(&b.group, group) && size(&b.settings) == Some((balance, wanted)) => b.table.clone(),
+        _ => Table::new(balance, wanted, &group.endpoints).map(Arc::new),
     }
-}
-
-/// Whether a cluster's connections cannot serve another cluster of the same addresses.
-fn apart(cluster: &Cluster) -> bool {
-    let limits = [cluster.max_connections, cluster.max_pending_requests, cluster.max_requests];
-    let own = cluster.outlier.is_some() || cluster.connection.is_some() || cluster.max_requests_per_connection != 0;
-    own || limits.iter().any(|max| *max != 0)
 }
 
 /// Resolves names to ids and fills the tables of authorities. `before` has the same cluster ids, if it is there.
@@ -245,8 +267,7 @@ fn host_all(
             Some(host) => host.clusters.clone(),
             None => resolve(held, &ids)?,
         };
-        let (program, model) = (held.item.clone(), held.item.model.clone());
-        hosts.push(HostView { name: held.name.clone(), model, program, clusters });
+        hosts.push(HostView { name: held.name.clone(), program: held.item.clone(), clusters });
     }
     let domains = domains(set, &hosts)?;
     let server_names = server_names(set)?;
@@ -283,7 +304,7 @@ fn listener_view(set: &ListenerSet, listener: &Listener, ids: &ClusterIds<'_>) -
 
 fn resolve(held: &Held<Arc<Program>>, ids: &ClusterIds<'_>) -> Result<Numbers, BuildError> {
     let id = |name: &str| {
-        ids.get(name).copied().ok_or_else(|| absent(Kind::Host, &held.name, held.item.model.rule, Kind::Cluster, name))
+        ids.get(name).copied().ok_or_else(|| absent(Kind::Host, &held.name, held.item.rule, Kind::Cluster, name))
     };
     held.item.clusters.iter().map(|name| id(name)).collect()
 }
@@ -293,8 +314,9 @@ fn domains(set: &ListenerSet, hosts: &[HostView]) -> Result<Vec<Option<Domains>>
     let numbers: HashMap<&str, usize> = set.listeners.iter().map(|l| &*l.name).zip(0..).collect();
     let mut counts = vec![0; tables.len()];
     for host in hosts {
-        if let Some(number) = numbers.get(&*host.model.listener) {
-            counts[*number] += host.model.domains.len();
+        let pieces = host.pieces();
+        if let Some(number) = numbers.get(pieces.listener()) {
+            counts[*number] += pieces.domains().len();
         }
     }
     for (table, count) in tables.iter_mut().zip(counts) {
@@ -303,20 +325,18 @@ fn domains(set: &ListenerSet, hosts: &[HostView]) -> Result<Vec<Option<Domains>>
         }
     }
     for (host, id) in hosts.iter().zip(0..) {
-        let (rule, listener) = (host.model.rule, &host.model.listener);
+        let pieces = host.pieces();
+        let (rule, listener) = (host.program.rule, pieces.listener());
         let refuse = |cause| BuildError { kind: Kind::Host, blob: host.name.to_string(), rule, cause };
-        let number =
-            numbers.get(&**listener).ok_or_else(|| refuse(Cause::Absent(Kind::Listeners, listener.clone())))?;
-        let table = tables[*number].as_mut().ok_or_else(|| refuse(Cause::NotHttp(listener.clone())))?;
-        for domain in &host.model.domains {
-            table.insert(&domain.pattern, domain.port, id).map_err(|refused| {
+        let number = numbers.get(listener).ok_or_else(|| refuse(Cause::Absent(Kind::Listeners, listener.into())))?;
+        let table = tables[*number].as_mut().ok_or_else(|| refuse(Cause::NotHttp(listener.into())))?;
+        for (pattern, port) in pieces.domains() {
+            table.insert(pattern, port, id).map_err(|refused| {
                 refuse(match refused {
-                    Refused::Pattern => Cause::Domain(domain.pattern.clone()),
-                    Refused::Taken(by) => Cause::DomainTaken {
-                        domain: domain.pattern.clone(),
-                        port: domain.port,
-                        by: hosts[by as usize].name.to_string(),
-                    },
+                    Refused::Pattern => Cause::Domain(pattern.into()),
+                    Refused::Taken(by) => {
+                        Cause::DomainTaken { domain: pattern.into(), port, by: hosts[by as usize].name.to_string() }
+                    }
                 })
             })?;
         }

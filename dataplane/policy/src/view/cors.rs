@@ -1,10 +1,10 @@
 //! Cross-origin resource sharing as Envoy's filter does it: preflights are answered here, other responses say which origin may read them.
 
-use ringway_config::model::{Action, Cors};
+use ringway_config::model::Cors;
 
+use super::View;
 use super::conditions::{Request, TextTest};
 use super::pattern::Patterns;
-use super::{Answer, View};
 use crate::decide::{Local, LocalKind};
 use crate::facts::{Facts, Fields};
 
@@ -81,11 +81,8 @@ impl View {
     }
 
     fn sharing(&self, host: u32, action: u32) -> Option<(&Cors, &Sharing)> {
-        let host = self.hosting.hosts.get(host as usize)?;
-        let Answer::Forward(split) = host.program.answers.get(action as usize)? else { return None };
-        let sharing = split.sharing()?;
-        let Some(Action::Forward(forward)) = host.model.actions.get(action as usize) else { return None };
-        Some((forward.cors.as_ref()?, sharing))
+        let manner = self.hosting.hosts.get(host as usize)?.split(action)?.manner.as_ref()?;
+        Some((manner.forward.cors.as_ref()?, manner.sharing.as_ref()?))
     }
 }
 

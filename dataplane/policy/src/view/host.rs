@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ringway_config::model::{Action, Backend, Fault, Forward, Host, Mirror, PathRewrite, Route, RuleId};
+use ringway_config::Blob;
+use ringway_config::model::{Action, Backend, Fault, Forward, Host, Mirror, Model, Redirect, Respond, RuleId};
+use ringway_config::v1::HostPieces;
 
-use super::blob_of::BlobOf;
 use super::conditions::{Conditions, Miss, Request};
 use super::cors::Sharing;
 use super::error::Cause;
 use super::index::Index;
+use super::manner::{Manner, Manners};
 use super::pattern::Patterns;
 use super::regex_rewrite::RegexRewrite;
 use super::text::Few;
@@ -24,8 +26,6 @@ const NO_CLUSTER: u32 = u32::MAX;
 pub struct HostView {
     /// Name of its blob.
     pub name: Arc<str>,
-    /// What its blob says: domains, routes and actions.
-    pub model: BlobOf<Host>,
     pub(crate) program: Arc<Program>,
     /// Dense ids of the program's clusters.
     pub(super) clusters: Numbers,
@@ -43,17 +43,17 @@ const _: () = assert!(size_of::<HostView>() == 64);
 
 /// What can be compiled from the blob alone, and is kept for as long as the blob does not change.
 ///
-/// A decision reads these compact copies and not the model: among 100,000 hosts every pointer followed is a cache miss. A host of one route and one
+/// A decision reads these compact copies and not the blob: among 100,000 hosts every pointer followed is a cache miss. A host of one route and one
 /// destination is read without following any.
 pub(crate) struct Program {
-    pub(super) model: BlobOf<Host>,
+    pub(super) blob: Blob,
     pub(crate) rule: RuleId,
     pub(crate) routes: Few<Compiled>,
     index: Index,
-    /// Beside the model's actions.
+    /// Beside the host's actions.
     pub(crate) answers: Few<Answer>,
     /// Clusters that actions name, each once.
-    pub(super) clusters: Box<[Box<str>]>,
+    pub(super) clusters: Box<[Arc<str>]>,
 }
 
 /// A route, compiled.
@@ -69,8 +69,8 @@ pub(crate) struct Compiled {
 /// What a decision needs of an action.
 pub(crate) enum Answer {
     Forward(Split),
-    Redirect { status: u16 },
-    Respond { status: u16 },
+    Redirect { status: u16, redirect: Box<Redirect> },
+    Respond { status: u16, respond: Box<Respond> },
 }
 
 /// Weighted destinations.
@@ -78,16 +78,9 @@ pub(crate) struct Split {
     pub timeout_ms: u64,
     pub shares: Few<Share>,
     weight_total: u64,
-    rare: Option<Box<Rare>>,
-}
-
-/// What few actions have.
-struct Rare {
-    sharing: Option<Sharing>,
-    copies: Box<[Copies]>,
-    rewrite: Option<RegexRewrite>,
-    /// Beside the shares: the actions that some of them have of their own. Empty where none has.
-    own: Box<[Option<u32>]>,
+    pub(super) manner: Option<Arc<Manner>>,
+    /// Nobody's, of most actions.
+    copies: Option<Box<[Copies]>>,
 }
 
 /// A destination of copies.
@@ -107,14 +100,17 @@ pub(crate) struct Share {
 }
 
 impl HostView {
-    /// Its routes, in the order of evaluation.
-    pub fn routes(&self) -> &[Route] {
-        &self.model.routes
+    /// What its blob says, decoded on first use and kept: for those who tell of it. A proxy, which has thousands, reads [`HostView::pieces`].
+    pub fn model(&self) -> &Host {
+        match self.program.blob.model() {
+            Model::Host(host) => host,
+            _ => unreachable!("a program is compiled from a host"),
+        }
     }
 
-    /// What its routes do.
-    pub fn actions(&self) -> &[Action] {
-        &self.model.actions
+    /// What its blob says, read where it lies.
+    pub fn pieces(&self) -> HostPieces<'_> {
+        self.program.pieces()
     }
 
     /// The cluster of a backend; `None` when it names none.
@@ -127,25 +123,25 @@ impl HostView {
 
     /// The clusters that get copies of an action's requests, and of how many of a million.
     pub fn mirrors(&self, action: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
-        let copies = self.rare(action).map_or(&[][..], |rare| &rare.copies);
-        copies.iter().filter_map(|c| Some((self.clusters.get(c.cluster)?, c.per_million)))
+        let copies = self.split(action).and_then(|split| split.copies.as_deref());
+        copies.unwrap_or_default().iter().filter_map(|c| Some((self.clusters.get(c.cluster)?, c.per_million)))
     }
 
     /// The compiled path edit of an action, if it is one with a pattern.
     pub(super) fn regex_rewrite(&self, action: u32) -> Option<&RegexRewrite> {
-        self.rare(action)?.rewrite.as_ref()
+        self.split(action)?.manner.as_ref()?.rewrite.as_ref()
     }
 
     /// Whether an action has mirrors.
     #[inline]
     pub fn copies(&self, action: u32) -> bool {
-        self.rare(action).is_some_and(|rare| !rare.copies.is_empty())
+        self.split(action).is_some_and(|split| split.copies.is_some())
     }
 
     #[inline]
-    fn rare(&self, action: u32) -> Option<&Rare> {
+    pub(super) fn split(&self, action: u32) -> Option<&Split> {
         match self.program.answers.get(action as usize) {
-            Some(Answer::Forward(split)) => split.rare.as_deref(),
+            Some(Answer::Forward(split)) => Some(split),
             _ => None,
         }
     }
@@ -176,25 +172,38 @@ impl FromIterator<u32> for Numbers {
 
 impl Program {
     /// `own`: the labels of the proxy's workload.
-    pub(super) fn compile(model: BlobOf<Host>, own: &[(String, String)]) -> Result<Program, (RuleId, Cause)> {
+    pub(super) fn compile(
+        blob: &Blob,
+        own: &[(String, String)],
+        manners: &mut Manners,
+    ) -> Result<Program, (RuleId, Cause)> {
+        let host = blob.host().ok_or((RuleId(0), Cause::WrongKind))?;
+        let rule_of_host = host.rule();
         let mut patterns = Patterns::default();
-        let mut routes = Vec::with_capacity(model.routes.len());
-        for route in &model.routes {
+        let (mut names, mut answers) = (Interned::default(), Vec::with_capacity(host.actions().len()));
+        for action in host.actions() {
+            let answer = Answer::new(action, &mut names, &mut patterns, manners);
+            answers.push(answer.map_err(|reason| (rule_of_host, Cause::Pattern(reason)))?);
+        }
+        let mut routes = Vec::with_capacity(host.routes().len());
+        for route in host.routes() {
             let (rule, action) = (route.rule, route.action);
-            let Some(done) = model.actions.get(action as usize) else {
+            let Some(done) = answers.get(action as usize) else {
                 return Err((rule, Cause::NoAction(action)));
             };
-            let faulty = fault_of(done).is_some();
+            let faulty = done.fault().is_some();
             let conditions = Conditions::compile(&route.matches, own, &mut patterns);
             let conditions = conditions.map_err(|reason| (rule, Cause::Pattern(reason)))?;
             routes.push(Compiled { rule, action, faulty, conditions });
         }
         let index = Index::new(&routes);
-        let mut names = Interned::default();
-        let compiled = model.actions.iter().map(|action| Answer::new(action, &mut names, &mut patterns));
-        let answers = compiled.collect::<Result<_, String>>().map_err(|reason| (model.rule, Cause::Pattern(reason)))?;
-        let clusters = names.list.into_iter().map(Box::from).collect();
-        Ok(Program { rule: model.rule, routes: routes.into(), index, answers, clusters, model })
+        let clusters = names.list.into();
+        let (blob, rule) = (blob.clone(), rule_of_host);
+        Ok(Program { blob, rule, routes: routes.into(), index, answers: answers.into(), clusters })
+    }
+
+    pub(super) fn pieces(&self) -> HostPieces<'_> {
+        self.blob.host().expect("a program is compiled from a host")
     }
 
     /// The number of the first route that matches.
@@ -205,7 +214,7 @@ impl Program {
 
     /// The fault of an action.
     pub(crate) fn fault(&self, action: u32) -> Option<&Fault> {
-        fault_of(self.model.actions.get(action as usize)?)
+        self.answers.get(action as usize)?.fault()
     }
 
     /// Why a route does not match.
@@ -216,53 +225,45 @@ impl Program {
 
 impl Answer {
     /// Err: why a pattern does not compile.
-    fn new<'a>(action: &'a Action, names: &mut Interned<'a>, patterns: &mut Patterns) -> Result<Answer, String> {
-        let forward = match action {
+    fn new(
+        action: Action,
+        names: &mut Interned,
+        patterns: &mut Patterns,
+        manners: &mut Manners,
+    ) -> Result<Answer, String> {
+        let forward: Forward = match action {
             Action::Forward(forward) => forward,
-            Action::Redirect(redirect) => return Ok(Answer::Redirect { status: redirect.status }),
-            Action::Respond(respond) => return Ok(Answer::Respond { status: respond.status }),
+            Action::Redirect(redirect) => {
+                return Ok(Answer::Redirect { status: redirect.status, redirect: redirect.into() });
+            }
+            Action::Respond(respond) => {
+                return Ok(Answer::Respond { status: respond.status, respond: respond.into() });
+            }
         };
-        let share = |b: &'a Backend| Share {
+        let mut share = |b: &Backend| Share {
             rule: b.rule,
             weight: b.weight,
             cluster: if b.cluster.is_empty() { NO_CLUSTER } else { names.number(&b.cluster) },
             missing_status: b.missing_status,
         };
+        let shares = forward.backends.iter().map(&mut share).collect();
+        let copies = |m: &Mirror| Copies { cluster: names.number(&m.cluster), per_million: m.per_million };
+        let copies: Box<[Copies]> = forward.mirrors.iter().map(copies).collect();
         Ok(Answer::Forward(Split {
             timeout_ms: forward.timeout_ms,
             weight_total: forward.backends.iter().map(|b| u64::from(b.weight)).sum(),
-            shares: forward.backends.iter().map(share).collect(),
-            rare: Rare::new(forward, names, patterns)?.map(Box::new),
+            shares,
+            copies: (!copies.is_empty()).then_some(copies),
+            manner: manners.of(forward, patterns)?,
         }))
     }
-}
 
-impl Rare {
-    /// Err: why a pattern does not compile.
-    fn new<'a>(
-        forward: &'a Forward,
-        names: &mut Interned<'a>,
-        patterns: &mut Patterns,
-    ) -> Result<Option<Rare>, String> {
-        let copies = |m: &'a Mirror| Copies { cluster: names.number(&m.cluster), per_million: m.per_million };
-        let copies: Box<[Copies]> = forward.mirrors.iter().map(copies).collect();
-        let rewrite = match &forward.path {
-            PathRewrite::Regex { pattern, substitution } => Some(RegexRewrite::compile(pattern, substitution)?),
-            _ => None,
-        };
-        let sharing = forward.cors.as_ref().map(|cors| Sharing::compile(cors, patterns)).transpose()?;
-        let has_own = forward.backends.iter().any(|b| b.action.is_some());
-        let own = forward.backends.iter().map(|b| b.action).filter(|_| has_own).collect();
-        let none = sharing.is_none() && copies.is_empty() && rewrite.is_none() && !has_own;
-        Ok((!none).then_some(Rare { sharing, copies, rewrite, own }))
-    }
-}
-
-fn fault_of(action: &Action) -> Option<&Fault> {
-    match action {
-        Action::Forward(forward) => forward.fault.as_ref(),
-        Action::Redirect(redirect) => redirect.fault.as_ref(),
-        Action::Respond(respond) => respond.fault.as_ref(),
+    fn fault(&self) -> Option<&Fault> {
+        match self {
+            Answer::Forward(split) => split.manner.as_ref()?.forward.fault.as_ref(),
+            Answer::Redirect { redirect, .. } => redirect.fault.as_ref(),
+            Answer::Respond { respond, .. } => respond.fault.as_ref(),
+        }
     }
 }
 
@@ -270,13 +271,13 @@ impl Split {
     /// The origins that may read it, where CORS is configured.
     #[inline]
     pub(crate) fn sharing(&self) -> Option<&Sharing> {
-        self.rare.as_ref()?.sharing.as_ref()
+        self.manner.as_ref()?.sharing.as_ref()
     }
 
     /// The action that a share has of its own.
     #[inline]
     pub(crate) fn own(&self, share: u32) -> Option<u32> {
-        *self.rare.as_ref()?.own.get(share as usize)?
+        self.manner.as_ref()?.forward.backends.get(share as usize)?.action
     }
 
     /// Draws a share by weight. None when there is none to draw: no share, or several that all weigh nothing.
@@ -292,16 +293,19 @@ impl Split {
 
 /// Cluster names, numbered as they come.
 #[derive(Default)]
-struct Interned<'a> {
-    numbers: HashMap<&'a str, u32>,
-    list: Vec<&'a str>,
+struct Interned {
+    numbers: HashMap<Arc<str>, u32>,
+    list: Vec<Arc<str>>,
 }
 
-impl<'a> Interned<'a> {
-    fn number(&mut self, name: &'a str) -> u32 {
-        *self.numbers.entry(name).or_insert_with(|| {
-            self.list.push(name);
-            self.list.len() as u32 - 1
-        })
+impl Interned {
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let (name, number) = (Arc::<str>::from(name), self.list.len() as u32);
+        self.list.push(name.clone());
+        self.numbers.insert(name, number);
+        number
     }
 }

@@ -11,11 +11,13 @@ mod domains;
 mod error;
 mod host;
 mod index;
+mod manner;
 mod names;
 mod paths;
 mod pattern;
 mod regex_rewrite;
 mod rewrite;
+mod settings;
 mod text;
 mod trie;
 
@@ -25,11 +27,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ringway_config::model::{
-    Action, Backend, Balance, Cluster, ConsistentHash, Endpoint, EndpointSet, Forward, HashCookie, HashKey,
-    HeaderEdits, ListenerProtocol, ListenerSet, Match, PathMatch, PathRewrite, Place, PolicySet, Provenance,
-    ProvenanceEntry, Role, Route, RuleId, Workload,
+    Action, Backend, Balance, Cluster, ConsistentHash, Endpoint, Forward, HashCookie, HashKey, HeaderEdits,
+    ListenerProtocol, ListenerSet, Model, PathRewrite, Place, PolicySet, ProvenanceEntry, Respond, Role, RuleId,
+    Workload,
 };
-use ringway_config::{Hash, Order};
+use ringway_config::{Blob, Hash, Order};
 
 use crate::authority::Authority;
 use crate::balance::{Table, Tiers, Weights};
@@ -42,6 +44,7 @@ pub use build::TABLES_BYTES_MAX;
 pub use error::{BuildError, Cause};
 pub use host::HostView;
 pub use pattern::PATTERN_BYTES_MAX;
+pub use settings::Settings;
 
 pub(crate) use conditions::Request;
 pub(crate) use domains::Domains;
@@ -52,7 +55,7 @@ pub struct View {
     order: Order,
     listeners: BlobOf<ListenerSet>,
     policy: BlobOf<PolicySet>,
-    provenance: Option<BlobOf<Provenance>>,
+    provenance: Option<Blob>,
     groups: Arc<[Held<Arc<Group>>]>,
     hosting: Arc<Hosting>,
     clusters: Vec<ClusterView>,
@@ -92,8 +95,10 @@ pub struct ClusterView {
     pub apart: bool,
     /// `outbound|PORT|SUBSET|HOST` or `inbound|PORT||`.
     pub name: Arc<str>,
-    /// What its blob says.
-    pub model: BlobOf<Cluster>,
+    /// The manifest rule behind it.
+    pub rule: RuleId,
+    /// What it says of balancing, limits and times.
+    pub settings: Arc<Settings>,
     /// How to classify what becomes of its requests, if endpoints that fail are to be left alone.
     pub outlier: Option<Arc<Rules>>,
     /// Which endpoints come first.
@@ -101,6 +106,7 @@ pub struct ClusterView {
     /// Who owns which keys, where `balance` is consistent.
     pub(crate) table: Option<Arc<Table>>,
     pub(crate) group: Arc<Group>,
+    blob: Blob,
 }
 
 /// One address of one cluster.
@@ -127,7 +133,9 @@ struct Held<T> {
 
 /// An endpoint set, ready to choose from.
 pub(crate) struct Group {
-    set: BlobOf<EndpointSet>,
+    name: Arc<str>,
+    endpoints: Box<[Endpoint]>,
+    places: Box<[Place]>,
     workloads: Box<[Arc<Workload>]>,
     pub weights: Weights,
 }
@@ -214,18 +222,22 @@ impl View {
     }
 
     /// The manifest line behind a rule id.
-    pub fn origin(&self, rule: RuleId) -> Option<&ProvenanceEntry> {
-        let entries = &self.provenance.as_ref()?.entries;
-        entries.binary_search_by_key(&rule, |e| e.rule).ok().map(|at| &entries[at])
+    pub fn origin(&self, rule: RuleId) -> Option<ProvenanceEntry> {
+        self.provenance.as_ref()?.origin(rule)
     }
 
-    /// The action and the destination of a plan made on this view. Empty ones for a plan of [`decide_tcp`](crate::decide_tcp), which edits nothing.
+    /// How a plan made on this view is forwarded: the edits, tries and the like of its action and its destination. Where to and within what time says the
+    /// plan; these say nothing of it. Empty ones for a plan of [`decide_tcp`](crate::decide_tcp), which edits nothing.
+    #[inline]
     pub fn forward(&self, plan: &Plan) -> (&Forward, &Backend) {
-        match self.action(plan.host, plan.action) {
-            Some(Action::Forward(forward)) => {
-                (forward, forward.backends.get(plan.backend as usize).unwrap_or(&NO_BACKEND))
-            }
-            _ => (&NO_FORWARD, &NO_BACKEND),
+        self.manner(plan.host, plan.action, plan.backend)
+    }
+
+    fn manner(&self, host: u32, action: u32, backend: u32) -> (&Forward, &Backend) {
+        let split = self.hosting.hosts.get(host as usize).and_then(|host| host.split(action));
+        match split.and_then(|split| split.manner.as_deref()) {
+            Some(manner) => (&manner.forward, manner.forward.backends.get(backend as usize).unwrap_or(&NO_BACKEND)),
+            None => (&NO_FORWARD, &NO_BACKEND),
         }
     }
 
@@ -235,13 +247,14 @@ impl View {
         if matches!(local.kind, LocalKind::RouteNotFound | LocalKind::Preflight { .. }) {
             return Layers::NONE;
         }
-        let (outer, inner) = match self.action(local.host, local.action) {
-            Some(Action::Forward(forward)) => {
-                (&forward.response, &forward.backends.get(local.backend as usize).unwrap_or(&NO_BACKEND).response)
+        let (outer, inner) = match self.answer(local.host, local.action) {
+            Some(Answer::Forward(_)) => {
+                let (forward, backend) = self.manner(local.host, local.action, local.backend);
+                (&forward.response, &backend.response)
             }
             Some(_) if local.kind == LocalKind::Fault => return Layers::NONE,
-            Some(Action::Redirect(redirect)) => (&redirect.response, &NO_BACKEND.response),
-            Some(Action::Respond(respond)) => (&respond.response, &NO_BACKEND.response),
+            Some(Answer::Redirect { redirect, .. }) => (&redirect.response, &NO_BACKEND.response),
+            Some(Answer::Respond { respond, .. }) => (&respond.response, &NO_BACKEND.response),
             None => return Layers::NONE,
         };
         Layers::of_response(outer, inner)
@@ -249,28 +262,45 @@ impl View {
 
     /// The name of the route that an answer of the proxy's own comes from; empty without.
     pub fn reply_route(&self, local: &Local) -> &str {
-        self.route_of(local.host, local.route).map_or("", |route| &route.name)
+        self.name_of_route(local.host, local.route)
     }
 
     /// Name of the cluster in whose place the proxy answers; empty when none was drawn, or the one that was does not exist.
     pub fn reply_cluster(&self, local: &Local) -> &str {
-        let Some(Action::Forward(forward)) = self.action(local.host, local.action) else { return "" };
-        let name = forward.backends.get(local.backend as usize).map_or("", |backend| &backend.cluster);
-        if self.cluster_named(name).is_some() { name } else { "" }
+        let host = self.hosting.hosts.get(local.host as usize);
+        let cluster = host.and_then(|host| host.cluster(local.action, local.backend));
+        cluster.map_or("", |id| &self.cluster(id).name)
     }
 
-    /// The route of a plan made on this view; an empty one for a plan of [`decide_tcp`](crate::decide_tcp).
-    pub fn route(&self, plan: &Plan) -> &Route {
-        self.route_of(plan.host, plan.route).unwrap_or(&NO_ROUTE)
+    /// The name of the route of a plan made on this view; empty for a plan of [`decide_tcp`](crate::decide_tcp).
+    pub fn route_name(&self, plan: &Plan) -> &str {
+        self.name_of_route(plan.host, plan.route)
     }
 
-    /// An action of a host.
+    /// An action of a host, for those who tell of it ([`HostView::model`]).
     pub fn action(&self, host: u32, action: u32) -> Option<&Action> {
-        self.hosting.hosts.get(host as usize)?.model.actions.get(action as usize)
+        self.hosting.hosts.get(host as usize)?.model().actions.get(action as usize)
     }
 
-    pub(crate) fn route_of(&self, host: u32, route: u32) -> Option<&Route> {
-        self.hosting.hosts.get(host as usize)?.model.routes.get(route as usize)
+    /// The fixed answer of an action, if it gives one.
+    pub fn respond(&self, host: u32, action: u32) -> Option<&Respond> {
+        match self.answer(host, action)? {
+            Answer::Respond { respond, .. } => Some(respond),
+            _ => None,
+        }
+    }
+
+    fn name_of_route(&self, host: u32, route: u32) -> &str {
+        let name = self.hosting.hosts.get(host as usize).and_then(|host| host.pieces().route_name(route));
+        name.unwrap_or_default()
+    }
+
+    fn answer(&self, host: u32, action: u32) -> Option<&Answer> {
+        self.hosting.hosts.get(host as usize)?.program.answers.get(action as usize)
+    }
+
+    fn compiled(&self, host: u32, route: u32) -> Option<&host::Compiled> {
+        self.hosting.hosts.get(host as usize)?.program.routes.get(route as usize)
     }
 
     /// The one form of an authority received on an HTTP listener; `None` when it is none that could be asked for there.
@@ -289,12 +319,12 @@ impl View {
 
 impl Group {
     pub(crate) fn endpoints(&self) -> &[Endpoint] {
-        &self.set.endpoints
+        &self.endpoints
     }
 
     /// Where an endpoint runs, if the set says.
     pub(crate) fn place(&self, position: u32) -> Option<&Place> {
-        self.set.places.get(self.set.endpoints.get(position as usize)?.place as usize)
+        self.places.get(self.endpoints.get(position as usize)?.place as usize)
     }
 }
 
@@ -315,7 +345,20 @@ impl ClusterView {
 
     /// What it chooses by, if by a key.
     pub(crate) fn consistent_hash(&self) -> Option<&ConsistentHash> {
-        if self.balance.is_consistent() { self.model.hash.as_ref() } else { None }
+        if self.balance.is_consistent() { self.settings.hash.as_ref() } else { None }
+    }
+
+    /// Its blob.
+    pub fn blob(&self) -> &Blob {
+        &self.blob
+    }
+
+    /// What its blob says, decoded anew.
+    pub fn decode(&self) -> Cluster {
+        match self.blob.decode() {
+            Model::Cluster(cluster) => cluster,
+            _ => unreachable!("a cluster's blob is one"),
+        }
     }
 }
 
@@ -340,22 +383,6 @@ static NO_BACKEND: Backend = Backend {
     request: no_edits(),
     response: no_edits(),
     action: None,
-};
-
-static NO_ROUTE: Route = Route {
-    rule: RuleId(0),
-    name: String::new(),
-    matches: Match {
-        path: PathMatch::Any,
-        ignore_case: false,
-        method: None,
-        scheme: None,
-        authority: None,
-        headers: Vec::new(),
-        query: Vec::new(),
-        source: Vec::new(),
-    },
-    action: 0,
 };
 
 const fn no_edits() -> HeaderEdits {

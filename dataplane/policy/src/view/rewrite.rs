@@ -1,9 +1,10 @@
 //! New paths and Location values. Both start from the condition that matched, so that what is replaced is what was matched.
 
-use ringway_config::model::{Action, PathMatch, PathRewrite, Redirect};
+use ringway_config::model::{PathRewrite, Redirect};
 
-use super::View;
+use super::conditions::PathTest;
 use super::regex_rewrite::RegexRewrite;
+use super::{Answer, View};
 use crate::authority;
 use crate::decide::{Local, LocalKind, Plan};
 use crate::facts::Facts;
@@ -17,7 +18,7 @@ impl View {
             let regex = self.hosting.hosts.get(plan.host as usize).and_then(|host| host.regex_rewrite(plan.action));
             return regex.is_some_and(|regex| rewrite_matches(regex, path, out));
         }
-        rewrite(&self.route(plan).matches.path, &forward.path, path, out)
+        rewrite(self.matched(plan.host, plan.route), &forward.path, path, out)
     }
 
     /// Appends the Location of a redirect to `out`; nothing for any other answer.
@@ -25,14 +26,19 @@ impl View {
     /// What is not given stays as the client sent it; the scheme's own port is not written.
     pub fn location(&self, local: &Local, facts: &Facts<'_>, out: &mut Vec<u8>) {
         let LocalKind::Redirect { host, action } = local.kind else { return };
-        let Some(Action::Redirect(redirect)) = self.action(host, action) else { return };
+        let Some(Answer::Redirect { redirect, .. }) = self.answer(host, action) else { return };
         location_origin(redirect, facts, out);
-        let matched = self.route_of(host, local.route).map_or(&PathMatch::Any, |route| &route.matches.path);
-        if !rewrite(matched, &redirect.path, facts.path, out) {
+        if !rewrite(self.matched(host, local.route), &redirect.path, facts.path, out) {
             // `OPTIONS *` has no path to keep.
             let path = if facts.path.starts_with(b"/") { facts.path } else { b"/" };
             out.extend_from_slice(path);
         }
+    }
+}
+
+impl View {
+    fn matched(&self, host: u32, route: u32) -> &PathTest {
+        self.compiled(host, route).map_or(&PathTest::Any, |route| &route.conditions.path)
     }
 }
 
@@ -85,7 +91,7 @@ fn rewrite_matches(regex: &RegexRewrite, target: &[u8], out: &mut Vec<u8>) -> bo
     true
 }
 
-fn rewrite(matched: &PathMatch, rewrite: &PathRewrite, target: &[u8], out: &mut Vec<u8>) -> bool {
+fn rewrite(matched: &PathTest, rewrite: &PathRewrite, target: &[u8], out: &mut Vec<u8>) -> bool {
     if !target.starts_with(b"/") {
         return false;
     }
@@ -111,21 +117,22 @@ fn rewrite(matched: &PathMatch, rewrite: &PathRewrite, target: &[u8], out: &mut 
 }
 
 /// Bytes that a bytewise replacement takes away. A route without a path condition matched the prefix `/` (Istio's API says so of `uri`).
-fn matched_bytes(matched: &PathMatch, path: &[u8]) -> usize {
+fn matched_bytes(matched: &PathTest, path: &[u8]) -> usize {
     match matched {
-        PathMatch::Any => 1,
-        PathMatch::Prefix(prefix) => prefix.len(),
-        PathMatch::Segments(prefix) => prefix.trim_end_matches('/').len(),
-        PathMatch::Exact(_) | PathMatch::Regex(_) => path.len(),
+        PathTest::Any => 1,
+        PathTest::Prefix(prefix) | PathTest::Segments(prefix) => prefix.len(),
+        PathTest::Exact(_) | PathTest::Pattern(_) => path.len(),
     }
 }
 
 /// Bytes that a replacement of segments takes away: what is left is empty or starts with a slash, if segments were matched.
-fn matched_segments(matched: &PathMatch, path: &[u8]) -> usize {
+fn matched_segments(matched: &PathTest, path: &[u8]) -> usize {
     match matched {
-        PathMatch::Any => 0,
-        PathMatch::Prefix(prefix) | PathMatch::Segments(prefix) => prefix.trim_end_matches('/').len(),
-        PathMatch::Exact(_) | PathMatch::Regex(_) => path.len(),
+        PathTest::Any => 0,
+        PathTest::Prefix(prefix) | PathTest::Segments(prefix) => {
+            prefix.iter().rposition(|b| *b != b'/').map_or(0, |last| last + 1)
+        }
+        PathTest::Exact(_) | PathTest::Pattern(_) => path.len(),
     }
 }
 
@@ -145,6 +152,9 @@ fn decimal(number: u16, digits: &mut [u8; 5]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::conditions::Conditions;
+    use crate::view::pattern::Patterns;
+    use ringway_config::model::{Match, PathMatch};
 
     #[test]
     fn paths() {
@@ -183,7 +193,9 @@ mod tests {
             (Any, R::Segments(s("/xyz")), "/foo", Some("/xyz/foo")),
         ] {
             let mut out = b"before ".to_vec();
-            let changed = rewrite(&matched, &rule, target.as_bytes(), &mut out);
+            let matches = Match { path: matched.clone(), ..Match::default() };
+            let conditions = Conditions::compile(&matches, &[], &mut Patterns::default()).unwrap();
+            let changed = rewrite(&conditions.path, &rule, target.as_bytes(), &mut out);
             let said = changed.then(|| std::str::from_utf8(&out[7..]).unwrap());
             assert_eq!(said, new, "{matched:?} {rule:?} {target}");
         }

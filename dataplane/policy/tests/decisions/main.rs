@@ -12,6 +12,7 @@ mod hosts;
 mod index;
 mod localities;
 mod matches;
+mod memory;
 mod replies;
 mod swaps;
 mod values;

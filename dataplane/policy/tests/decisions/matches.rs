@@ -248,7 +248,7 @@ fn the_first_match_in_list_order_wins() {
         let (step, notes) = explain(&view, &get(path));
         let Step::Forward(plan) = step else { panic!("{step:?}") };
         assert_eq!((plan.rule.0, plan.route), (rule, rule - 1), "{path}");
-        assert_eq!(view.route(&plan).name, format!("r{rule}"));
+        assert_eq!(view.route_name(&plan), format!("r{rule}"));
         assert_eq!(notes.iter().filter(|n| matches!(n, Note::Passed(..))).count() as u32, rule - 1);
     }
 }

@@ -117,8 +117,9 @@ impl Snapshot {
 
     /// Reads a file whole.
     pub fn read_file(path: &Path) -> Result<Snapshot, FileError> {
-        let mut bytes = Vec::new();
         let file = File::open(path).map_err(FileError::Io)?;
+        let size = file.metadata().map_err(FileError::Io)?.len().min(SNAPSHOT_BYTES_MAX as u64);
+        let mut bytes = Vec::with_capacity(size as usize + 1);
         file.take(SNAPSHOT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(FileError::Io)?;
         Snapshot::from_bytes(&bytes).map_err(FileError::Verify)
     }

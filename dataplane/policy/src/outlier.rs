@@ -102,7 +102,8 @@ pub struct Detector {
 #[derive(Debug)]
 struct Watched {
     rules: OutlierDetection,
-    hosts: HashMap<SocketAddr, Host>,
+    /// Sorted by address.
+    hosts: Vec<(SocketAddr, Host)>,
     ejections: Ejections,
     /// When endpoints are looked at for the end of their ejection.
     sweep: u64,
@@ -224,8 +225,8 @@ impl Detector {
 
     /// Whether an endpoint is ejected now.
     pub fn is_ejected(&self, cluster: &str, address: SocketAddr) -> bool {
-        let host = self.clusters.get(cluster).and_then(|watched| watched.hosts.get(&address));
-        host.is_some_and(|host| host.ejected_at.is_some())
+        let watched = self.clusters.get(cluster);
+        watched.is_some_and(|w| w.place(address).is_ok_and(|at| w.hosts[at].1.ejected_at.is_some()))
     }
 
     /// The counts of each cluster.
@@ -237,7 +238,7 @@ impl Detector {
 impl Watched {
     fn new(rules: OutlierDetection, now: u64) -> Watched {
         let sweep = now.saturating_add(rules.interval_ms.saturating_mul(NS_IN_MS));
-        Watched { rules, hosts: HashMap::new(), ejections: Ejections::default(), sweep }
+        Watched { rules, hosts: Vec::new(), ejections: Ejections::default(), sweep }
     }
 
     fn interval(&self) -> u64 {
@@ -245,7 +246,7 @@ impl Watched {
     }
 
     fn is_restless(&self) -> bool {
-        self.ejections.active > 0 || self.hosts.values().any(|host| host.backoff > 0)
+        self.ejections.active > 0 || self.hosts.iter().any(|(_, host)| host.backoff > 0)
     }
 
     fn update(
@@ -261,15 +262,25 @@ impl Watched {
             self.sweep = self.sweep.min(now.saturating_add(self.interval()));
         }
         self.forget_all_but(name, addresses, out);
+        let known = self.hosts.len();
+        self.hosts.reserve_exact(addresses.len().saturating_sub(known));
         for address in addresses {
-            self.hosts.entry(*address).or_default();
+            if self.hosts[..known].binary_search_by_key(address, |(known, _)| *known).is_err() {
+                self.hosts.push((*address, Host::default()));
+            }
         }
+        self.hosts.sort_by_key(|(address, _)| *address);
+        self.hosts.dedup_by_key(|(address, _)| *address);
+    }
+
+    fn place(&self, address: SocketAddr) -> Result<usize, usize> {
+        self.hosts.binary_search_by_key(&address, |(known, _)| *known)
     }
 
     fn forget_all_but(&mut self, name: &Arc<str>, addresses: &[SocketAddr], out: &mut Vec<Verdict>) {
         let kept: std::collections::HashSet<&SocketAddr> = addresses.iter().collect();
         let ejections = &mut self.ejections;
-        self.hosts.retain(|address, host| {
+        self.hosts.retain(|(address, host)| {
             let stays = kept.contains(address);
             if !stays && host.ejected_at.is_some() {
                 ejections.active -= 1;
@@ -282,7 +293,8 @@ impl Watched {
     fn report(&mut self, address: SocketAddr, signal: Signal, now: u64, tell: &mut impl FnMut(Change)) {
         let hosts = self.hosts.len() as u64;
         let (interval, restless) = (self.interval(), self.is_restless());
-        let Some(host) = self.hosts.get_mut(&address) else { return };
+        let Ok(at) = self.place(address) else { return };
+        let host = &mut self.hosts[at].1;
         let before = host.suspicion;
         host.suspicion.learn(signal);
         if host.suspicion.and(before) != before {

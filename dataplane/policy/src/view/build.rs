@@ -11,6 +11,7 @@ use ringway_config::{Blob, RootEntry, Snapshot};
 use super::domains::{Domains, Refused};
 use super::host::{Numbers, Program};
 use super::manner::Manners;
+use super::pattern::Patterns;
 use super::settings::{Recent, Settings};
 use super::{
     BlobOf, BuildError, Cause, ClusterView, Content, EndpointView, Group, Held, HostView, Hosting, ListenerView, View,
@@ -40,8 +41,9 @@ impl View {
         // Which routes are for this proxy is decided when they are compiled.
         let own = labels(&set);
         let hosts_before = previous.filter(|p| labels(&p.listeners) == own).map(|p| &p.hosting.host_blobs);
-        let mut manners = Manners::default();
-        let host_blobs = carry(snapshot, Kind::Host, hosts_before, |blob| program(blob, own, &mut manners))?;
+        let (mut manners, mut patterns) = (Manners::default(), Patterns::default());
+        let host_blobs =
+            carry(snapshot, Kind::Host, hosts_before, |blob| program(blob, own, &mut manners, &mut patterns))?;
         // Ids of clusters are their places in name order: they hold as long as the names do.
         let before = previous.filter(|p| p.clusters.iter().map(|c| &c.name).eq(clusters.iter().map(|c| &c.name)));
         let hosting = match before {
@@ -141,8 +143,13 @@ fn labels(set: &ListenerSet) -> &[(String, String)] {
     set.place.as_ref().map_or(&[], |place| &place.labels)
 }
 
-fn program(blob: &Blob, own: &[(String, String)], manners: &mut Manners) -> Result<Arc<Program>, BuildError> {
-    let compiled = Program::compile(blob, own, manners);
+fn program(
+    blob: &Blob,
+    own: &[(String, String)],
+    manners: &mut Manners,
+    patterns: &mut Patterns,
+) -> Result<Arc<Program>, BuildError> {
+    let compiled = Program::compile(blob, own, manners, patterns);
     compiled.map(Arc::new).map_err(|(rule, cause)| BuildError {
         kind: Kind::Host,
         blob: blob.name().into(),
@@ -341,6 +348,7 @@ fn domains(set: &ListenerSet, hosts: &[HostView]) -> Result<Vec<Option<Domains>>
             })?;
         }
     }
+    tables.iter_mut().flatten().for_each(Domains::shrink);
     Ok(tables)
 }
 

@@ -2,7 +2,7 @@
 
 use ringway_config::model::{HeaderMatch, Match, PathMatch, QueryMatch, StringMatch};
 
-use super::pattern::{Pattern, Patterns, start_of};
+use super::pattern::{Pattern, Patterns};
 use super::text::Text;
 use crate::facts::Fields;
 
@@ -108,7 +108,7 @@ impl Conditions {
             PathMatch::Prefix(prefix) => PathTest::Prefix(prefix.as_bytes().into()),
             PathMatch::Segments(prefix) => PathTest::Segments(prefix.trim_end_matches('/').as_bytes().into()),
             PathMatch::Regex(pattern) => {
-                let (whole, start) = (patterns.compile(pattern)?, start_of(pattern).into());
+                let (whole, start) = patterns.compile_with_start(pattern)?;
                 PathTest::Pattern(Box::new(PathPattern { whole, start }))
             }
         };

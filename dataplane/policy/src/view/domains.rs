@@ -41,6 +41,12 @@ impl Domains {
         self.exact.reserve(count);
     }
 
+    /// Gives back the room that building left.
+    pub(crate) fn shrink(&mut self) {
+        self.exact.shrink();
+        self.suffixes.shrink();
+    }
+
     pub(crate) fn insert(&mut self, pattern: &str, port: u16, host: u32) -> Result<(), Refused> {
         let lower = pattern.to_ascii_lowercase();
         let (names, name) = match lower.strip_prefix('*') {

@@ -176,13 +176,13 @@ impl Program {
         blob: &Blob,
         own: &[(String, String)],
         manners: &mut Manners,
+        patterns: &mut Patterns,
     ) -> Result<Program, (RuleId, Cause)> {
         let host = blob.host().ok_or((RuleId(0), Cause::WrongKind))?;
         let rule_of_host = host.rule();
-        let mut patterns = Patterns::default();
         let (mut names, mut answers) = (Interned::default(), Vec::with_capacity(host.actions().len()));
         for action in host.actions() {
-            let answer = Answer::new(action, &mut names, &mut patterns, manners);
+            let answer = Answer::new(action, &mut names, patterns, manners);
             answers.push(answer.map_err(|reason| (rule_of_host, Cause::Pattern(reason)))?);
         }
         let mut routes = Vec::with_capacity(host.routes().len());
@@ -192,7 +192,7 @@ impl Program {
                 return Err((rule, Cause::NoAction(action)));
             };
             let faulty = done.fault().is_some();
-            let conditions = Conditions::compile(&route.matches, own, &mut patterns);
+            let conditions = Conditions::compile(&route.matches, own, patterns);
             let conditions = conditions.map_err(|reason| (rule, Cause::Pattern(reason)))?;
             routes.push(Compiled { rule, action, faulty, conditions });
         }

@@ -18,6 +18,7 @@ mod pattern;
 mod regex_rewrite;
 mod rewrite;
 mod settings;
+mod table;
 mod text;
 mod trie;
 

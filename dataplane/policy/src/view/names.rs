@@ -51,6 +51,11 @@ impl Names {
         }
     }
 
+    /// Gives back the room that texts could have grown into.
+    pub(crate) fn shrink(&mut self) {
+        self.texts.shrink_to_fit();
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }

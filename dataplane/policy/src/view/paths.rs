@@ -35,6 +35,7 @@ impl Paths {
             debug_assert!(inserted.is_ok(), "equal keys stand side by side");
             starts.push(starts[number as usize] + same.len() as u32);
         }
+        table.shrink();
         let entries = keys.into_iter().map(|(_, entry)| entry).collect();
         Paths { keys: table, starts: starts.into(), entries, bytes_max, slashes_max }
     }

@@ -7,33 +7,34 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use regex::bytes::{Regex, RegexBuilder};
-use regex_automata::dfa::{Automaton, StartKind, dense};
-use regex_automata::nfa::thompson::{self, WhichCaptures};
-use regex_automata::{Anchored, Input};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Hir, HirKind, Look};
+
+use super::table::Table;
 
 /// Bytes that one compiled pattern may take.
 pub const PATTERN_BYTES_MAX: usize = 1 << 20;
 /// Bytes of state that matching one pattern may cache on one thread.
 const CACHE_BYTES_MAX: usize = 256 << 10;
-/// Bytes of a pattern's table, and of what making it takes; a pattern that needs more stays a [`Regex`].
-const TABLE_BYTES_MAX: usize = 16 << 10;
-const TABLE_WORK_BYTES_MAX: usize = 128 << 10;
+/// Tables looked at before a new one is made.
+const TAILS_MAX: usize = 16;
 /// Groups within groups.
 const NEST_MAX: u32 = 50;
 
-/// The patterns of one host: equal ones are compiled once.
+/// The patterns of a view: equal ones are compiled once, and so is what equal ones go on with.
 #[derive(Default)]
 pub(crate) struct Patterns {
     compiled: HashMap<String, Pattern>,
+    /// Tables that were made last.
+    tails: Vec<(Hir, Arc<Table>)>,
 }
 
 /// A pattern for a whole value.
 #[derive(Clone)]
 pub(crate) enum Pattern {
-    /// Every state with its next one for each byte: nothing is allocated to match, and most patterns of routes take one or two KiB.
-    Table(Arc<dense::DFA<Vec<u32>>>),
+    /// What most patterns of routes are: a text, and how it may go on. Many routes of a host go on alike.
+    Table { text: Arc<[u8]>, tail: Arc<Table> },
+    /// The others.
     Regex(Regex),
 }
 
@@ -41,11 +42,7 @@ impl Pattern {
     /// Whether the whole value matches.
     pub(crate) fn is_match(&self, value: &[u8]) -> bool {
         match self {
-            Pattern::Table(table) => {
-                let input = Input::new(value).anchored(Anchored::Yes);
-                // No table has bytes at which it gives up, so there is no error.
-                table.try_search_fwd(&input).is_ok_and(|end| end.is_some())
-            }
+            Pattern::Table { text, tail } => value.strip_prefix(&**text).is_some_and(|rest| tail.is_match(rest)),
             Pattern::Regex(regex) => regex.is_match(value),
         }
     }
@@ -54,15 +51,46 @@ impl Pattern {
 impl Patterns {
     /// Err: why it does not compile.
     pub(crate) fn compile(&mut self, pattern: &str) -> Result<Pattern, String> {
-        if let Some(compiled) = self.compiled.get(pattern) {
-            return Ok(compiled.clone());
+        match self.compiled.get(pattern) {
+            Some(compiled) => Ok(compiled.clone()),
+            None => self.compile_read(pattern, read(pattern)),
         }
-        let compiled = match table(pattern) {
-            Some(table) => Pattern::Table(Arc::new(table)),
+    }
+
+    /// The same with what every value that matches starts with; empty where nothing can be said.
+    pub(crate) fn compile_with_start(&mut self, pattern: &str) -> Result<(Pattern, Box<[u8]>), String> {
+        let read = read(pattern);
+        let mut start = Vec::new();
+        if let Some(hir) = &read {
+            push_start(hir, &mut start);
+        }
+        let compiled = self.compiled.get(pattern).cloned();
+        Ok((compiled.map_or_else(|| self.compile_read(pattern, read), Ok)?, start.into()))
+    }
+
+    fn compile_read(&mut self, pattern: &str, read: Option<Hir>) -> Result<Pattern, String> {
+        let table = read.and_then(|hir| {
+            let (text, tail) = split_text(hir);
+            Some(Pattern::Table { text: text.into(), tail: self.tail(tail)? })
+        });
+        let compiled = match table {
+            Some(table) => table,
             None => Pattern::Regex(whole(pattern)?),
         };
         self.compiled.insert(pattern.to_owned(), compiled.clone());
         Ok(compiled)
+    }
+
+    fn tail(&mut self, tail: Hir) -> Option<Arc<Table>> {
+        if let Some((_, table)) = self.tails.iter().find(|(known, _)| *known == tail) {
+            return Some(table.clone());
+        }
+        let table = Arc::new(Table::new(tail.clone(), PATTERN_BYTES_MAX)?);
+        if self.tails.len() == TAILS_MAX {
+            self.tails.remove(0);
+        }
+        self.tails.push((tail, table.clone()));
+        Some(table)
     }
 }
 
@@ -77,15 +105,30 @@ impl Patterns {
     }
 }
 
-/// What every value that matches starts with; empty where nothing can be said.
-pub(crate) fn start_of(pattern: &str) -> Vec<u8> {
-    let parse =
-        |unicode| ParserBuilder::new().unicode(unicode).utf8(false).nest_limit(NEST_MAX).build().parse(pattern).ok();
-    let mut start = Vec::new();
-    if let Some(hir) = parse(false).or_else(|| parse(true)) {
-        push_start(&hir, &mut start);
+/// A pattern in its parts; `None` where it is not one: [`whole`] says why.
+fn read(pattern: &str) -> Option<Hir> {
+    let parsed = |pattern: &str| parse(pattern, false).or_else(|| parse(pattern, true));
+    // A comment has no end where a group is put around it, as RE2 would not take it at all.
+    if pattern.contains('#') {
+        parsed(&anchored(pattern))?;
     }
-    start
+    parsed(pattern)
+}
+
+/// The text that a whole value starts with, and a pattern for what follows it.
+fn split_text(pattern: Hir) -> (Box<[u8]>, Hir) {
+    let parts = match pattern.kind() {
+        HirKind::Literal(text) => return (text.0.clone(), Hir::empty()),
+        HirKind::Concat(parts) => parts,
+        _ => return (Box::default(), pattern),
+    };
+    // A whole value starts where `^` does.
+    let skipped = usize::from(matches!(parts[0].kind(), HirKind::Look(Look::Start)));
+    let Some(HirKind::Literal(text)) = parts.get(skipped).map(Hir::kind) else { return (Box::default(), pattern) };
+    let (text, tail) = (text.0.clone(), Hir::concat(parts[skipped + 1..].to_vec()));
+    // What looks back has to see the text.
+    let looks_back = tail.properties().look_set().iter().any(|look| look != Look::End);
+    if looks_back { (Box::default(), pattern) } else { (text, tail) }
 }
 
 fn parse(pattern: &str, unicode: bool) -> Option<Hir> {
@@ -128,26 +171,6 @@ fn whole(pattern: &str) -> Result<Regex, String> {
     built.map_err(|e| reason(&e))
 }
 
-/// The table of a whole-value pattern. `None` where it would be too large, and where the pattern is not one: [`whole`] says why.
-fn table(pattern: &str) -> Option<dense::DFA<Vec<u32>>> {
-    let unicode = parse(pattern, false).is_none();
-    // As it was written it has to be a pattern too, not only inside of our group.
-    if unicode {
-        parse(pattern, true)?;
-    }
-    let syntax = regex_automata::util::syntax::Config::new().unicode(unicode).utf8(false).nest_limit(NEST_MAX);
-    let nfa =
-        thompson::Config::new().utf8(false).which_captures(WhichCaptures::None).nfa_size_limit(Some(PATTERN_BYTES_MAX));
-    let dfa = dense::Config::new()
-        .start_kind(StartKind::Anchored)
-        .accelerate(false)
-        .dfa_size_limit(Some(TABLE_BYTES_MAX))
-        .determinize_size_limit(Some(TABLE_WORK_BYTES_MAX));
-    let mut builder = dense::Builder::new();
-    builder.syntax(syntax).thompson(nfa).configure(dfa);
-    builder.build(&anchored(pattern)).ok()
-}
-
 fn anchored(pattern: &str) -> String {
     format!(r"\A(?:{pattern})\z")
 }
@@ -177,6 +200,10 @@ fn reason(error: &regex::Error) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn table(pattern: &str) -> Option<Table> {
+        Table::new(read(pattern)?, PATTERN_BYTES_MAX)
+    }
 
     #[test]
     fn whole_values() {
@@ -211,7 +238,7 @@ mod tests {
             ["/api/v[0-9]+/.*", "/users/[a-z0-9-]+/orders/[0-9]{1,8}", "(?i)firefox.*", r".*\.(png|jpe?g|css)"]
         {
             let Some(table) = table(pattern) else { panic!("{pattern} has no table") };
-            assert!(table.memory_usage() < 8 << 10, "{pattern}: {} bytes", table.memory_usage());
+            assert!(table.bytes() < 2 << 10, "{pattern}: {} bytes", table.bytes());
         }
         for pattern in [r"\p{L}+", "(a|b)*a(a|b){12}", r"[é]\b"] {
             assert!(table(pattern).is_none() && Patterns::default().compile(pattern).is_ok(), "{pattern}");
@@ -227,11 +254,31 @@ mod tests {
             values in prop::collection::vec("[ab/é\n]{0,8}", 1..20),
         ) {
             if let (Some(table), Ok(regex)) = (table(&pattern), whole(&pattern)) {
-                let table = Pattern::Table(Arc::new(table));
-                for value in &values {
-                    prop_assert_eq!(table.is_match(value.as_bytes()), regex.is_match(value.as_bytes()), "{} on {}", pattern, value);
+                let split = Patterns::default().compile(&pattern).unwrap();
+                for value in values.iter().map(String::as_bytes) {
+                    let matches = regex.is_match(value);
+                    prop_assert_eq!(table.is_match(value), matches, "{} on {:?}", pattern, value);
+                    prop_assert_eq!(split.is_match(value), matches, "{} split, on {:?}", pattern, value);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn patterns_that_go_on_alike_share_a_table() {
+        let mut patterns = Patterns::default();
+        let mut tail = |pattern: &str| match patterns.compile(pattern) {
+            Ok(Pattern::Table { text, tail }) => (text, tail),
+            _ => panic!("{pattern} has no table"),
+        };
+        let (text, one) = tail("/a/[0-9]+");
+        assert_eq!(*text, *b"/a/");
+        for alike in ["/b/[0-9]+", "^/c/[0-9]+", "[0-9]+"] {
+            assert!(Arc::ptr_eq(&one, &tail(alike).1), "{alike}");
+        }
+        // Whether a word ends is seen from both sides.
+        for (looks_back, text) in [(r"/a\b[0-9]+", ""), (r"/a(?m:^)[0-9]+", ""), ("/a[0-9]+$", "/a")] {
+            assert_eq!(*tail(looks_back).0, *text.as_bytes(), "{looks_back}");
         }
     }
 
@@ -256,7 +303,8 @@ mod tests {
             ("", ""),
             ("(", ""),
         ] {
-            assert_eq!(start_of(pattern), start.as_bytes(), "{pattern}");
+            let found = Patterns::default().compile_with_start(pattern).map(|(_, start)| start);
+            assert_eq!(found.unwrap_or_default(), start.as_bytes().into(), "{pattern}");
         }
     }
 

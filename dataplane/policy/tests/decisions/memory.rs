@@ -57,6 +57,7 @@ fn a_route_takes_little_beside_its_blob() {
     for (kind, max, world) in [
         ("a prefix", 170, paths(|n| PathMatch::Prefix(format!("/p{n}/")))),
         ("an exact path", 170, paths(|n| PathMatch::Exact(format!("/e{n}/128")))),
+        ("a pattern", 330, paths(|n| PathMatch::Regex(format!("/r{n}/[a-z]+/[0-9]+")))),
     ] {
         let [_, view, _] = bytes_each(world);
         assert!(view <= max, "{kind} takes {view} bytes of the view, of {max}");

@@ -274,7 +274,8 @@ impl Subject {
 
     /// All that may become of a request that met a plan's route.
     fn forward(&self, plan: &Plan, request: &Request, facts: &Facts<'_>) -> Outcome {
-        let plan = &Plan { action: self.view.route(plan).action, ..*plan };
+        let route = self.view.host(plan.host).model().routes.get(plan.route as usize);
+        let plan = &Plan { action: route.map_or(plan.action, |route| route.action), ..*plan };
         let (target, authority) = self.sent(plan, request);
         Outcome::Forward { target, authority, destinations: self.destinations(plan, request, facts) }
     }

@@ -135,7 +135,7 @@ fn budgets_of_a_destination_rule() {
         let world = good(&(app("reviews", &["v1"]) + &app("web", &["v1"]) + &rule));
         let view = world.view(&world.node("web-v1"), "reviews");
         let id = view.cluster_named("outbound|80||reviews.default.svc.cluster.local").expect("the cluster");
-        (view.cluster(id).model.retry_budget, world.codes())
+        (view.cluster(id).settings.retry_budget, world.codes())
     };
     let of = |share, floor| RetryBudget { share, floor };
     for (policy, expected, codes) in [
@@ -160,9 +160,9 @@ fn budgets_of_a_destination_rule() {
 fn a_proxy_asks_its_own_app_once() {
     let world = good(&app("reviews", &["v1"]));
     let view = world.view(&world.node("reviews-v1"), "reviews");
-    let inbound = view.hosts().iter().filter(|host| host.model.listener.starts_with("inbound"));
+    let inbound = view.hosts().iter().filter(|host| host.model().listener.starts_with("inbound"));
     let policies: Vec<_> = inbound
-        .flat_map(|host| host.actions())
+        .flat_map(|host| &host.model().actions)
         .map(|action| match action {
             Action::Forward(forward) => forward.retry.clone(),
             other => panic!("{other:?}"),

@@ -31,8 +31,9 @@ fn main() -> ExitCode {
     let only = std::env::args().nth(1).unwrap_or_default();
     let figures = Figures::default();
     let parts: [(&str, Part); 4] = [
-        ("decisions", decisions::run),
+        // First: its memory is that of the whole process.
         ("translation", translation::run),
+        ("decisions", decisions::run),
         ("snapshot", snapshot::run),
         ("views", views::run),
     ];

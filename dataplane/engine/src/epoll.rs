@@ -674,7 +674,7 @@ fn flush_one(
             }
         }
     }
-    let may_be_late = sent > 0 && failed.is_none() && socket.queue.may_report_late(sent);
+    let may_be_late = sent > 0 && failed.is_none() && socket.queue.may_report_late();
     if sent > 0 {
         let drained = socket.queue.is_empty();
         out.push(Completion::Sent { token: socket.token, bytes: u32::try_from(sent).unwrap_or(u32::MAX), drained });

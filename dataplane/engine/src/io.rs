@@ -30,7 +30,7 @@ use crate::buf::Buf;
 pub const CREDIT_UNLIMITED: u32 = u32::MAX;
 /// How long a queued send may hold ring buffers while the peer does not read.
 pub const SEND_BLOCKED_MAX: Duration = Duration::from_millis(10);
-/// That more bytes than this were sent is always reported at once: somebody may have been paused until there is room.
+/// The end of a queue through which more bytes than this went is always reported at once: somebody may have been paused until there is room.
 pub const SENT_LATE_BYTES_MAX: usize = 16 << 10;
 
 /// Monotonic time in nanoseconds; an argument everywhere, read from the clock only by the driver, once a turn.
@@ -357,7 +357,7 @@ pub trait Io {
     /// Queues bytes.
     fn send(&mut self, sock: Sock, piece: Piece);
     /// Whether somebody waits for [`Completion::Sent`] of this socket, as is the case until told otherwise. If not, one that says that the queue ran dry,
-    /// after at most [`SENT_LATE_BYTES_MAX`] bytes and without a FIN to follow, may be late.
+    /// of at most [`SENT_LATE_BYTES_MAX`] bytes since it was last empty and without a FIN to follow, may be late.
     fn hurry(&mut self, sock: Sock, hurry: bool);
     /// Bytes queued and not yet taken by the kernel.
     fn queued(&self, sock: Sock) -> usize;

@@ -50,6 +50,8 @@ pub(crate) struct SendQueue {
     tail: u32,
     /// Heap bytes of spilled pieces, charged to the worker.
     charged: u32,
+    /// Bytes taken since it was last empty.
+    taken: u32,
     pub(crate) state: SendState,
     pub(crate) fin: Fin,
     /// See [`Io::hurry`](crate::Io::hurry).
@@ -66,6 +68,7 @@ impl SendQueue {
             head: NIL,
             tail: NIL,
             charged: 0,
+            taken: 0,
             state,
             fin: Fin::No,
             hurry: true,
@@ -85,9 +88,9 @@ impl SendQueue {
         self.head == NIL
     }
 
-    /// That so many bytes were taken may be reported late.
-    pub(crate) fn may_report_late(&self, sent: usize) -> bool {
-        !self.hurry && self.is_empty() && self.fin == Fin::No && sent <= SENT_LATE_BYTES_MAX
+    /// That the last bytes were taken may be reported late. It never held more than was taken since it was empty, so nobody was paused for its sake.
+    pub(crate) fn may_report_late(&self) -> bool {
+        !self.hurry && self.is_empty() && self.fin == Fin::No && self.taken as usize <= SENT_LATE_BYTES_MAX
     }
 }
 
@@ -149,7 +152,7 @@ impl Sending {
         queue.bytes += piece.len();
         let node = self.new_node(piece);
         match queue.tail {
-            NIL => queue.head = node,
+            NIL => (queue.head, queue.taken) = (node, 0),
             tail => self.nodes[tail as usize].next = node,
         }
         queue.tail = node;
@@ -230,6 +233,7 @@ impl Sending {
     pub(crate) fn consume(&mut self, queue: &mut SendQueue, n: usize) {
         let mut left = n.min(queue.bytes);
         queue.bytes -= left;
+        queue.taken = queue.taken.saturating_add(u32::try_from(left).unwrap_or(u32::MAX));
         while queue.head != NIL {
             let node = &mut self.nodes[queue.head as usize];
             let len = node.piece.len();
@@ -568,6 +572,25 @@ mod tests {
         sending.fail(&mut queue, Token(1), Errno(libc::EPIPE), &mut out);
         sending.push(sock, &mut queue, Piece::Static(b"late"));
         assert_eq!((queue.bytes(), out.len()), (0, 1));
+    }
+
+    #[test]
+    fn the_rest_of_much_that_was_queued_is_not_reported_late() {
+        let mut sending = Sending::new(&Limits::default());
+        let sock = Sock { index: 0, generation: 0 };
+        let mut queue = SendQueue::new(SendState::Ready);
+        queue.hurry = false;
+        for (calls, late) in [
+            (&[5][..], true),
+            (&[SENT_LATE_BYTES_MAX], true),
+            (&[SENT_LATE_BYTES_MAX, 1], false),
+            (&[40_000, 5], false),
+            (&[3, 4], true),
+        ] {
+            sending.push(sock, &mut queue, Piece::Buf(Buf::heap(vec![0; calls.iter().sum()])));
+            calls.iter().for_each(|taken| sending.consume(&mut queue, *taken));
+            assert_eq!(queue.may_report_late(), late, "{calls:?}");
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub const CREDIT: u32 = 64 << 10;
 pub const CREDIT_BULK: u32 = 512 << 10;
 /// Unsent bytes on one side above which the other side is paused.
 pub const QUEUE_HIGH: usize = 32 << 10;
+// Who is paused learns at once that the queue ran dry.
+const _: () = assert!(QUEUE_HIGH >= ringway_engine::io::SENT_LATE_BYTES_MAX);
 /// The same for bulk transfers.
 pub const QUEUE_HIGH_BULK: usize = 256 << 10;
 /// A body this long is bulk.

@@ -157,7 +157,7 @@ impl Uring {
         }
         let drained = socket.queue.is_empty();
         if sent > 0 {
-            self.late += usize::from(socket.queue.may_report_late(sent as usize));
+            self.late += usize::from(socket.queue.may_report_late());
             out.push(Completion::Sent { token: socket.token, bytes: sent, drained });
         }
         if drained {

@@ -223,6 +223,26 @@ pub fn reports_at_once_what_somebody_may_wait_for<W: World>() {
     }
 }
 
+/// The last bytes of a queue that was blocked may be few: whoever was paused for its sake waits for them all the same.
+pub fn reports_at_once_that_a_blocked_queue_ran_dry<W: World>() {
+    let mut h = Harness::<W>::new(Limits::default());
+    let (sock, token, peer) = h.pair(Room::Tiny);
+    h.settle();
+    h.io().hurry(sock, false);
+    let bytes = pattern(600_000);
+    h.send(sock, &bytes);
+    let deadline = h.io().clock().after(LONG);
+    let mut got = 0;
+    while !h.heard(token).drained {
+        while let PeerRead::Bytes(read) = h.world.read(&peer, 1 << 20) {
+            got += read.len();
+        }
+        h.turn_until(deadline);
+        assert!(h.io().now() < deadline, "{:?}, {got} bytes read", h.heard(token));
+    }
+    assert_eq!(h.heard(token).sent, bytes.len() as u64);
+}
+
 pub fn reports_late<W: World>() {
     let mut h = Harness::<W>::new(Limits::default());
     let (sock, token, peer) = h.open_pair();

@@ -17,7 +17,7 @@ macro_rules! contract {
             connects_and_exchanges learns_that_a_connect_was_refused a_connect_closed_at_once_says_nothing
             receives_in_order falls_silent_when_the_credit_is_used_up pauses_and_resumes_without_loss
             sends_pieces_in_order sends_the_received_buffer_itself finishes_short_sends
-            reports_at_once_what_somebody_may_wait_for
+            reports_at_once_what_somebody_may_wait_for reports_at_once_that_a_blocked_queue_ran_dry
             half_closes_from_the_peer half_closes_towards_the_peer learns_of_a_reset cuts_the_stream_by_a_reset
             says_nothing_after_close a_stale_name_does_not_touch_the_next_socket new_tokens_take_over
             parks_without_buffers_and_goes_on_by_itself a_closed_socket_does_not_stay_parked

@@ -80,7 +80,7 @@ impl Sim {
         self.sending.consume(&mut socket.queue, sent);
         if sent > 0 {
             let (bytes, drained) = (u32::try_from(sent).unwrap_or(u32::MAX), socket.queue.is_empty());
-            if socket.queue.may_report_late(sent) {
+            if socket.queue.may_report_late() {
                 self.late.push((sock, bytes));
             } else {
                 out.push(Completion::Sent { token: socket.token, bytes, drained });

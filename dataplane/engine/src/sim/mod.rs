@@ -122,7 +122,7 @@ impl World {
         self.0.borrow_mut().dice.next()
     }
 
-    /// Connections held by drivers, accepted but not adopted, or waiting in a backlog. 0 once everything was closed.
+    /// Connections held by drivers, accepted but not adopted, or waiting for a driver's accept. 0 once everything was closed.
     pub fn open_sockets(&self) -> usize {
         let mut net = self.0.borrow_mut();
         net.close_orphans();

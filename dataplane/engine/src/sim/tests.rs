@@ -384,6 +384,27 @@ fn a_dropped_driver_closes_everything() {
 }
 
 #[test]
+fn a_connection_counts_for_who_accepts_it() {
+    let (world, mut sim) = listening(10, Faults::none());
+    let upstream = "10.0.0.1:80".parse().unwrap();
+    world.peer_listen(upstream);
+    let sock = sim.connect(upstream, Token(1)).unwrap();
+    assert!(matches!(until_said(&mut sim)[..], [Completion::Connected { result: Ok(()), .. }]));
+    assert_eq!((world.open_sockets(), world.open_peers()), (1, 0));
+    // Its upstream has not accepted it yet, and never may.
+    sim.close(sock);
+    assert_eq!((world.open_sockets(), world.open_peers()), (0, 0));
+
+    let client = world.peer_connect(addr());
+    while world.peer_state(client) == PeerState::Connecting {
+        assert!(world.step());
+    }
+    assert_eq!((world.open_sockets(), world.open_peers()), (0, 1), "the last segment of the handshake is on its way");
+    world.advance(Duration::from_millis(1));
+    assert_eq!((world.open_sockets(), world.open_peers()), (1, 1), "nobody has accepted it");
+}
+
+#[test]
 fn a_splice_survives_timing_faults_and_a_narrow_target() {
     for seed in 0..16 {
         let (world, mut sim) = listening(seed, Faults { socket_buffer_bytes: 3_000, ..Faults::timing() });

@@ -1,6 +1,6 @@
 //! Connected endpoints: reading, writing, FIN, RST, and what becomes of bytes that nobody waits for.
 
-use super::{Close, Endpoint, Event, Network, Owner, Phase, Readable};
+use super::{Acceptor, Close, Endpoint, Event, Network, Owner, Phase, Readable};
 use crate::io::{End, Errno};
 use crate::sim::pipe::Segment;
 use crate::slab::Key;
@@ -20,11 +20,14 @@ impl Network {
         }
     }
 
-    /// Endpoints held by drivers or on their way to one, and those held by peers.
+    /// Endpoints held by drivers or waiting for their accept, and those held by peers. What waits in a peers' backlog, and what has not finished its
+    /// handshake, is nobody's yet.
     pub(in crate::sim) fn open(&self) -> (usize, usize) {
-        let peers = self.ends.iter().filter(|(_, end)| !end.closed && end.owner == Owner::Peer).count();
-        let all = self.ends.iter().filter(|(_, end)| !end.closed).count();
-        (all - peers, peers)
+        let held = |is: fn(Owner) -> bool| self.ends.iter().filter(|(_, end)| !end.closed && is(end.owner)).count();
+        let drivers = held(|owner| matches!(owner, Owner::Driver(..) | Owner::Loose));
+        let waiting = self.listeners.iter().filter(|(_, bound)| bound.acceptor != Acceptor::Peer);
+        let waiting: usize = waiting.map(|(_, bound)| bound.backlog.len()).sum();
+        (drivers + waiting, held(|owner| owner == Owner::Peer))
     }
 
     pub(in crate::sim) fn readable(&self, key: Key) -> Readable {

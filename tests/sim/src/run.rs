@@ -65,7 +65,7 @@ pub struct Report {
 const SPAN_MAX: Duration = Duration::from_secs(600);
 /// Turns after which a run is stuck.
 const TURNS_MAX: u64 = 1_000_000;
-/// Steps after the drain for clients that still try to connect.
+/// Steps after the drain for clients that still try to connect, and for connections that outlive it.
 const LATE_STEPS_MAX: usize = 20_000;
 /// Time for connections to a removed endpoint to close.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -372,9 +372,9 @@ impl Run {
         if !self.house.gave_up {
             self.check_leaks()?;
         }
-        // Connects into the void end late.
+        // Connects into the void end late, and what a drain left open.
         for _ in 0..LATE_STEPS_MAX {
-            if self.everybody_is_done() {
+            if self.everybody_is_done() && self.workers.iter().all(|worker| worker.holdings().downs == 0) {
                 break;
             }
             self.step()?;
@@ -426,7 +426,7 @@ impl Run {
         }
         let opened: u64 = series().map(|(_, s)| s.tcp_opened.load(Relaxed)).sum();
         let closed: u64 = series().map(|(_, s)| s.tcp_closed.load(Relaxed)).sum();
-        if opened != closed && !self.house.gave_up {
+        if opened != closed {
             return Err(format!("{opened} TCP connections began and {closed} ended"));
         }
         let answered = self.stage.model.answered() as u64;

@@ -119,3 +119,13 @@ fn a_limit_that_comes_while_connections_are_pooled_holds_nobody_up() {
     plan.swaps = (0..8).map(|i| Duration::from_millis(5) * i).collect();
     holds(&plan);
 }
+
+#[test]
+fn a_websocket_that_outlives_its_drain_is_counted_when_the_proxy_sees_its_end() {
+    let mut request = get(Road::Plain, 0);
+    request.upgrade = Some(Opaque { up: 100, down: 100, turns: Turns::Free });
+    request.answer = Answer { status: 101, body: None, delay: Duration::from_secs(11), ..request.answer };
+    let mut plan = plan(Faults::none(), vec![request], vec![client(0..1, 1, FAST, false)]);
+    plan.drain = Some(Duration::from_millis(20));
+    holds(&plan);
+}

@@ -70,6 +70,9 @@ impl Scenario {
 
 impl StageText {
     fn stage(&self) -> Result<Stage, String> {
+        if self.r#for.is_empty() {
+            return Err("stages: `for` says how long one takes, as in { rate = 100, for = \"10s\" }".into());
+        }
         let nanos = gate::duration(&self.r#for)?.as_nanos() as u64;
         if nanos == 0 {
             return Err("stages: each takes longer than 0".into());

@@ -69,6 +69,9 @@ pub struct Scenario {
     /// Their replies are expected to have the statuses that were recorded.
     #[serde(skip)]
     pub expect_recorded_status: bool,
+    /// The file that it was read from, for what is said about it.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// Where relative paths start.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -168,6 +171,7 @@ impl Scenario {
     pub fn read(path: &Path) -> Result<Scenario, String> {
         let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let mut scenario = Scenario::parse(&text).map_err(|e| format!("{}:{e}", path.display()))?;
+        scenario.file = Some(path.to_path_buf());
         scenario.folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
         Ok(scenario)
     }

@@ -1,6 +1,7 @@
 //! From a scenario to a plan: everything is checked, and names are looked up.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::net::ToSocketAddrs;
 use std::time::Duration;
 
@@ -16,6 +17,11 @@ const BLOCK_BYTES: usize = 1 << 20;
 impl Scenario {
     /// Checks everything and looks names up.
     pub fn plan(&self) -> Result<Plan, String> {
+        let plan = self.checked();
+        plan.map_err(|e| self.file.as_ref().map_or_else(|| e.clone(), |file| format!("{}: {e}", file.display())))
+    }
+
+    fn checked(&self) -> Result<Plan, String> {
         let url = self.url.as_deref().ok_or("no URL: give one, as in http://127.0.0.1:8080/path")?;
         let target = Target::parse(url)?;
         let time = |text: &Option<String>, default: Duration| text.as_deref().map_or(Ok(default), gate::duration);
@@ -61,6 +67,12 @@ impl Scenario {
                 self.request(text, n, &target, &columns, &rows).map_err(|e| format!("request {}: {e}", n + 1))
             })
             .collect::<Result<_, String>>()?;
+        let names: HashSet<&str> = mix.iter().map(|request| request.name.as_str()).collect();
+        if names.len() < mix.len() {
+            let twice = mix.iter().enumerate().find(|(n, one)| mix[..*n].iter().any(|other| other.name == one.name));
+            let twice = twice.map_or("", |(_, request)| request.name.as_str());
+            return Err(format!("two requests are called `{twice}`: they would be counted as one"));
+        }
         match speech {
             Speech::Http1 => {}
             Speech::WebSocketEcho(message) => mix[0].name = format!("echo of {} bytes", message.len()),
@@ -162,6 +174,11 @@ impl Scenario {
         let wrong = |e: csv::Error| format!("{}: {e}", path.display());
         let mut reader = csv::Reader::from_path(&path).map_err(wrong)?;
         let columns: Vec<String> = reader.headers().map_err(wrong)?.iter().map(str::to_string).collect();
+        if let Some(twice) =
+            columns.iter().enumerate().find_map(|(n, name)| columns[..n].contains(name).then_some(name))
+        {
+            return Err(format!("{}: two columns are called `{twice}`", path.display()));
+        }
         let mut rows = Vec::new();
         for record in reader.records() {
             if rows.len() == ROWS_MAX {
@@ -219,6 +236,8 @@ mod tests {
             (format!("{basic}[[request]]\nexpect = {{ body-sha256 = 'xyz' }}"), "64 hexadecimal digits"),
             (format!("{basic}[[request]]\nmethod = 'CONNECT'"), "CONNECT"),
             (format!("{basic}stages = [{{ rate = 5, for = '1s' }}]"), "only one of them"),
+            ("url = 'http://127.0.0.1'\nstages = [{ rate = 5 }]".into(), "`for` says how long"),
+            (format!("{basic}[[request]]\nname = 'a'\n[[request]]\nname = 'a'"), "two requests are called `a`"),
         ] {
             let got = Scenario::parse(&toml).and_then(|s| s.plan().map(|_| ())).unwrap_err();
             assert!(got.contains(said), "{toml}\nsaid: {got}");

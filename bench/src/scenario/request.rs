@@ -63,7 +63,7 @@ impl Scenario {
         }
         let has_length = !body.is_empty() || matches!(method, "POST" | "PUT" | "PATCH");
         let mut parts = split(head.as_bytes(), columns)?;
-        check_values(&parts, columns, rows)?;
+        check_values(&split(path.as_bytes(), columns)?, &parts, columns, rows)?;
         if has_length {
             parts.extend([Part::Text(b"Content-Length: ".to_vec()), Part::BodyLength, Part::Text(b"\r\n".to_vec())]);
         }
@@ -150,16 +150,25 @@ fn split(text: &[u8], columns: &[String]) -> Result<Vec<Part>, String> {
 }
 
 /// Values that go into heads must not end their lines.
-fn check_values(head: &[Part], columns: &[String], rows: &[Vec<String>]) -> Result<(), String> {
-    for part in head {
+/// What goes into the head from the data must not end its line, what goes into the path neither its place in it.
+fn check_values(path: &[Part], head: &[Part], columns: &[String], rows: &[Vec<String>]) -> Result<(), String> {
+    check_columns(head, columns, rows, |b| b >= b' ' && b != 0x7f, "has control characters and goes into a head")?;
+    let said = "goes into a path and has spaces or other than ASCII; percent-encode those";
+    check_columns(path, columns, rows, |b| b.is_ascii_graphic(), said)
+}
+
+fn check_columns(
+    parts: &[Part],
+    columns: &[String],
+    rows: &[Vec<String>],
+    is_good: impl Fn(u8) -> bool,
+    said: &str,
+) -> Result<(), String> {
+    for part in parts {
         let Part::Column(column) = part else { continue };
-        let bad = |row: &Vec<String>| row.get(*column).is_none_or(|v| v.bytes().any(|b| b < b' ' || b == 0x7f));
+        let bad = |row: &Vec<String>| row.get(*column).is_none_or(|v| !v.bytes().all(&is_good));
         if let Some(row) = rows.iter().position(bad) {
-            return Err(format!(
-                "row {} of the data: column {} has control characters and goes into a head",
-                row + 1,
-                columns[*column]
-            ));
+            return Err(format!("row {} of the data: column {} {said}", row + 1, columns[*column]));
         }
     }
     Ok(())
@@ -252,6 +261,7 @@ mod tests {
         let text = String::from_utf8(bytes).unwrap();
         assert!(text.starts_with("PUT /users/7 HTTP/1.1\r\n"), "{text}");
         assert!(text.ends_with("Content-Length: 18\r\n\r\n{\"name\": \"Ann, B\"}"), "{text}");
+        assert!(scenario("/{name}", "").unwrap_err().contains("row 1 of the data: column name goes into a path"));
         assert!(scenario("/{nobody}", "").unwrap_err().contains("{nobody} is no column of the data: id, name"));
     }
 }

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
-use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer, V2Serializer};
+use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -69,7 +69,8 @@ fn decoded(bytes: &[u8]) -> Result<Histogram<u64>, String> {
 /// The run as an HdrHistogram V2 interval log: a line a second, values in nanoseconds.
 pub fn log(report: &Report) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    let mut serializer = V2Serializer::new();
+    // Other readers of such logs take the compressed form alone.
+    let mut serializer = V2DeflateSerializer::new();
     let mut writer = IntervalLogWriterBuilder::new()
         .with_max_value_divisor(1.0)
         .begin_log_with(&mut bytes, &mut serializer)

@@ -18,7 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::client::LoadArgs;
 use self::outcome::OutcomeArgs;
-pub(crate) use self::outcome::Output;
+pub(crate) use self::outcome::{Output, writable};
 use self::watch::{Watch, measure};
 use crate::ab::{self, AbArgs};
 use crate::compare::{self, CompareArgs};
@@ -65,7 +65,7 @@ struct RunArgs {
     #[command(flatten)]
     outcome: OutcomeArgs,
     /// Requests per second, over all threads, whatever the target does.
-    #[arg(short, long, value_name = "N", conflicts_with = "closed")]
+    #[arg(short, long, value_name = "N", conflicts_with = "closed", allow_negative_numbers = true)]
     rate: Option<f64>,
     /// A rate that changes: `100:10s,100-1000:30s`.
     #[arg(long, value_name = "STAGES", conflicts_with_all = ["rate", "closed", "duration"])]
@@ -108,7 +108,8 @@ fn run_once(args: &RunArgs) -> Result<ExitCode, String> {
     scenario.think = args.think.clone().or(scenario.think);
     let checks = args.outcome.checks()?;
     let plan = scenario.plan()?;
-    let mut watch = Watch::new(args.load.client.prometheus)?;
+    checks.suit(plan.load.name(), args.load.client.server_pid.is_some())?;
+    let mut watch = Watch::new(&args.load.client)?;
     checks.conclude(&measure(&plan, &mut watch)?)
 }
 

@@ -3,8 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::report::ci::Ending;
 use crate::report::json::Report;
 use crate::report::time;
+
+/// Lateness beyond this part of a latency's bound decides nothing against the target.
+const LATENESS_OF_BOUND_MAX: f64 = 0.01;
 
 /// A figure of a run that conditions can speak of.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,6 +25,8 @@ pub enum Figure {
     Rate,
     /// Requests that were due and never sent.
     Unsent,
+    /// CPU of the server's process per request.
+    Cpu,
 }
 
 /// How a figure compares with its bound.
@@ -39,7 +45,7 @@ pub struct Condition {
     pub figure: Figure,
     /// Which way.
     pub comparison: Comparison,
-    /// Nanoseconds, a part of 1, or requests per second.
+    /// Nanoseconds, a part of 1, requests per second, or a count.
     pub bound: f64,
 }
 
@@ -53,20 +59,33 @@ pub struct Allowance {
 }
 
 impl Figure {
-    /// Its value in a report: nanoseconds, a part of 1, requests per second or a count.
-    pub fn of(self, report: &Report) -> f64 {
+    /// Its value in a report: nanoseconds, a part of 1, requests per second or a count. `None` where the run does not know it: where no request has a
+    /// latency, and where nobody watched the server.
+    pub fn of(self, report: &Report) -> Option<f64> {
+        let has_latency = !report.latency.histogram.is_empty();
         match self {
-            Figure::Percentile(p) => report.percentile(p),
-            Figure::Mean => report.latency.mean_ns,
-            Figure::Max => report.latency.max_ns as f64,
-            Figure::Errors => report.errors.share,
-            Figure::Rate => report.rate,
-            Figure::Unsent => report.unsent as f64,
+            Figure::Percentile(p) => has_latency.then(|| report.percentile(p)),
+            Figure::Mean => has_latency.then_some(report.latency.mean_ns),
+            Figure::Max => has_latency.then_some(report.latency.max_ns as f64),
+            Figure::Errors => Some(report.errors.share),
+            Figure::Rate => Some(report.rate_of_good()),
+            Figure::Unsent => Some(report.unsent as f64),
+            Figure::Cpu => report.server.as_ref().map(|server| server.cpu_us_per_request * 1e3),
         }
     }
 
-    fn is_time(self) -> bool {
+    /// A latency.
+    pub fn is_latency(self) -> bool {
         matches!(self, Figure::Percentile(_) | Figure::Mean | Figure::Max)
+    }
+
+    /// A generator that was late or busy spoils it.
+    pub fn needs_fit_generator(self) -> bool {
+        self.is_latency() || self == Figure::Rate
+    }
+
+    fn is_time(self) -> bool {
+        self.is_latency() || self == Figure::Cpu
     }
 
     /// A greater value is the better one.
@@ -94,6 +113,7 @@ impl fmt::Display for Figure {
             Figure::Errors => f.write_str("errors"),
             Figure::Rate => f.write_str("rate"),
             Figure::Unsent => f.write_str("unsent"),
+            Figure::Cpu => f.write_str("cpu"),
         }
     }
 }
@@ -107,10 +127,11 @@ impl FromStr for Figure {
             "errors" => Ok(Figure::Errors),
             "rate" => Ok(Figure::Rate),
             "unsent" => Ok(Figure::Unsent),
+            "cpu" => Ok(Figure::Cpu),
             _ => {
                 let percent = text.strip_prefix('p').and_then(|p| p.parse::<f64>().ok());
                 percent.filter(|p| (0.0..=100.0).contains(p)).map(Figure::Percentile).ok_or_else(|| {
-                    format!("`{text}` is no figure: p50, p99, p99.9, …, mean, max, errors, rate or unsent")
+                    format!("`{text}` is no figure: p50, p99, p99.9, …, mean, max, errors, rate, unsent or cpu")
                 })
             }
         }
@@ -125,12 +146,15 @@ impl FromStr for Condition {
         let comparison = if text.as_bytes()[at] == b'>' { Comparison::Above } else { Comparison::Below };
         let figure: Figure = text[..at].trim().parse()?;
         let bound = text[at + 1..].trim();
-        let bound = if figure.is_time() {
-            duration(bound)?.as_nanos() as f64
-        } else if let Some(percent) = bound.strip_suffix('%') {
-            number(percent)? / 100.0
-        } else {
-            number(bound)?
+        if bound.starts_with(['=', '<', '>']) {
+            return Err(format!("`{text}`: compare by > or <, as in p99>5ms"));
+        }
+        let bound = match (figure, bound.strip_suffix('%')) {
+            (figure, _) if figure.is_time() => duration(bound)?.as_nanos() as f64,
+            (Figure::Errors, Some(percent)) => number(percent)? / 100.0,
+            (Figure::Errors, None) => return Err(format!("`{text}`: a part of all requests: write errors>0.1%")),
+            (_, Some(_)) => return Err(format!("`{text}`: {figure} is no percentage: write {figure}>1000")),
+            (_, None) => number(bound)?,
         };
         Ok(Condition { figure, comparison, bound })
     }
@@ -147,33 +171,85 @@ impl FromStr for Allowance {
 }
 
 impl Condition {
-    /// What to say when the run has failed by this condition.
-    pub fn verdict(&self, report: &Report) -> Option<String> {
-        let value = self.figure.of(report);
-        let (failed, word) = match self.comparison {
-            Comparison::Above => (value > self.bound, "above"),
-            Comparison::Below => (value < self.bound, "below"),
-        };
+    /// The figure is known and within its bound, whoever measured it.
+    pub fn holds(&self, report: &Report) -> bool {
+        self.figure.of(report).is_some_and(|value| !self.is_beyond(value))
+    }
+
+    fn is_beyond(&self, value: f64) -> bool {
+        match self.comparison {
+            Comparison::Above => value > self.bound,
+            Comparison::Below => value < self.bound,
+        }
+    }
+
+    /// Whether the run keeps clear of it.
+    pub fn judge(&self, report: &Report) -> Ending {
         let figure = self.figure;
-        failed.then(|| format!("{figure} is {}: {word} {}", figure.show(value), figure.show(self.bound)))
+        let Some(value) = figure.of(report) else { return unknown(figure, report) };
+        let failed = self.is_beyond(value);
+        let word = if self.comparison == Comparison::Above { "above" } else { "below" };
+        let said = || format!("{figure} is {}: {word} {}", figure.show(value), figure.show(self.bound));
+        ending(figure, report, failed.then(said), self.comparison == Comparison::Above, value, self.bound)
     }
 }
 
 impl Allowance {
-    /// What to say when the run is worse than the baseline by more than is allowed.
-    pub fn verdict(&self, report: &Report, baseline: &Report) -> Option<String> {
-        let (now, before) = (self.figure.of(report), self.figure.of(baseline));
-        let worse = if self.figure.more_is_better() { before - now } else { now - before };
+    /// Whether the run is no worse than the baseline by more than is allowed.
+    pub fn judge(&self, report: &Report, baseline: &Report) -> Ending {
         let figure = self.figure;
-        (worse > before * self.part).then(|| {
-            format!(
-                "{figure} is {}, and was {} in the baseline: more than {} % worse",
-                figure.show(now),
-                figure.show(before),
-                self.part * 100.0
-            )
-        })
+        let Some(before) = figure.of(baseline) else {
+            return Ending::Open(format!("{figure} is not known of the baseline"));
+        };
+        let Some(now) = figure.of(report) else { return unknown(figure, report) };
+        if figure.needs_fit_generator() && baseline.generator.unfit {
+            return Ending::Open("the baseline's generator was not fit to measure it".into());
+        }
+        let worse = if figure.more_is_better() { before - now } else { now - before };
+        let percent = self.part * 100.0;
+        let said = || {
+            let (now, before) = (figure.show(now), figure.show(before));
+            format!("{figure} is {now}, and was {before} in the baseline: more than {percent} % worse")
+        };
+        let failed = worse > before * self.part;
+        ending(figure, report, failed.then(said), !figure.more_is_better(), now, before * (1.0 + self.part))
     }
+}
+
+/// A figure that the run does not know. Where requests were due, none was answered, which no bound allows.
+fn unknown(figure: Figure, report: &Report) -> Ending {
+    if figure == Figure::Cpu {
+        Ending::Open("cpu is not known: the server's process ended, or no request did".into())
+    } else if report.requests == 0 && report.unsent == 0 {
+        Ending::Open(format!("{figure} is not known: nothing was measured"))
+    } else {
+        Ending::Failed(format!("{figure} is not known: no request was answered"))
+    }
+}
+
+/// A failure counts as far as the generator was fit to tell.
+fn ending(
+    figure: Figure,
+    report: &Report,
+    failure: Option<String>,
+    is_ceiling: bool,
+    value: f64,
+    bound: f64,
+) -> Ending {
+    if report.requests == 0 && report.unsent == 0 {
+        return Ending::Open("nothing was measured".into());
+    }
+    if report.generator.unfit && figure.needs_fit_generator() {
+        return Ending::Open("the generator was not fit to measure times (see the warnings)".into());
+    }
+    let Some(failure) = failure else { return Ending::Held };
+    // A latency contains how late its request was sent.
+    let late = if report.load == "open" { report.generator.lateness_p999_ns as f64 } else { 0.0 };
+    if figure.is_latency() && is_ceiling && late > bound * LATENESS_OF_BOUND_MAX && value - late <= bound {
+        let late = time(late as u64);
+        return Ending::Open(format!("{failure}, but by no more than requests were sent late ({late}, p99.9)"));
+    }
+    Ending::Failed(failure)
 }
 
 /// `250us`, `5ms`, `1.5s`, `2m`.
@@ -222,6 +298,10 @@ mod tests {
             ("p101>1ms", "no figure"),
             ("p99>5", "no time"),
             ("errors>x%", "no number"),
+            ("errors>5", "write errors>0.1%"),
+            ("rate<50%", "rate is no percentage"),
+            ("p99>=5ms", "compare by > or <"),
+            ("cpu>5", "no time"),
             ("mean>-1ms", "no number"),
         ] {
             let said = text.parse::<Condition>().unwrap_err();

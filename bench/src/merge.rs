@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hdrhistogram::Histogram;
 
 use crate::report::hdr::Packed;
-use crate::report::json::{Errors, Generator, Latency, Report, SCHEMA, SecondOfRun, TlsOfRun};
+use crate::report::json::{Errors, Generator, Latency, Report, SCHEMA, SecondOfRun, ServerOfRun, TlsOfRun};
 use crate::tally;
 
 /// Runs whose lengths differ by more than this part did not run together.
@@ -52,6 +52,7 @@ pub fn merge(runs: &[(String, Report)]) -> Result<Report, String> {
         bytes_read: total(|r| r.bytes_read),
         bytes_written: total(|r| r.bytes_written),
         generator: generator(runs)?,
+        server: server(runs),
         seconds: seconds(runs)?,
     })
 }
@@ -87,6 +88,24 @@ fn generator(runs: &[(String, Report)]) -> Result<Generator, String> {
         // One that was the bottleneck is not made good by others that were idle.
         unfit: reports().any(|run| run.generator.unfit),
         doubts,
+    })
+}
+
+/// Who watches a server sees what it does for all generators: of several that watched one, the one that saw most.
+fn server(runs: &[(String, Report)]) -> Option<ServerOfRun> {
+    let mut servers: BTreeMap<u32, (f64, f64, u64)> = BTreeMap::new();
+    for (server, run) in runs.iter().filter_map(|(_, run)| Some((run.server?, run))) {
+        let (cpu, switches, memory) = servers.entry(server.pid).or_default();
+        *cpu = cpu.max(server.cpu_us_per_request * run.requests as f64);
+        *switches = switches.max(server.switches_per_request * run.requests as f64);
+        *memory = server.memory_peak.max(*memory);
+    }
+    let requests = saturating(runs.iter().map(|(_, run)| run.requests)).max(1) as f64;
+    Some(ServerOfRun {
+        pid: *servers.keys().next()?,
+        cpu_us_per_request: servers.values().map(|(cpu, ..)| cpu / requests).sum(),
+        switches_per_request: servers.values().map(|(_, switches, _)| switches / requests).sum(),
+        memory_peak: saturating(servers.values().map(|(.., memory)| *memory)),
     })
 }
 
@@ -217,6 +236,17 @@ mod tests {
         assert_eq!((sum.errors.share, sum.errors.causes["timeout"], sum.statuses[&200]), (0.01, 10, 1000));
         assert_eq!((sum.target.as_str(), sum.generator.cpu_share), ("http://a/", 0.5));
         assert_eq!(sum.generator.doubts, ["a: it rained", "b: it rained"]);
+    }
+
+    #[test]
+    fn a_server_that_two_generators_watched_is_counted_once() {
+        let watched = |cpu| {
+            let server = ServerOfRun { pid: 7, cpu_us_per_request: cpu, switches_per_request: 0.0, memory_peak: 9 };
+            Report { server: Some(server), ..run("open", 1..=100, 10.0) }
+        };
+        let runs = [watched(20.0), watched(22.0), run("open", 1..=200, 10.0)];
+        let sum = merge(&runs.map(|run| (String::new(), run))).unwrap().server.unwrap();
+        assert_eq!((sum.pid, sum.cpu_us_per_request, sum.memory_peak), (7, 5.5, 9));
     }
 
     #[test]

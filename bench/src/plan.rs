@@ -177,6 +177,11 @@ impl Security {
 }
 
 impl Load {
+    /// `open` or `closed`.
+    pub fn name(&self) -> &'static str {
+        if matches!(self, Load::Closed { .. }) { "closed" } else { "open" }
+    }
+
     /// The same without the stage that stands for a warm-up of this length.
     pub fn without_warmup(self, warmup: Duration) -> Load {
         match self {

@@ -162,6 +162,14 @@ pub fn run(plan: &Plan, stop: &AtomicBool, mut each_second: impl FnMut(Second)) 
     Ok(Measured { total, seconds, duration, unsent, own_cpu, own_cpu_time, backend: chosen.backend })
 }
 
+/// Runs the warm-up by itself and returns what follows it: what a server uses from then on belongs to what is counted.
+pub fn warm_up(plan: Plan, stop: &AtomicBool) -> Result<Plan, String> {
+    if !plan.warmup.is_zero() {
+        run(&Plan { warmup: Duration::ZERO, duration: plan.warmup, ..plan.clone() }, stop, |_| {})?;
+    }
+    Ok(Plan { load: plan.load.without_warmup(plan.warmup), warmup: Duration::ZERO, ..plan })
+}
+
 fn work(backend: Backend, limits: Limits, seat: Seat) -> Result<Outcome, String> {
     // The ring belongs to the thread that opens it.
     match backend {

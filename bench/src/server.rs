@@ -131,28 +131,12 @@ impl Server {
 
     /// What it has used up to now.
     pub fn usage(&self) -> Usage {
-        let mut usage = Usage::default();
-        for pid in family(self.pid()) {
-            usage.ticks += ticks(pid);
-            for tid in numbers(&format!("/proc/{pid}/task")) {
-                let read =
-                    |file: &str| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{file}")).unwrap_or_default();
-                let cpu_ns = read("schedstat").split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
-                let status = read("status");
-                let switches =
-                    field(&status, "voluntary_ctxt_switches:") + field(&status, "nonvoluntary_ctxt_switches:");
-                usage.threads.insert((pid, tid), Thread { cpu_ns, switches });
-            }
-        }
-        usage
+        Usage::of(self.pid())
     }
 
     /// Its memory.
     pub fn memory(&self) -> Memory {
-        family(self.pid()).into_iter().fold(Memory::default(), |sum, pid| {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            Memory { now: sum.now + field(&status, "VmRSS:") * 1024, peak: sum.peak + field(&status, "VmHWM:") * 1024 }
-        })
+        Memory::of(self.pid())
     }
 
     /// The end of what it wrote, to be put behind a message.
@@ -202,6 +186,29 @@ impl Drop for Server {
 }
 
 impl Usage {
+    /// What a process and all below it have used up to now.
+    pub fn of(root: u32) -> Usage {
+        let mut usage = Usage::default();
+        for pid in family(root) {
+            usage.ticks += ticks(pid);
+            for tid in numbers(&format!("/proc/{pid}/task")) {
+                let read =
+                    |file: &str| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{file}")).unwrap_or_default();
+                let cpu_ns = read("schedstat").split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
+                let status = read("status");
+                let switches =
+                    field(&status, "voluntary_ctxt_switches:") + field(&status, "nonvoluntary_ctxt_switches:");
+                usage.threads.insert((pid, tid), Thread { cpu_ns, switches });
+            }
+        }
+        usage
+    }
+
+    /// There was no such process.
+    pub fn is_empty(&self) -> bool {
+        self.threads.is_empty()
+    }
+
     /// What was used since `before`. Threads that ended in between are missing from the exact count; where the kernel's ticks show clearly more,
     /// those are taken.
     pub fn since(&self, before: &Usage) -> Spent {
@@ -217,6 +224,16 @@ impl Usage {
         // Each count is rounded: two ticks are no difference.
         let cpu = if by_ticks > exact + Duration::from_nanos(2 * tick) { by_ticks } else { exact };
         Spent { cpu, switches }
+    }
+}
+
+impl Memory {
+    /// Of a process and all below it.
+    pub fn of(root: u32) -> Memory {
+        family(root).into_iter().fold(Memory::default(), |sum, pid| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            Memory { now: sum.now + field(&status, "VmRSS:") * 1024, peak: sum.peak + field(&status, "VmHWM:") * 1024 }
+        })
     }
 }
 

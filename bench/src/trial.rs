@@ -88,15 +88,9 @@ impl Bench {
 
     /// Runs one round: `command` serves what is planned.
     pub fn round(&self, command: &str, plan: Plan) -> Result<Round, String> {
-        let warmup = Duration::min(plan.warmup, plan.duration);
         let mut server = Server::start(command, &self.cores, &plan.addresses)?;
         let fresh = server.memory().now;
-        if !warmup.is_zero() {
-            let brief = Plan { warmup: Duration::ZERO, duration: warmup, ..plan.clone() };
-            run::run(&brief, &self.stop, |_| {})?;
-        }
-        // The warm-up was a run of its own, so that everything between the two looks is counted.
-        let measured_plan = Plan { load: plan.load.without_warmup(plan.warmup), warmup: Duration::ZERO, ..plan };
+        let measured_plan = run::warm_up(Plan { warmup: plan.warmup.min(plan.duration), ..plan }, &self.stop)?;
         let before = server.usage();
         let measured = run::run(&measured_plan, &self.stop, |_| {})?;
         let spent = server.usage().since(&before);
@@ -188,7 +182,8 @@ impl Measure {
             Measure::Cpu => round.cpu_us_per_request * 1e3,
             Measure::Memory => round.memory_peak as f64,
             Measure::Switches => round.switches_per_request,
-            Measure::Load(figure) => figure.of(&round.report),
+            // A round in which nobody was answered is none.
+            Measure::Load(figure) => figure.of(&round.report).unwrap_or_default(),
         }
     }
 
@@ -221,7 +216,7 @@ impl std::str::FromStr for Measure {
             "memory" => Ok(Measure::Memory),
             "switches" => Ok(Measure::Switches),
             "errors" | "unsent" => Err(format!("`{text}` has no ratio; failed requests make `ab` fail by themselves")),
-            _ => text.parse().map(Measure::Load).map_err(|e: String| format!("{e}; or cpu, memory, switches")),
+            _ => text.parse().map(Measure::Load).map_err(|e: String| format!("{e}; or memory, switches")),
         }
     }
 }

@@ -82,7 +82,7 @@ fn processes_that_have_ended_are_the_servers_cpu() {
 fn wrong_use_is_told_before_anything_is_measured() {
     for (a, more, said) in [
         ("true", &["--max-regression", "cpu=3"][..], "write cpu=3%"),
-        ("true", &["--max-regression", "heat=3%"][..], "or cpu, memory, switches"),
+        ("true", &["--max-regression", "heat=3%"][..], "or cpu; or memory, switches"),
         ("true", &[][..], "`true` ended with"),
         ("echo out of tea; exit 3", &[][..], "out of tea"),
     ] {

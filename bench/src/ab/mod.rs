@@ -14,7 +14,7 @@ use clap::Args;
 use ringway_engine::choose::Choice;
 use serde::Serialize;
 
-use crate::cli::{MET, MISSED, Output};
+use crate::cli::{MET, MISSED, Output, writable};
 use crate::scenario::Scenario;
 use crate::trial::{Allowed, Bench, Round, with_free_port};
 use judge::{Compared, Judged, Unanswered};
@@ -102,6 +102,7 @@ pub fn ab(args: &AbArgs) -> Result<u8, String> {
         return Err("--server-cores: at least 1".into());
     }
     let scenario = scenario(args)?;
+    writable(&[&args.json, &args.junit, &args.step_summary])?;
     let bench = Bench::new(args.server_cores)?;
     eprintln!("{}", bench.cores.describe());
     let begun = Instant::now();

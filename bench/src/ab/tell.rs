@@ -68,14 +68,14 @@ pub(super) fn junit(outcome: &Outcome) -> String {
     let unanswered = outcome.unanswered.as_ref();
     let said = unanswered.map_or_else(String::new, |u| u.said.clone());
     told.push(("requests are answered".into(), unanswered.map(|u| u.verdict), said));
-    let ending = |verdict: Option<&str>, why| match verdict {
-        Some("missed") => Ending::Failed(why),
-        Some("inconclusive") => Ending::Open(why),
+    let ending = |verdict: Option<&str>, why: &String| match verdict {
+        Some("missed") => Ending::Failed(why.clone()),
+        Some("inconclusive") => Ending::Open(why.clone()),
         _ => Ending::Held,
     };
     let mut cases = Vec::new();
     for (name, verdict, why) in &told {
-        cases.push((name.as_str(), ending(*verdict, why.as_str())));
+        cases.push((name.as_str(), ending(*verdict, why)));
     }
     ci::suite(&outcome.b, outcome.seconds, &cases)
 }

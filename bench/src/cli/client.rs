@@ -38,6 +38,9 @@ pub(super) struct ClientArgs {
     /// Serve the counts for Prometheus while the load runs; port 0 is any free one.
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) prometheus: Option<SocketAddr>,
+    /// The server's process on this machine: what it uses is counted, with its threads and children (`cpu`).
+    #[arg(long, value_name = "PID")]
+    pub(super) server_pid: Option<u32>,
 }
 
 #[derive(Args, Debug)]

@@ -25,8 +25,13 @@ pub(super) fn merged(args: &MergeArgs) -> Result<ExitCode, String> {
     if args.runs.len() > RUNS_MAX {
         return Err(format!("{} runs to merge; at most {RUNS_MAX}", args.runs.len()));
     }
+    if let Some(twice) = args.runs.iter().enumerate().find_map(|(n, run)| args.runs[..n].contains(run).then_some(run)) {
+        return Err(format!("{}: named twice; its requests would be counted twice", twice.display()));
+    }
     let checks = args.outcome.checks()?;
     let read = |path: &PathBuf| Ok((path.display().to_string(), Report::read(path)?));
     let runs = args.runs.iter().map(read).collect::<Result<Vec<_>, String>>()?;
-    checks.conclude(&merge(&runs)?)
+    let sum = merge(&runs)?;
+    checks.suit(&sum.load, sum.server.is_some())?;
+    checks.conclude(&sum)
 }

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::report::page;
 use super::{INCONCLUSIVE, MET, MISSED, print};
 use crate::gate::{Allowance, Condition, Figure};
-use crate::report::ci::{self, Verdict};
+use crate::report::ci::{self, Ending, Verdict};
 use crate::report::json::Report;
 use crate::report::{hdr, text};
 
@@ -63,33 +63,54 @@ pub(super) struct Checks<'a> {
 
 impl OutcomeArgs {
     pub(super) fn checks(&self) -> Result<Checks<'_>, String> {
-        Ok(Checks {
+        let checks = Checks {
             args: self,
-            conditions: parsed(&self.fail_if)?,
-            allowances: parsed(&self.max_regression)?,
+            conditions: parsed("--fail-if", &self.fail_if)?,
+            allowances: parsed("--max-regression", &self.max_regression)?,
             baseline: self.baseline.as_deref().map(Report::read).transpose()?,
-        })
+        };
+        writable(&[&self.json, &self.html, &self.hdr, &self.junit, &self.step_summary])?;
+        Ok(checks)
     }
 }
 
 impl Checks<'_> {
+    /// What is asked can be told of such a run: of `load` (open or closed), which knows the server's CPU or does not.
+    pub(super) fn suit(&self, load: &str, knows_cpu: bool) -> Result<(), String> {
+        let mut figures =
+            self.conditions.iter().map(|c| c.figure).chain(self.allowances.iter().map(|allowance| allowance.figure));
+        if !knows_cpu && figures.any(|figure| figure == Figure::Cpu) {
+            return Err("cpu: say which process is the server (--server-pid)".into());
+        }
+        let Some((path, baseline)) = self.args.baseline.as_ref().zip(self.baseline.as_ref()) else { return Ok(()) };
+        if baseline.load != load {
+            let (path, other) = (path.display(), &baseline.load);
+            return Err(format!(
+                "{path} is of loop `{other}`, this run of loop `{load}`: what they measure is not the same thing"
+            ));
+        }
+        if baseline.server.is_none() && self.allowances.iter().any(|allowance| allowance.figure == Figure::Cpu) {
+            return Err(format!("{}: does not know the server's cpu: make it with --server-pid", path.display()));
+        }
+        Ok(())
+    }
+
     /// Writes everything that was asked for.
     pub(super) fn conclude(&self, report: &Report) -> Result<ExitCode, String> {
-        let mut verdicts: Vec<(Figure, Verdict)> = Vec::new();
+        let mut verdicts = Vec::new();
         for (text, condition) in self.args.fail_if.iter().zip(&self.conditions) {
-            let failure = condition.verdict(report);
-            verdicts.push((condition.figure, Verdict { condition: format!("not {text}"), failure }));
+            verdicts.push(Verdict { condition: format!("not {text}"), ending: condition.judge(report) });
         }
         if let Some(baseline) = &self.baseline {
             for (text, allowance) in self.args.max_regression.iter().zip(&self.allowances) {
-                let failure = allowance.verdict(report, baseline);
-                verdicts.push((allowance.figure, Verdict { condition: format!("baseline {text}"), failure }));
+                let ending = allowance.judge(report, baseline);
+                verdicts.push(Verdict { condition: format!("baseline {text}"), ending });
             }
         }
-        let plain: Vec<Verdict> = verdicts.iter().map(|(_, verdict)| verdict.clone()).collect();
-        self.write_files(report, &plain)?;
+        // First what cannot fail for want of space.
         self.args.output.print(report)?;
-        Ok(ExitCode::from(judge(report, &verdicts)))
+        self.write_files(report, &verdicts)?;
+        Ok(ExitCode::from(code(&verdicts)))
     }
 
     fn write_files(&self, report: &Report, verdicts: &[Verdict]) -> Result<(), String> {
@@ -120,27 +141,35 @@ impl Output {
     }
 }
 
-/// The exit code, with its reasons on standard error. Failures count whatever the generator did; times only if it was fit to measure them.
-fn judge(report: &Report, verdicts: &[(Figure, Verdict)]) -> u8 {
-    let missed = || verdicts.iter().filter_map(|(figure, v)| Some((*figure, v.failure.as_ref()?)));
-    for (_, failure) in missed() {
-        eprintln!("missed: {failure}");
+/// The exit code, with its reasons on standard error. A miss outweighs a doubt.
+fn code(verdicts: &[Verdict]) -> u8 {
+    let mut code = MET;
+    for Verdict { condition, ending } in verdicts {
+        match ending {
+            Ending::Held => {}
+            Ending::Failed(why) => {
+                eprintln!("missed: {why}");
+                code = MISSED;
+            }
+            Ending::Open(why) => {
+                eprintln!("inconclusive: {condition}: {why}");
+                code = if code == MET { INCONCLUSIVE } else { code };
+            }
+        }
     }
-    let is_count = |figure: Figure| matches!(figure, Figure::Errors | Figure::Unsent);
-    if missed().any(|(figure, _)| is_count(figure)) {
-        MISSED
-    } else if report.generator.unfit && verdicts.iter().any(|(figure, _)| !is_count(*figure)) {
-        eprintln!("inconclusive: the generator was not fit to measure times (see the warnings)");
-        INCONCLUSIVE
-    } else if missed().next().is_some() {
-        MISSED
-    } else {
-        MET
-    }
+    code
 }
 
-fn parsed<T: std::str::FromStr<Err = String>>(texts: &[String]) -> Result<Vec<T>, String> {
-    texts.iter().map(|text| text.parse()).collect()
+/// Whether these files can be written is found out before anything is measured.
+pub(crate) fn writable(files: &[&Option<PathBuf>]) -> Result<(), String> {
+    for path in files.iter().filter_map(|file| file.as_ref()) {
+        std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(|e| named(path, &e))?;
+    }
+    Ok(())
+}
+
+fn parsed<T: std::str::FromStr<Err = String>>(flag: &str, texts: &[String]) -> Result<Vec<T>, String> {
+    texts.iter().map(|text| text.parse().map_err(|e| format!("{flag}: {e}"))).collect()
 }
 
 fn pretty(report: &Report) -> String {

@@ -38,6 +38,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<ExitCode, String> {
     args.client.apply(&mut scenario)?;
     let plan = scenario.plan()?;
     eprintln!("{requests} requests in {:.1} s; {left_out} lines of the log are none", plan.duration.as_secs_f64());
-    let mut watch = Watch::new(args.client.prometheus)?;
+    checks.suit(plan.load.name(), args.client.server_pid.is_some())?;
+    let mut watch = Watch::new(&args.client)?;
     checks.conclude(&measure(&plan, &mut watch)?)
 }

@@ -5,38 +5,35 @@ use std::fmt::Write;
 use super::json::Report;
 use super::{escape, time};
 
-/// One check and what was wrong, if it failed.
+/// One check and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The condition as the user wrote it.
     pub condition: String,
-    /// Why it failed; `None` when it holds.
-    pub failure: Option<String>,
+    /// How it ended.
+    pub ending: Ending,
 }
 
-/// How a test case ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending<'a> {
+/// How a check ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
     /// It holds.
     Held,
-    /// It does not.
-    Failed(&'a str),
-    /// Nothing can be said.
-    Open(&'a str),
+    /// It does not, and why.
+    Failed(String),
+    /// Nothing can be said, and why.
+    Open(String),
 }
 
 /// JUnit XML: one test case a condition.
 pub fn junit(report: &Report, verdicts: &[Verdict]) -> String {
-    let mut cases = Vec::new();
-    for Verdict { condition, failure } in verdicts {
-        cases.push((condition.as_str(), failure.as_deref().map_or(Ending::Held, Ending::Failed)));
-    }
+    let cases: Vec<_> = verdicts.iter().map(|v| (v.condition.as_str(), v.ending.clone())).collect();
     suite(&report.target, report.duration_s, &cases)
 }
 
 /// JUnit XML of named test cases.
-pub fn suite(class: &str, seconds: f64, cases: &[(&str, Ending<'_>)]) -> String {
-    let count = |wanted: fn(&Ending<'_>) -> bool| cases.iter().filter(|(_, ending)| wanted(ending)).count();
+pub fn suite(class: &str, seconds: f64, cases: &[(&str, Ending)]) -> String {
+    let count = |wanted: fn(&Ending) -> bool| cases.iter().filter(|(_, ending)| wanted(ending)).count();
     let failures = count(|ending| matches!(ending, Ending::Failed(_)));
     let skipped = count(|ending| matches!(ending, Ending::Open(_)));
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -61,7 +58,8 @@ pub fn suite(class: &str, seconds: f64, cases: &[(&str, Ending<'_>)]) -> String 
 /// Markdown with the figures and the checks.
 pub fn markdown(report: &Report, verdicts: &[Verdict]) -> String {
     let mut out = format!("### Load on `{}`\n\n", report.target.replace('`', "'"));
-    let p = |p: f64| time(report.percentile(p) as u64);
+    let told = |nanos: u64| if report.latency.histogram.is_empty() { "–".to_string() } else { time(nanos) };
+    let p = |p: f64| told(report.percentile(p) as u64);
     let _ = writeln!(
         out,
         "| Requests | Rate | Failed | p50 | p90 | p99 | p99.9 | max |\n|---|---|---|---|---|---|---|---|"
@@ -76,15 +74,16 @@ pub fn markdown(report: &Report, verdicts: &[Verdict]) -> String {
         p(90.0),
         p(99.0),
         p(99.9),
-        time(report.latency.max_ns)
+        told(report.latency.max_ns)
     );
     if !verdicts.is_empty() {
         out.push('\n');
     }
     for verdict in verdicts {
-        let _ = match &verdict.failure {
-            None => writeln!(out, "- ✅ `{}`", verdict.condition),
-            Some(failure) => writeln!(out, "- ❌ `{}`: {failure}", verdict.condition),
+        let _ = match &verdict.ending {
+            Ending::Held => writeln!(out, "- ✅ `{}`", verdict.condition),
+            Ending::Failed(why) => writeln!(out, "- ❌ `{}`: {why}", verdict.condition),
+            Ending::Open(why) => writeln!(out, "- ⚠️ `{}`: {why}", verdict.condition),
         };
     }
     for doubt in &report.generator.doubts {

@@ -8,7 +8,7 @@ use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
 use serde::{Deserialize, Serialize};
 
 use super::hdr::Packed;
-use crate::plan::{Load, Plan, Security};
+use crate::plan::{Plan, Security};
 use crate::run::{Doubt, Measured};
 use crate::tally::{Cause, Handshakes, Tally};
 
@@ -63,6 +63,9 @@ pub struct Report {
     pub bytes_written: u64,
     /// How the generator itself did.
     pub generator: Generator,
+    /// What the server's process used, where somebody watched it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerOfRun>,
     /// By second.
     pub seconds: Vec<SecondOfRun>,
 }
@@ -129,6 +132,19 @@ pub struct Generator {
     pub unfit: bool,
     /// What makes the figures doubtful, for people.
     pub doubts: Vec<String>,
+}
+
+/// The server's process, with its threads and children, while it was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerOfRun {
+    /// The process.
+    pub pid: u32,
+    /// CPU microseconds per request.
+    pub cpu_us_per_request: f64,
+    /// Context switches per request, voluntary or not.
+    pub switches_per_request: f64,
+    /// The most resident memory that it ever had, bytes.
+    pub memory_peak: u64,
 }
 
 /// A second.
@@ -201,7 +217,7 @@ impl Report {
         Report {
             schema: SCHEMA.to_string(),
             target: plan.url.clone(),
-            load: if matches!(plan.load, Load::Closed { .. }) { "closed" } else { "open" }.to_string(),
+            load: plan.load.name().to_string(),
             target_rate: plan.target_rate(),
             connections: plan.connections,
             threads: plan.threads,
@@ -239,6 +255,7 @@ impl Report {
                 unfit: doubts.iter().any(|doubt| matches!(doubt, Doubt::Late(_) | Doubt::Busy(_))),
                 doubts: doubts.iter().map(Doubt::message).collect(),
             },
+            server: None,
             seconds: measured.seconds.clone(),
         }
     }
@@ -260,6 +277,13 @@ impl Report {
             return Err(format!("its seconds are not in order, or beyond {SECONDS_MAX}"));
         }
         Ok(report)
+    }
+
+    /// Requests per second that were answered as they should be.
+    pub fn rate_of_good(&self) -> f64 {
+        let failed = self.errors.causes.values().fold(0u64, |sum, count| sum.saturating_add(*count));
+        let good = self.requests.saturating_sub(failed);
+        if good == 0 { 0.0 } else { self.rate * good as f64 / self.requests as f64 }
     }
 
     /// A percentile of latency, nanoseconds.

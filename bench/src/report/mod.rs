@@ -25,6 +25,11 @@ pub fn time(nanos: u64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
+/// Requests per second: whole, unless there are few.
+pub fn rate(per_second: f64) -> String {
+    if per_second < 10.0 { format!("{}", (per_second * 1e3).round() / 1e3) } else { format!("{per_second:.0}") }
+}
+
 /// Bytes with three digits and their unit: `1.21 MiB`.
 pub fn bytes(count: u64) -> String {
     let mut value = count as f64;

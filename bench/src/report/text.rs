@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::json::{Report, TlsOfRun};
-use super::{bytes, time};
+use super::{bytes, rate, time};
 
 /// Width of the longest bar.
 const BAR_WIDTH: usize = 40;
@@ -18,21 +18,21 @@ pub fn render(report: &Report) -> String {
 
 fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     let plural = |count: usize| if count == 1 { "" } else { "s" };
-    let per_second = |count: u64| (count as f64 / report.duration_s.max(f64::MIN_POSITIVE)) as u64;
+    let per_second = |count: u64| if report.duration_s > 0.0 { (count as f64 / report.duration_s) as u64 } else { 0 };
     let asked = match report.load.as_str() {
-        "open" => format!("{:.0} requests/s due", report.target_rate),
+        "open" => format!("{} requests/s due", rate(report.target_rate)),
         _ => "each connection as fast as it is answered".to_string(),
     };
     writeln!(
         out,
-        "{}: {asked}, {} connection{}, {} thread{} ({}), {:.1} s counted",
+        "{}: {asked}, {} connection{}, {} thread{} ({}), {} counted",
         report.target,
         report.connections,
         plural(report.connections),
         report.threads,
         plural(report.threads),
         report.backend,
-        report.duration_s
+        time((report.duration_s * 1e9) as u64)
     )?;
     writeln!(out)?;
     writeln!(out, "Requests   {:>12}   {:.1}/s", report.requests, report.rate)?;
@@ -67,6 +67,37 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         write_tls(tls, out)?;
     }
     writeln!(out)?;
+    write_latency(report, out)?;
+    writeln!(out)?;
+    if let Some(server) = &report.server {
+        writeln!(
+            out,
+            "Server:    {:.2} µs of CPU a request, {:.2} context switches; {} of memory at its peak",
+            server.cpu_us_per_request,
+            server.switches_per_request,
+            bytes(server.memory_peak)
+        )?;
+    }
+    let generator = &report.generator;
+    writeln!(
+        out,
+        "Generator: {:.0} % of its threads, {:.2} µs of CPU a request, {} per CPU second; sent {} late (p50), {} (p99.9)",
+        generator.cpu_share * 100.0,
+        generator.cpu_us_per_request,
+        bytes(generator.bytes_per_cpu_second as u64),
+        time(generator.lateness_p50_ns),
+        time(generator.lateness_p999_ns)
+    )?;
+    for doubt in &generator.doubts {
+        writeln!(out, "warning: {doubt}")?;
+    }
+    Ok(())
+}
+
+fn write_latency(report: &Report, out: &mut String) -> std::fmt::Result {
+    if report.latency.histogram.is_empty() {
+        return writeln!(out, "No latency: no request was answered");
+    }
     let from = if report.load == "open" { "when it was due" } else { "when the connection was free" };
     writeln!(
         out,
@@ -81,21 +112,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
             p if *p == 100.0 => "max".to_string(),
             p => format!("p{p}"),
         };
-        writeln!(out, "  {name:<7}{:>9}  {bar}", time(*value))?;
-    }
-    writeln!(out)?;
-    let generator = &report.generator;
-    writeln!(
-        out,
-        "Generator: {:.0} % of its threads, {:.2} µs of CPU a request, {} per CPU second; sent {} late (p50), {} (p99.9)",
-        generator.cpu_share * 100.0,
-        generator.cpu_us_per_request,
-        bytes(generator.bytes_per_cpu_second as u64),
-        time(generator.lateness_p50_ns),
-        time(generator.lateness_p999_ns)
-    )?;
-    for doubt in &generator.doubts {
-        writeln!(out, "warning: {doubt}")?;
+        writeln!(out, "{}", format!("  {name:<7}{:>9}  {bar}", time(*value)).trim_end())?;
     }
     Ok(())
 }

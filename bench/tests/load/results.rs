@@ -27,7 +27,82 @@ fn gates_are_exit_codes() {
     let read = |path: &str| std::fs::read_to_string(path).unwrap();
     assert!(read(&junit).contains("tests=\"1\" failures=\"1\""), "{}", read(&junit));
     assert!(read(&summary).contains("❌ `not errors>0.1%`"), "{}", read(&summary));
-    assert!(read(&log).lines().any(|l| l.starts_with("Tag=latency,0.000,1.000,")), "{}", read(&log));
+    let first = read(&log).lines().find_map(|l| Some(l.strip_prefix("Tag=latency,0.000,1.000,")?.to_string())).unwrap();
+    // What it begins with says that it is V2 and compressed.
+    assert!(first.split_once(',').is_some_and(|(_, histogram)| histogram.starts_with("HISTFAAAA")), "{first}");
+}
+
+#[test]
+fn a_server_that_answers_nobody_meets_no_bound() {
+    let bad = Server::start(|_| None);
+    let url = bad.url();
+    for load in [&["--rate", "200"][..], &["--closed", "-c", "2"]] {
+        for condition in ["p99>5s", "mean>5s", "rate<1"] {
+            let fixed = ["run", url.as_str(), "-d", "200ms", "--warmup", "0s", "--fail-if", condition];
+            let output = ringway_load(&[&fixed[..], load].concat());
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let latency = condition != "rate<1";
+            // How late this machine sends is no matter where a latency is not known.
+            assert!(output.status.code() == Some(1) || !latency && output.status.code() == Some(3), "{output:?}");
+            assert!(said.contains("No latency: no request was answered"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_is_watched_has_its_cpu_told_and_judged() {
+    let server = Server::start(|_| reply("ok"));
+    let folder = tempfile::tempdir().unwrap();
+    let baseline = folder.path().join("run.json").to_str().unwrap().to_string();
+    // The server of this test is a thread of it.
+    let (url, pid) = (server.url(), std::process::id().to_string());
+    let run = |args: &[&str]| {
+        ringway_load(&[&["run", &url, "--rate", "200", "-d", "300ms", "--warmup", "100ms"][..], args].concat())
+    };
+    let watched = run(&["--server-pid", &pid, "--fail-if", "cpu>1ns", "--json", &baseline]);
+    assert_eq!(watched.status.code(), Some(1), "{watched:?}");
+    let cpu: serde_json::Value = serde_json::from_slice(&std::fs::read(&baseline).unwrap()).unwrap();
+    assert!(cpu["server"]["cpu_us_per_request"].as_f64().unwrap() > 0.0, "{cpu:#}");
+    let again = run(&["--server-pid", &pid, "--baseline", &baseline, "--max-regression", "cpu=1000000%"]);
+    assert_eq!(again.status.code(), Some(0), "{again:?}");
+    for (args, said) in [
+        (&["--fail-if", "cpu>1ms"][..], "say which process is the server (--server-pid)"),
+        (&["--server-pid", "4294967295"], "there is no process 4294967295"),
+    ] {
+        let wrong = run(args);
+        let told = String::from_utf8_lossy(&wrong.stderr).into_owned();
+        assert!(wrong.status.code() == Some(2) && told.contains(said), "{wrong:?}");
+    }
+}
+
+#[test]
+fn wrong_use_is_said_before_anything_is_measured() {
+    let server = Server::start(|_| reply("ok"));
+    let folder = tempfile::tempdir().unwrap();
+    let open = folder.path().join("open.json").to_str().unwrap().to_string();
+    let url = server.url();
+    let short = ["-d", "100ms", "--warmup", "0s"];
+    assert_eq!(
+        ringway_load(&[&["run", &url, "--rate", "50", "--json", &open], &short[..]].concat()).status.code(),
+        Some(0)
+    );
+    // A day would be noticed.
+    let long = ["run", url.as_str(), "-d", "24h"];
+    for (args, said) in [
+        (&["--rate", "1", "--json", "/nowhere/run.json"][..], "/nowhere/run.json: "),
+        (
+            &["--closed", "--baseline", &open, "--max-regression", "p99=5%"],
+            "is of loop `open`, this run of loop `closed`",
+        ),
+        (&["--rate", "1", "--fail-if", "errors>5"], "--fail-if: `errors>5`: a part of all requests"),
+        (&["--rate", "-1"], "rate -1: from 0"),
+    ] {
+        let output = ringway_load(&[&long[..], args].concat());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && told.contains(said), "{output:?}");
+    }
+    let twice = ringway_load(&["merge", &open, &open]);
+    assert_eq!(twice.status.code(), Some(2), "{twice:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::Run;
 use crate::report::json::{Report, TlsOfRun};
-use crate::report::{bytes, escape, time};
+use crate::report::{bytes, escape, rate, time};
 
 /// One row: what it is called, how it reads, and its value where a change against the first run means something.
 struct Row {
@@ -26,10 +26,10 @@ const fn words(name: &'static str, text: fn(&Report) -> String) -> Row {
     Row { name, words: true, text, value: None }
 }
 
-const ROWS: [Row; 24] = [
+const ROWS: [Row; 25] = [
     words("Target", |r| r.target.clone()),
     words("Load", |r| match r.load.as_str() {
-        "open" => format!("{:.0} requests/s due", r.target_rate),
+        "open" => format!("{} requests/s due", rate(r.target_rate)),
         other => format!("{other} loop"),
     }),
     plain("Connections", |r| r.connections.to_string()),
@@ -41,8 +41,8 @@ const ROWS: [Row; 24] = [
     figure("p90", |r| percentile(r, 90.0), |r| r.percentile(90.0)),
     figure("p99", |r| percentile(r, 99.0), |r| r.percentile(99.0)),
     figure("p99.9", |r| percentile(r, 99.9), |r| r.percentile(99.9)),
-    figure("Longest", |r| time(r.latency.max_ns), |r| r.latency.max_ns as f64),
-    figure("Mean", |r| time(r.latency.mean_ns as u64), |r| r.latency.mean_ns),
+    figure("Longest", |r| latency(r, r.latency.max_ns), |r| r.latency.max_ns as f64),
+    figure("Mean", |r| latency(r, r.latency.mean_ns as u64), |r| r.latency.mean_ns),
     plain("Failed", |r| format!("{:.3} %", r.errors.share * 100.0)),
     words("Failures", |r| {
         let causes = counts(r.errors.causes.iter());
@@ -58,6 +58,11 @@ const ROWS: [Row; 24] = [
     }),
     plain("Read", |r| bytes(r.bytes_read)),
     plain("Written", |r| bytes(r.bytes_written)),
+    figure(
+        "Server's CPU per request",
+        |r| r.server.map_or("not watched".into(), |server| format!("{:.2} µs", server.cpu_us_per_request)),
+        |r| r.server.map_or(0.0, |server| server.cpu_us_per_request),
+    ),
     plain("Generator's CPU", |r| format!("{:.0} %", r.generator.cpu_share * 100.0)),
     plain("Sent late (p99.9)", |r| time(r.generator.lateness_p999_ns)),
 ];
@@ -94,7 +99,11 @@ fn tls(tls: &TlsOfRun) -> String {
 }
 
 fn percentile(report: &Report, p: f64) -> String {
-    time(report.percentile(p) as u64)
+    latency(report, report.percentile(p) as u64)
+}
+
+fn latency(report: &Report, nanos: u64) -> String {
+    if report.latency.histogram.is_empty() { "none".into() } else { time(nanos) }
 }
 
 fn counts<K: std::fmt::Display>(all: impl Iterator<Item = (K, impl std::fmt::Display)>) -> String {
@@ -103,7 +112,7 @@ fn counts<K: std::fmt::Display>(all: impl Iterator<Item = (K, impl std::fmt::Dis
 }
 
 fn change(before: f64, after: f64) -> String {
-    if before <= 0.0 {
+    if before <= 0.0 || after <= 0.0 {
         return String::new();
     }
     let percent = (after / before - 1.0) * 100.0;

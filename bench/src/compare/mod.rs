@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::{Output, print};
+use crate::cli::{Output, print, writable};
 use crate::cores::Cores;
 use crate::server::Server;
 use crate::trial::{Bench, free_port};
@@ -144,6 +144,7 @@ pub fn compare(args: &CompareArgs) -> Result<(), String> {
         Some(name) if contenders.iter().any(|contender| contender.name == *name) => name.clone(),
         Some(name) => return Err(format!("--reference: there is no contender `{name}`")),
     };
+    writable(&[&args.json, &args.html])?;
     let network = if args.no_namespace { "the machine's network".to_string() } else { namespace::enter() };
     let bench = Bench::new(1)?;
     let machine = Machine::of(&bench.cores, network);
@@ -164,6 +165,9 @@ pub fn compare(args: &CompareArgs) -> Result<(), String> {
         plans: HashMap::new(),
     };
     let results = field.run(&trials, &contenders)?;
+    if results.is_empty() {
+        return Err(format!("nobody could be measured: {}", field.notes.join("; ")));
+    }
     let described = |c: &Contender| Described {
         name: c.name.clone(),
         version: c.version.clone(),
@@ -198,6 +202,11 @@ pub fn compare(args: &CompareArgs) -> Result<(), String> {
 }
 
 fn contenders(args: &CompareArgs) -> Result<(Vec<Contender>, Vec<String>), String> {
+    for (flag, path) in [("--dataplane", &args.dataplane), ("--yardsticks", &args.yardsticks)] {
+        if let Some(path) = path.as_ref().filter(|path| !path.exists()) {
+            return Err(format!("{flag} {}: there is no such file", path.display()));
+        }
+    }
     let (mut found, missing) = Contender::find(args.dataplane.as_deref(), args.yardsticks.as_deref(), &args.peer);
     for (n, contender) in found.iter().enumerate() {
         if found[..n].iter().any(|other| other.name == contender.name) {

@@ -217,6 +217,6 @@ impl Live {
 /// The part of its weight that an endpoint of this age (in nanoseconds) has.
 fn factor(warmup: &Warmup, age: u64) -> f64 {
     let time = age as f64 / (warmup.duration_ms as f64 * 1e6);
-    let grown = time.min(1.0).powf(1000.0 / f64::from(warmup.aggression));
+    let grown = libm::pow(time.min(1.0), 1000.0 / f64::from(warmup.aggression));
     grown.max(f64::from(warmup.minimum) / 10_000.0)
 }

@@ -57,13 +57,19 @@ pub(crate) struct PathPattern {
 }
 
 struct Rest {
-    method: Option<TextTest>,
-    scheme: Option<TextTest>,
-    authority: Option<TextTest>,
+    /// Few routes test any of these.
+    control: Option<Box<Control>>,
     headers: Box<[HeaderTest]>,
     query: Box<[QueryTest]>,
     /// The route is for other workloads than the proxy's.
     elsewhere: bool,
+}
+
+/// Conditions on a request's control data (RFC 9110 §6.2), but for the path.
+struct Control {
+    method: Option<TextTest>,
+    scheme: Option<TextTest>,
+    authority: Option<TextTest>,
 }
 
 struct HeaderTest {
@@ -123,7 +129,8 @@ impl Conditions {
         let headers = matches.headers.iter().map(|h| HeaderTest::compile(h, patterns)).collect::<Result<_, _>>()?;
         let query = matches.query.iter().map(|q| QueryTest::compile(q, patterns)).collect::<Result<_, _>>()?;
         let elsewhere = matches.source.iter().any(|label| !own.contains(label));
-        let rest = Rest { method, scheme, authority, headers, query, elsewhere };
+        let control = Control { method, scheme, authority };
+        let rest = Rest { control: (!control.is_empty()).then(|| Box::new(control)), headers, query, elsewhere };
         let rest = if rest.is_empty() { None } else { Some(Box::new(rest)) };
         Ok(Conditions { path, ignore_case: matches.ignore_case, rest })
     }
@@ -183,18 +190,30 @@ impl PathTest {
 
 impl Rest {
     fn is_empty(&self) -> bool {
-        self.method.is_none()
-            && self.scheme.is_none()
-            && self.authority.is_none()
-            && self.headers.is_empty()
-            && self.query.is_empty()
-            && !self.elsewhere
+        self.control.is_none() && self.headers.is_empty() && self.query.is_empty() && !self.elsewhere
     }
 
     fn miss(&self, request: &Request<'_>, scratch: &mut Vec<u8>) -> Option<Miss<'_>> {
         if self.elsewhere {
             return Some(Miss::Source);
         }
+        if let Some(miss) = self.control.as_ref().and_then(|control| control.miss(request)) {
+            return Some(miss);
+        }
+        if let Some(test) = self.headers.iter().find(|test| !test.holds(request.fields, scratch)) {
+            return Some(Miss::Header(&test.name));
+        }
+        let failed = self.query.iter().find(|test| !test.holds(request.query, scratch));
+        failed.map(|test| Miss::Query(&test.name))
+    }
+}
+
+impl Control {
+    fn is_empty(&self) -> bool {
+        self.method.is_none() && self.scheme.is_none() && self.authority.is_none()
+    }
+
+    fn miss(&self, request: &Request<'_>) -> Option<Miss<'static>> {
         let fails = |test: &Option<TextTest>, value: &[u8]| test.as_ref().is_some_and(|t| !t.holds(value));
         if fails(&self.method, request.method) {
             return Some(Miss::Method);
@@ -202,14 +221,7 @@ impl Rest {
         if fails(&self.scheme, request.scheme) {
             return Some(Miss::Scheme);
         }
-        if request.authority.iter().all(|form| fails(&self.authority, form)) {
-            return Some(Miss::Authority);
-        }
-        if let Some(test) = self.headers.iter().find(|test| !test.holds(request.fields, scratch)) {
-            return Some(Miss::Header(&test.name));
-        }
-        let failed = self.query.iter().find(|test| !test.holds(request.query, scratch));
-        failed.map(|test| Miss::Query(&test.name))
+        request.authority.iter().all(|form| fails(&self.authority, form)).then_some(Miss::Authority)
     }
 }
 

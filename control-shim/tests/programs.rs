@@ -145,7 +145,10 @@ fn root(stream: &mut UnixStream, input: &mut Vec<u8>) -> usize {
             }
         }
         let mut piece = [0; 4096];
-        let n = stream.read(&mut piece).expect("in time");
+        let n = match stream.read(&mut piece) {
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            read => read.expect("in time"),
+        };
         assert_ne!(n, 0, "the shim closed the stream");
         input.extend_from_slice(&piece[..n]);
     }

@@ -1,5 +1,6 @@
 //! `merge`: the runs of several generators as one.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,7 +26,8 @@ pub(super) fn merged(args: &MergeArgs) -> Result<ExitCode, String> {
     if args.runs.len() > RUNS_MAX {
         return Err(format!("{} runs to merge; at most {RUNS_MAX}", args.runs.len()));
     }
-    if let Some(twice) = args.runs.iter().enumerate().find_map(|(n, run)| args.runs[..n].contains(run).then_some(run)) {
+    let mut named = HashSet::new();
+    if let Some(twice) = args.runs.iter().find(|run| !named.insert(*run)) {
         return Err(format!("{}: named twice; its requests would be counted twice", twice.display()));
     }
     let checks = args.outcome.checks()?;

@@ -1,6 +1,7 @@
 //! What is done with a report: conditions are judged, files written, an exit code found. The same for every command that makes one.
 
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -160,10 +161,15 @@ fn code(verdicts: &[Verdict]) -> u8 {
     code
 }
 
-/// Whether these files can be written is found out before anything is measured.
+/// Whether these files can be written is found out before anything is measured. One that was not there is not there afterwards.
 pub(crate) fn writable(files: &[&Option<PathBuf>]) -> Result<(), String> {
     for path in files.iter().filter_map(|file| file.as_ref()) {
-        std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(|e| named(path, &e))?;
+        let tried = match File::create_new(path) {
+            Ok(_) => std::fs::remove_file(path),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => OpenOptions::new().append(true).open(path).map(drop),
+            Err(e) => Err(e),
+        };
+        tried.map_err(|e| named(path, &e))?;
     }
     Ok(())
 }

@@ -17,8 +17,10 @@ const BLOCK_BYTES: usize = 1 << 20;
 impl Scenario {
     /// Checks everything and looks names up.
     pub fn plan(&self) -> Result<Plan, String> {
-        let plan = self.checked();
-        plan.map_err(|e| self.file.as_ref().map_or_else(|| e.clone(), |file| format!("{}: {e}", file.display())))
+        self.checked().map_err(|e| match &self.file {
+            Some(file) => format!("{}: {e}", file.display()),
+            None => e,
+        })
     }
 
     fn checked(&self) -> Result<Plan, String> {
@@ -67,11 +69,9 @@ impl Scenario {
                 self.request(text, n, &target, &columns, &rows).map_err(|e| format!("request {}: {e}", n + 1))
             })
             .collect::<Result<_, String>>()?;
-        let names: HashSet<&str> = mix.iter().map(|request| request.name.as_str()).collect();
-        if names.len() < mix.len() {
-            let twice = mix.iter().enumerate().find(|(n, one)| mix[..*n].iter().any(|other| other.name == one.name));
-            let twice = twice.map_or("", |(_, request)| request.name.as_str());
-            return Err(format!("two requests are called `{twice}`: they would be counted as one"));
+        let mut names = HashSet::new();
+        if let Some(twice) = mix.iter().find(|request| !names.insert(request.name.as_str())) {
+            return Err(format!("two requests are called `{}`: they would be counted as one", twice.name));
         }
         match speech {
             Speech::Http1 => {}
@@ -174,9 +174,8 @@ impl Scenario {
         let wrong = |e: csv::Error| format!("{}: {e}", path.display());
         let mut reader = csv::Reader::from_path(&path).map_err(wrong)?;
         let columns: Vec<String> = reader.headers().map_err(wrong)?.iter().map(str::to_string).collect();
-        if let Some(twice) =
-            columns.iter().enumerate().find_map(|(n, name)| columns[..n].contains(name).then_some(name))
-        {
+        let mut names = HashSet::new();
+        if let Some(twice) = columns.iter().find(|name| !names.insert(*name)) {
             return Err(format!("{}: two columns are called `{twice}`", path.display()));
         }
         let mut rows = Vec::new();

@@ -149,7 +149,6 @@ fn split(text: &[u8], columns: &[String]) -> Result<Vec<Part>, String> {
     Ok(parts)
 }
 
-/// Values that go into heads must not end their lines.
 /// What goes into the head from the data must not end its line, what goes into the path neither its place in it.
 fn check_values(path: &[Part], head: &[Part], columns: &[String], rows: &[Vec<String>]) -> Result<(), String> {
     check_columns(head, columns, rows, |b| b >= b' ' && b != 0x7f, "has control characters and goes into a head")?;
